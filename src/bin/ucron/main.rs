@@ -1,0 +1,2 @@
+//! The program; its deeds are in the library.
+fn main() {}

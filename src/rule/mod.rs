@@ -1,0 +1,5 @@
+//! Text to rule, rule to occurrences. Imports nobody.
+
+mod instant;
+
+pub use instant::UnixMs;
