@@ -3,4 +3,5 @@
 
 pub mod exec;
 pub mod model;
+pub mod proto;
 pub mod rule;

@@ -1,0 +1,9 @@
+//! What travels between programs: line codec, messages, handshake, link, TLS, identity files. Imports `model`
+//! and `rule`.
+
+pub mod agent;
+pub mod client;
+pub mod hello;
+pub mod join;
+pub mod request;
+pub mod view;
