@@ -5,3 +5,4 @@ pub mod exec;
 pub mod model;
 pub mod proto;
 pub mod rule;
+pub mod store;

@@ -83,6 +83,11 @@ text_id!(
     AgentId, |text| is_base32(text, 26)
 );
 text_id!(
+    /// An operator's id: of the same form as a task's, made with the first token; stands in its certificates.
+    OperatorId,
+    |text| is_base32(text, 26)
+);
+text_id!(
     /// A run's id: 26 characters of lower-case Crockford base 32, derived from [`RunKey`]; a daemon's is
     /// derived by the keeper.
     RunId, |text| is_base32(text, 26)
@@ -103,6 +108,12 @@ impl From<ulid::Ulid> for TaskId {
 }
 
 impl From<ulid::Ulid> for AgentId {
+    fn from(id: ulid::Ulid) -> Self {
+        Self(id.to_string().to_lowercase())
+    }
+}
+
+impl From<ulid::Ulid> for OperatorId {
     fn from(id: ulid::Ulid) -> Self {
         Self(id.to_string().to_lowercase())
     }

@@ -12,7 +12,7 @@ mod work;
 
 pub use duration::{ms, ms_option};
 pub use fleet::{AgentState, Grantee, Incarnation, Role, SessionLease};
-pub use id::{AgentId, BootId, Epoch, RequestId, Revision, RunId, Slot, TaskId};
+pub use id::{AgentId, BootId, Epoch, OperatorId, RequestId, Revision, RunId, Slot, TaskId};
 pub use name::{AgentName, GroupName, NameError, OperatorName, TaskName, TaskPath, UserName};
 pub use outcome::{Ending, Outcome};
 pub use run::{Cause, RunKey, RunRef};
