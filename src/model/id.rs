@@ -143,6 +143,11 @@ impl RunId {
         Self(text.collect())
     }
 
+    /// The id that sorts before every other: where a range of ids begins.
+    pub fn lowest() -> Self {
+        Self("0".repeat(26))
+    }
+
     /// The last 8 characters, as tables show them.
     pub fn short(&self) -> &str {
         &self.0[self.0.len() - 8..]
