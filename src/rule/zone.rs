@@ -14,6 +14,7 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::duration::quoted;
+use super::near;
 
 /// A gap up to this width is bridged: what falls into it fires at its end. Wider ones are days
 /// left out of the calendar (Pacific/Apia, 2011-12-30), which nobody has lived through.
@@ -33,7 +34,7 @@ const SYSTEM_DIRS: [&str; 3] = [
 ];
 
 /// Names of the database that are no places: machine-dependent, or counting leap seconds.
-const NO_ZONES: [&str; 3] = ["localtime", "posixrules", "Factory"];
+const NO_ZONES: [&str; 4] = ["localtime", "posixrules", "Factory", "Etc/Unknown"];
 
 static DATABASE: LazyLock<TimeZoneDatabase> = LazyLock::new(newest_database);
 
@@ -246,7 +247,7 @@ fn is_place(name: &str) -> bool {
 
 fn unknown(name: &str) -> ZoneError {
     let names = Zone::names();
-    let near = nearest(name, names.iter().map(String::as_str), 3);
+    let near = near::nearest(name, names.iter().map(String::as_str), 3);
     ZoneError::Unknown {
         name: quoted(name),
         near: near.into_iter().map(str::to_owned).collect(),
@@ -273,51 +274,6 @@ fn system_version(dir: &std::path::Path) -> Option<String> {
     let version = version.trim();
     let is_release = version.len() >= 5 && version.as_bytes()[..4].iter().all(u8::is_ascii_digit);
     is_release.then(|| version.to_owned())
-}
-
-/// The names that are written most like `word`, at most `count`. The last part of a name counts
-/// for the whole, so that `berlin` finds Europe/Berlin.
-pub(super) fn nearest<'a>(
-    word: &str,
-    names: impl Iterator<Item = &'a str>,
-    count: usize,
-) -> Vec<&'a str> {
-    let word: Vec<char> = word.chars().take(40).flat_map(char::to_lowercase).collect();
-    let allowed = (word.len() / 3).clamp(1, 3);
-    let mut near: Vec<(usize, &str)> = names
-        .map(|name| {
-            let city = name.rsplit('/').next().unwrap_or(name);
-            (distance(&word, name).min(distance(&word, city)), name)
-        })
-        .filter(|(distance, _)| *distance <= allowed)
-        .collect();
-    near.sort_by_key(|(distance, name)| (*distance, name.len()));
-    near.into_iter().map(|(_, name)| name).take(count).collect()
-}
-
-/// Levenshtein's distance; spaces, dashes and underscores are one and the same.
-fn distance(word: &[char], name: &str) -> usize {
-    let plain = |c: char| {
-        if matches!(c, ' ' | '-') {
-            '_'
-        } else {
-            c.to_ascii_lowercase()
-        }
-    };
-    let mut row: Vec<usize> = (0..=word.len()).collect();
-    for (line, name_char) in name.chars().map(plain).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = line + 1;
-        for (column, word_char) in word.iter().copied().map(plain).enumerate() {
-            let cost = usize::from(word_char != name_char);
-            let best = (diagonal + cost)
-                .min(row[column] + 1)
-                .min(row[column + 1] + 1);
-            diagonal = row[column + 1];
-            row[column + 1] = best;
-        }
-    }
-    row[word.len()]
 }
 
 impl PartialEq for Zone {
@@ -388,6 +344,7 @@ mod tests {
         check("../../etc/passwd", Err("is not a time zone"));
         check("right/Europe/Berlin", Err("is not a time zone"));
         check("localtime", Err("is not a time zone"));
+        check("etc/unknown", Err("is not a time zone"));
         check("+08:00", Err("is not a time zone"));
         check("Europe/Ber\u{1b}lin", Err("Europe/Ber␛lin"));
     }
