@@ -9,9 +9,7 @@ mod tests;
 use std::time::Duration;
 
 use super::calendar::Fields;
-use super::civil::LocalTime;
 use super::definition::{At, RuleKind, Shape};
-use super::instant::UnixMs;
 use super::parse;
 use super::schedule::Schedule;
 use super::zone::Zone;
@@ -24,7 +22,7 @@ pub fn words(schedule: &Schedule) -> String {
         RuleKind::Every(span) => format!("every {}", span_words(span)),
         RuleKind::At(at) => {
             let local = match at {
-                At::Instant(at) => local_of(at, schedule.zone()),
+                At::Instant(at) => schedule.zone().local_time(at),
                 At::Local(local) => local,
             };
             format!("once, at {local} {}", zone_words(schedule.zone()))
@@ -104,14 +102,6 @@ fn span_words(span: Duration) -> String {
             .unwrap_or(one)
             .to_owned(),
         parts => parts.join(" "),
-    }
-}
-
-fn local_of(at: UnixMs, zone: &Zone) -> LocalTime {
-    let second = at.0.div_euclid(1000);
-    LocalTime {
-        seconds: second + zone.offset_at(second),
-        millis: at.0.rem_euclid(1000),
     }
 }
 

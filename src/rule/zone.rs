@@ -13,7 +13,9 @@ use jiff::Timestamp;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::civil::LocalTime;
 use super::duration::quoted;
+use super::instant::UnixMs;
 use super::near;
 
 /// A gap up to this width is bridged: what falls into it fires at its end. Wider ones are days
@@ -189,6 +191,29 @@ impl Zone {
         self.offset_before(self.next_change(second))
     }
 
+    /// What the wall clock of the zone shows at this instant.
+    pub fn local_time(&self, at: UnixMs) -> LocalTime {
+        let second = at.0.div_euclid(1000);
+        LocalTime {
+            seconds: second + self.offset_at(second),
+            millis: at.0.rem_euclid(1000),
+        }
+    }
+
+    /// The instant as RFC 3339 with the zone's offset, `2026-03-08T03:00:00-04:00`; milliseconds
+    /// only where they are not zero.
+    pub fn rfc3339(&self, at: UnixMs) -> String {
+        let offset = self.offset_at(at.0.div_euclid(1000));
+        // RFC 3339 has no seconds in offsets; Monrovia had them until 1972.
+        if offset % 60 != 0 {
+            return Self::utc().rfc3339(at);
+        }
+        let sign = if offset < 0 { '-' } else { '+' };
+        let (hours, minutes) = (offset.abs() / 3600, offset.abs() / 60 % 60);
+        let local = self.local_time(at).rfc3339();
+        format!("{local}{sign}{hours:02}:{minutes:02}")
+    }
+
     /// The instant of a local time, both in seconds, as a fixed rule is mapped: the first pass of
     /// a fold, the end of a gap of at most 3 h; `None` in a wider gap.
     pub(super) fn instant_of(&self, local: i64) -> Option<i64> {
@@ -347,6 +372,20 @@ mod tests {
         check("etc/unknown", Err("is not a time zone"));
         check("+08:00", Err("is not a time zone"));
         check("Europe/Ber\u{1b}lin", Err("Europe/Ber␛lin"));
+    }
+
+    #[test]
+    fn writes_instants_with_its_offset() {
+        let check = |zone: &str, expected: &str| {
+            let at: UnixMs = expected.parse().unwrap();
+            assert_eq!(Zone::parse(zone).unwrap().rfc3339(at), expected);
+        };
+        check("UTC", "2026-01-01T00:01:00+00:00");
+        check("America/New_York", "2026-03-08T03:00:00-04:00");
+        check("America/New_York", "2026-03-08T01:59:59.250-05:00");
+        check("Australia/Lord_Howe", "2026-04-05T01:30:00+10:30");
+        check("America/St_Johns", "2026-01-01T00:00:00.001-03:30");
+        check("Africa/Monrovia", "1970-01-01T00:00:00+00:00");
     }
 
     #[test]
