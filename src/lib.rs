@@ -2,6 +2,7 @@
 //! and one terminal client. This file is the table of contents; ARCHITECTURE.md is the map.
 
 pub mod auth;
+pub mod center;
 pub mod clock;
 pub mod config;
 pub mod exec;
@@ -9,8 +10,5 @@ pub mod files;
 pub mod model;
 pub mod proto;
 pub mod rule;
-<<<<<<< HEAD
 pub mod store;
-=======
 pub mod workers;
->>>>>>> proto
