@@ -99,7 +99,10 @@ fn add_suffix(conditions: &mut Conditions, suffix: &str) {
         );
     } else {
         conditions.add("r.run_id_back = ?", [back.into()]);
-        conditions.add("r.run_id LIKE '%' || ?", [suffix.to_owned().into()]);
+        conditions.add(
+            "substr(r.run_id, -length(?)) = ?",
+            [suffix.to_owned().into(), suffix.to_owned().into()],
+        );
     }
 }
 

@@ -123,135 +123,75 @@ async fn check_query(world: &World, query: RunQuery, wanted: &[i64]) {
     assert_eq!(got, wanted, "{query:?}");
 }
 
+fn query(change: impl FnOnce(&mut RunQuery)) -> RunQuery {
+    let mut query = RunQuery::default();
+    change(&mut query);
+    query
+}
+
+fn by_task(n: u64, change: impl FnOnce(&mut RunQuery)) -> RunQuery {
+    let task = Some(task_id(n));
+    RunQuery {
+        task,
+        ..query(change)
+    }
+}
+
+fn by_agent(n: u64, change: impl FnOnce(&mut RunQuery)) -> RunQuery {
+    let agent = Some(agent_id(n));
+    RunQuery {
+        agent,
+        ..query(change)
+    }
+}
+
+fn by_groups(names: &[&str]) -> RunQuery {
+    query(|q| q.groups = Some(names.iter().copied().map(group_name).collect()))
+}
+
 #[tokio::test]
-async fn runs_are_found_by_every_part_of_a_question() {
-    let (world, rows) = history().await;
-    let any = RunQuery::default;
-    let id = rows[5].run.run_id.as_str();
-    let cases: Vec<(RunQuery, &[i64])> = vec![
-        (any(), &[7, 6, 5, 4, 3, 2, 1, 0]),
+async fn runs_are_found_by_task_group_agent_outcome_and_time() {
+    use Outcome::*;
+    let (world, _) = history().await;
+    let cases: [(RunQuery, &[i64]); 13] = [
+        (query(|_| {}), &[7, 6, 5, 4, 3, 2, 1, 0]),
+        (query(|q| (q.open, q.limit) = (true, 3)), &[9, 8, 7]),
+        (by_task(1, |_| {}), &[6, 4, 2, 0]),
+        (by_task(1, |q| (q.open, q.limit) = (true, 2)), &[8, 6]),
+        (by_task(2, |q| q.outcome = Some(Lost)), &[7]),
+        (by_groups(&["Web"]), &[7, 5, 3, 1]),
+        (by_groups(&["web", "Web"]), &[7, 6, 5, 4, 3, 2, 1, 0]),
+        (by_groups(&[]), &[]),
+        (query(|q| q.outcome = Some(Failed)), &[5, 4]),
         (
-            RunQuery {
-                open: true,
-                limit: 3,
-                ..any()
-            },
-            &[9, 8, 7],
-        ),
-        (
-            RunQuery {
-                task: Some(task_id(1)),
-                ..any()
-            },
-            &[6, 4, 2, 0],
-        ),
-        (
-            RunQuery {
-                task: Some(task_id(1)),
-                open: true,
-                limit: 2,
-                ..any()
-            },
-            &[8, 6],
-        ),
-        (
-            RunQuery {
-                groups: Some([group_name("Web")].into()),
-                ..any()
-            },
-            &[7, 5, 3, 1],
-        ),
-        (
-            RunQuery {
-                groups: Some([].into()),
-                ..any()
-            },
-            &[],
-        ),
-        (
-            RunQuery {
-                outcome: Some(Outcome::Failed),
-                ..any()
-            },
-            &[5, 4],
-        ),
-        (
-            RunQuery {
-                outcome: Some(Outcome::Succeeded),
-                since: Some(UnixMs(2)),
-                ..any()
-            },
+            query(|q| (q.outcome, q.since) = (Some(Succeeded), Some(UnixMs(2)))),
             &[3, 2],
         ),
-        (
-            RunQuery {
-                task: Some(task_id(2)),
-                outcome: Some(Outcome::Lost),
-                ..any()
-            },
-            &[7],
-        ),
-        (
-            RunQuery {
-                agent: Some(agent_id(2)),
-                ..any()
-            },
-            &[],
-        ),
-        (
-            RunQuery {
-                agent: Some(agent_id(1)),
-                outcome: Some(Outcome::Lost),
-                ..any()
-            },
-            &[7, 6],
-        ),
-        (
-            RunQuery {
-                agent: Some(agent_id(1)),
-                since: Some(UnixMs(6)),
-                ..any()
-            },
-            &[7, 6],
-        ),
-        (
-            RunQuery {
-                id_suffix: Some(id.into()),
-                ..any()
-            },
-            &[5],
-        ),
-        (
-            RunQuery {
-                id_suffix: Some(id[18..].into()),
-                ..any()
-            },
-            &[5],
-        ),
-        (
-            RunQuery {
-                id_suffix: Some(id[20..].into()),
-                ..any()
-            },
-            &[5],
-        ),
-        (
-            RunQuery {
-                id_suffix: Some(format!("0{}", &id[1..])),
-                ..any()
-            },
-            &[],
-        ),
-        (
-            RunQuery {
-                id_suffix: Some("%".into()),
-                ..any()
-            },
-            &[],
-        ),
+        (by_agent(2, |_| {}), &[]),
+        (by_agent(1, |q| q.outcome = Some(Lost)), &[7, 6]),
+        (by_agent(1, |q| q.since = Some(UnixMs(6))), &[7, 6]),
     ];
     for (query, wanted) in cases {
         check_query(&world, query, wanted).await;
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_found_by_the_end_of_its_id() {
+    let (world, rows) = history().await;
+    let id = rows[5].run.run_id.as_str();
+    let cases: [(&str, &[i64]); 7] = [
+        (id, &[5]),
+        (&id[10..], &[5]),
+        (&id[18..], &[5]),
+        (&id[20..], &[5]),
+        (&format!("_{}", &id[1..]), &[]),
+        (&id.to_uppercase(), &[]),
+        ("%", &[]),
+    ];
+    for (suffix, wanted) in cases {
+        let suffix = suffix.to_owned();
+        check_query(&world, query(|q| q.id_suffix = Some(suffix)), wanted).await;
     }
 }
 

@@ -247,8 +247,15 @@ pub(in crate::store) fn fleet() -> Vec<Write> {
     ]
 }
 
-/// One of every kind of change after [`fleet`], in an order in which each has something to do.
+/// One of every kind of change, in an order in which each has something to do.
 pub(in crate::store) fn every_change() -> Vec<Write> {
+    let mut changes = additions();
+    changes.extend(removals());
+    changes
+}
+
+/// Those that leave something to be read.
+pub(in crate::store) fn additions() -> Vec<Write> {
     let (ended, lost, open) = (
         run(1, 1000),
         run(1, 2000),
@@ -286,6 +293,12 @@ pub(in crate::store) fn every_change() -> Vec<Write> {
         },
         Write::PutAnswer(answer("r1", NOW)),
         Write::Audit(Box::new(entry(1, Some("web")))),
+    ]);
+    changes
+}
+
+fn removals() -> Vec<Write> {
+    vec![
         Write::RemoveTask {
             task: task_id(1),
             at: NOW,
@@ -299,6 +312,5 @@ pub(in crate::store) fn every_change() -> Vec<Write> {
             at: NOW,
         },
         Write::RemoveGroup(group_name("web")),
-    ]);
-    changes
+    ]
 }
