@@ -3,7 +3,7 @@
 //! answers, acknowledgements) is held back until the batch that carries it is committed. A batch that fails
 //! changes nothing: memory is thrown away and read from the store again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::changes::Changes;
@@ -90,7 +90,6 @@ pub struct Core {
     pub(super) reading: BTreeMap<Ticket, Reading>,
     pub(super) health: Health,
     pub(super) waits: Vec<super::changes::RunWaiter>,
-    pub(super) touched: BTreeSet<TaskId>,
     pub(super) next_ticket: u64,
     pub(super) entropy: Entropy,
     /// Writes of the batch being gathered.
@@ -123,7 +122,6 @@ impl Core {
             reading: BTreeMap::new(),
             health: Health::Well,
             waits: Vec::new(),
-            touched: BTreeSet::new(),
             next_ticket: 0,
             entropy: Entropy::new(settings.seed),
             writes: Vec::new(),

@@ -162,9 +162,10 @@ impl Fleet {
     }
 
     /// Tasks with this bare name, in any group.
-    pub fn tasks_named<'a>(&'a self, name: &'a TaskName) -> impl Iterator<Item = &'a TaskEntry> {
+    pub fn tasks_named(&self, name: &TaskName) -> Vec<&TaskEntry> {
         self.tasks_by_path()
-            .filter(move |entry| entry.task.name == *name)
+            .filter(|entry| entry.task.name == *name)
+            .collect()
     }
 
     /// Tasks of a group.

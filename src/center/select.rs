@@ -104,11 +104,12 @@ impl Core {
         let found: Vec<&TaskEntry> = self
             .fleet
             .tasks_named(&name)
+            .into_iter()
             .filter(|entry| asker.access.sees(&entry.task.group))
             .collect();
         match found.as_slice() {
             [] => Err(no_task(text)),
-            [entry] => Ok(entry),
+            [entry] => Ok(*entry),
             many => Err(ambiguous(text, many)),
         }
     }

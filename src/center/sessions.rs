@@ -8,7 +8,7 @@ use super::changes::ChangeId;
 use super::core::{Core, CoreSettings, Health};
 use super::event::{Effect, LogLevel, Now, Outstanding, SessionId};
 use super::events::{Audience, EventLog};
-use crate::model::{AgentId, BootId, Incarnation, Revision, SessionLease, TaskId, UnixMs};
+use crate::model::{AgentId, Incarnation, Revision, SessionLease, TaskId, UnixMs};
 use crate::proto::agent::{FromAgent, Heartbeat, HeartbeatAck, State, ToAgent};
 use crate::proto::hello::{AgentHello, ErrorFrame, Hello, LinkError, PROTOCOL, Welcome};
 use crate::store::{AgentRow, Write};
@@ -22,8 +22,6 @@ pub struct AgentSession {
     pub agent: AgentId,
     /// From where.
     pub address: String,
-    /// Its boot.
-    pub boot_id: BootId,
     /// Its life.
     pub incarnation: Incarnation,
     /// Whether the center knew it in another boot before this link.
@@ -239,7 +237,6 @@ impl Core {
             id,
             agent: row.id.clone(),
             address: address.to_owned(),
-            boot_id: said.boot_id.clone(),
             incarnation: said.incarnation,
             new_boot,
             state: State::default(),

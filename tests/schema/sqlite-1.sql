@@ -32,6 +32,7 @@ CREATE TABLE task (
   revision   INTEGER NOT NULL,
   spec       TEXT    NOT NULL,   -- JSON: every policy that has no column
   cursor_at  INTEGER,            -- planned up to here
+  holder     TEXT,               -- the agent that a daemon of target one was given to
   saved_at   INTEGER NOT NULL,
   changed_by TEXT    NOT NULL,
   changed_at INTEGER NOT NULL,
@@ -129,12 +130,12 @@ CREATE TABLE audit (
 CREATE UNIQUE INDEX audit_digest ON audit (digest);
 CREATE INDEX audit_by_time ON audit (at);
 CREATE INDEX audit_by_group ON audit (gid, at);
-INSERT INTO schema_migration VALUES (1, '4cb8956e15e246f5dfc1ed5f5c5017c9b3346748c49fd050537371147b137b8a', 0);
+INSERT INTO schema_migration VALUES (1, 'a84489ae4f5d6165f55ababc474fe8717d5500832f2e33a1ba2caf2fa04ed55a', 0);
 INSERT INTO lease VALUES ('center', 'c1', 1, 1800000003000);
 INSERT INTO fleet_group VALUES ('Web', '["www-data","x y"]', 1799996400000);
 INSERT INTO fleet_group VALUES ('web', NULL, 1799996400000);
-INSERT INTO task VALUES ('01hz0000000000000000000001', 'web', 'dump', '*/5 3 * * *', '[ -f /x ] && echo ''ü%''', 1, 'www-data', 1500, 3, 0, 4, '{"catch_up":true,"jitter_ms":250,"misfire_grace_ms":61000,"note":"nightly","target":["a1"],"timezone":"Europe/Berlin","work":{"backoff":{"first_ms":10,"longest_ms":7000},"cwd":"/tmp","daemon":true,"env":{"A":"b\nc"},"env_file":"/etc/env","grace_ms":1000,"limits":[{"kind":"nofile","value":4096}],"nice":5,"output":"tail","overlap":"queue","parole":"never","restart":"on-failure","retries":2,"start_retries":5,"start_seconds_ms":2000,"stop_signal":"KILL","success_codes":[0,3],"umask":23}}', 1500, 11, 'admin', 12, NULL);
-INSERT INTO task VALUES ('01hz0000000000000000000002', 'Web', 'dump', '0 0 * * *', '["echo","a \"b\""]', 0, 'root', NULL, 1, 1, 4, '{"catch_up":false,"jitter_ms":0,"misfire_grace_ms":3600000,"note":null,"target":"all","timezone":null,"work":{"backoff":{"first_ms":1000,"longest_ms":60000},"cwd":null,"daemon":false,"env":{},"env_file":null,"grace_ms":10000,"limits":[],"nice":0,"output":"none","overlap":"skip","parole":{"after_ms":600000},"restart":"always","retries":0,"start_retries":3,"start_seconds_ms":1000,"stop_signal":"TERM","success_codes":[0],"umask":18}}', NULL, 11, 'admin', 12, NULL);
+INSERT INTO task VALUES ('01hz0000000000000000000001', 'web', 'dump', '*/5 3 * * *', '[ -f /x ] && echo ''ü%''', 1, 'www-data', 1500, 3, 0, 4, '{"catch_up":true,"jitter_ms":250,"misfire_grace_ms":61000,"note":"nightly","target":["a1"],"timezone":"Europe/Berlin","work":{"backoff":{"first_ms":10,"longest_ms":7000},"cwd":"/tmp","daemon":true,"env":{"A":"b\nc"},"env_file":"/etc/env","grace_ms":1000,"limits":[{"kind":"nofile","value":4096}],"nice":5,"output":"tail","overlap":"queue","parole":"never","restart":"on-failure","retries":2,"start_retries":5,"start_seconds_ms":2000,"stop_signal":"KILL","success_codes":[0,3],"umask":23}}', 1500, NULL, 11, 'admin', 12, NULL);
+INSERT INTO task VALUES ('01hz0000000000000000000002', 'Web', 'dump', '0 0 * * *', '["echo","a \"b\""]', 0, 'root', NULL, 1, 1, 4, '{"catch_up":false,"jitter_ms":0,"misfire_grace_ms":3600000,"note":null,"target":"all","timezone":null,"work":{"backoff":{"first_ms":1000,"longest_ms":60000},"cwd":null,"daemon":false,"env":{},"env_file":null,"grace_ms":10000,"limits":[],"nice":0,"output":"none","overlap":"skip","parole":{"after_ms":600000},"restart":"always","retries":0,"start_retries":3,"start_seconds_ms":1000,"stop_signal":"TERM","success_codes":[0],"umask":18}}', NULL, NULL, 11, 'admin', 12, NULL);
 INSERT INTO agent VALUES ('01hz0000000000000000000001', 'a1', 1, 1, 'd2f1-77', 7, 9, '0.1.0', 8, 6, NULL);
 INSERT INTO agent VALUES ('01hz0000000000000000000002', 'A1', 0, 0, NULL, NULL, 9, NULL, NULL, 6, NULL);
 INSERT INTO agent_group VALUES ('01hz0000000000000000000001', 'Web');
@@ -148,4 +149,4 @@ INSERT INTO run VALUES ('4xq90trfmsm2j0hqdmekaf5pfd', 'dfp5fake', '01hz000000000
 INSERT INTO run VALUES ('00p55h074jgay6h7yetvenhjyw', 'wyjhnevt', '01hz0000000000000000000002', 5, '', '01hz0000000000000000000002', 2, 'rule', 3000, 63000, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 INSERT INTO run VALUES ('14cz2bc8ynt4fsp9yt37gcenwm', 'mwnecg73', '01hz0000000000000000000001', 4, '01hz0000000000000000000001', '01hz0000000000000000000001', 2, 'daemon', 4000, 64000, 'stopped', 'exit code 3', 3, 15, 4711, 2, 20, 21, 1099511627776, CAST(x'6c696e65000a' AS TEXT));
 INSERT INTO answer VALUES ('r1', '01hz0000000000000000000001', '{"ok":true}', 1800000000000);
-INSERT INTO audit VALUES (1, 'b9ab3b0d620bf74f686e497f53cb963eaa1212ff63db81d4037e9aace6d47c44', 1, 'admin', '10.0.0.1:55', 'task edit', 'web/dump', 'web', '{}', NULL);
+INSERT INTO audit VALUES (1, 'a84489ae4f5d6165f55ababc474fe8717d5500832f2e33a1ba2caf2fa04ed55a', 1, 'admin', '10.0.0.1:55', 'task edit', 'web/dump', 'web', '{}', NULL);

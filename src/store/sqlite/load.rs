@@ -21,6 +21,11 @@ pub(super) fn load(connection: &mut Connection) -> Result<Snapshot, StoreError> 
     Ok(Snapshot {
         groups: all(tx, "SELECT * FROM fleet_group ORDER BY gid", group)?,
         cursors: cursors(tx)?,
+        holders: all(tx, HOLDERS, |row| {
+            Ok((text(row, "id")?, text(row, "holder")?))
+        })?
+        .into_iter()
+        .collect(),
         agents: all(tx, AGENTS, |row| agent(row, &members))?,
         operators: all(tx, OPERATORS, |row| operator(row, &roles))?,
         tokens: all(tx, "SELECT * FROM token ORDER BY hash", token)?,
@@ -100,6 +105,8 @@ fn columns(row: &Row) -> SqlResult<SpecColumns> {
 
 const CURSORS: &str =
     "SELECT id, cursor_at FROM task WHERE removed_at IS NULL AND cursor_at IS NOT NULL";
+
+const HOLDERS: &str = "SELECT id, holder FROM task WHERE removed_at IS NULL AND holder IS NOT NULL";
 
 fn cursors(tx: &Transaction) -> Result<BTreeMap<TaskId, UnixMs>, StoreError> {
     let pair = |row: &Row| Ok((text(row, "id")?, instant(row, "cursor_at")?));

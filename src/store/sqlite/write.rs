@@ -24,6 +24,10 @@ pub(super) fn write(tx: &Transaction, change: &Write, now: UnixMs) -> Result<(),
         Write::RemoveGroup(name) => remove_group(tx, name.as_str()),
         Write::RemoveTask { task, at } => execute(tx, REMOVE_TASK, params![task.as_str(), at.0]),
         Write::SetCursor { task, at } => execute(tx, SET_CURSOR, params![task.as_str(), at.0]),
+        Write::SetHolder { task, agent } => {
+            let agent = agent.as_ref().map(crate::model::AgentId::as_str);
+            execute(tx, SET_HOLDER, params![task.as_str(), agent])
+        }
         Write::PutAgent(agent) => put_agent(tx, agent),
         Write::RemoveAgent { agent, at } => remove_agent(tx, agent.as_str(), *at),
         Write::PutOperator(operator) => put_operator(tx, operator),
@@ -75,6 +79,7 @@ const PUT_TASK: &str = "INSERT INTO task (id, gid, task_name, rule, execute, she
         spec = excluded.spec, saved_at = excluded.saved_at, changed_by = excluded.changed_by,
         changed_at = excluded.changed_at";
 const REMOVE_TASK: &str = "UPDATE task SET removed_at = ?2 WHERE id = ?1 AND removed_at IS NULL";
+const SET_HOLDER: &str = "UPDATE task SET holder = ?2 WHERE id = ?1";
 const SET_CURSOR: &str = "UPDATE task SET cursor_at = ?2 WHERE id = ?1";
 
 fn put_task(tx: &Transaction, task: &Task) -> Result<(), StoreError> {
