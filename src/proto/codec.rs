@@ -490,7 +490,9 @@ mod tests {
                     0 => line[at] = u8::try_from(scramble(&mut state) % 256).unwrap(),
                     1 => drop(line.remove(at)),
                     _ => {
-                        drop(line.splice(at..at, splices[scramble(&mut state) % 8].iter().copied()))
+                        drop(
+                            line.splice(at..at, splices[scramble(&mut state) % 8].iter().copied()),
+                        );
                     }
                 }
             }

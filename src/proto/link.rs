@@ -426,14 +426,14 @@ struct Queued {
 /// send any more, or until the link is given up.
 async fn empty<Out: Message>(
     mut writer: LinkWriter<Out>,
-    mut waiting: mpsc::UnboundedReceiver<Queued>,
+    mut queue: mpsc::UnboundedReceiver<Queued>,
     held: Arc<AtomicUsize>,
 ) {
     let gone = writer.gone.clone();
     let writing = async {
-        while let Some(mut batch) = waiting.recv().await {
+        while let Some(mut batch) = queue.recv().await {
             while !batch.last && batch.bytes.len() < BATCH {
-                let Ok(next) = waiting.try_recv() else { break };
+                let Ok(next) = queue.try_recv() else { break };
                 batch.bytes.extend_from_slice(&next.bytes);
                 batch.last = next.last;
             }
@@ -542,3 +542,6 @@ impl<Out> fmt::Debug for LinkSender<Out> {
         f.write_str("LinkSender")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -276,6 +276,7 @@ fn of_alert(alert: AlertDescription) -> Option<TlsError> {
         | AlertDescription::CertificateUnknown
         | AlertDescription::CertificateRequired
         | AlertDescription::UnknownCA
+        | AlertDescription::DecryptError
         | AlertDescription::AccessDenied => Some(TlsError::Refused),
         _ => None,
     }
@@ -486,3 +487,6 @@ impl ServerCertVerifier for HostVerifier {
             .supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;
