@@ -2,11 +2,11 @@
 
 use tokio::io::{DuplexStream, duplex};
 
-use super::super::client::{Cancel, Credit};
+use super::super::client::{Cancel, Credit, FromClient, ToClient};
 use super::super::handshake::{OURS, accept, connect, first_hello, first_join, hello, say_hello};
-use super::super::hello::{PeerRole, Welcome};
+use super::super::hello::{LinkError, PeerRole, Welcome};
 use super::super::identity::PeerIdentity;
-use super::super::join::{Join, Joined, join};
+use super::super::join::{FromJoiner, Join, Joined, ToJoiner, join};
 use super::super::testing::Fleet;
 use super::super::tls::{client_config, server_config};
 use super::*;
@@ -207,13 +207,18 @@ async fn greet(first: FromClient) -> (Result<u32, String>, String) {
     let center: CenterEnd = Link::new(far, Bounds::default());
     client.send(&first).await.unwrap();
     let deadline = Instant::now() + SOON;
-    match first_hello(center, &peer, deadline).await {
-        Ok((_, _, version)) => (Ok(version), String::new()),
-        Err(fault) => {
-            let answer = client.next().await.unwrap_err().to_string();
-            (Err(fault.to_string()), answer)
-        }
-    }
+    let answering = async {
+        let answer = client.next().await;
+        drop(client);
+        answer.map_err(|fault| fault.to_string()).err()
+    };
+    let greeting = async {
+        let greeted = first_hello(center, &peer, deadline).await;
+        greeted.map(|(_, _, version)| version)
+    };
+    let (greeted, answer) = tokio::join!(greeting, answering);
+    let greeted = greeted.map_err(|fault| fault.to_string());
+    (greeted, answer.unwrap_or_default())
 }
 
 #[tokio::test]
@@ -282,6 +287,7 @@ async fn stranger(sent: &str) -> String {
     let read = async {
         let mut answer = String::new();
         wire.read_to_string(&mut answer).await.unwrap();
+        drop(wire);
         answer
     };
     let (joined, answer) = tokio::join!(first_join(center, Instant::now() + SOON), read);
