@@ -2,6 +2,7 @@
 //! and one terminal client. This file is the table of contents; ARCHITECTURE.md is the map.
 
 pub mod auth;
+pub mod center;
 pub mod clock;
 pub mod config;
 pub mod exec;
