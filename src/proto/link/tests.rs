@@ -21,14 +21,22 @@ type ClientEnd = Link<FromClient, ToClient>;
 fn bounds() -> Bounds {
     Bounds {
         max_frame: 1000,
-        line: SHORT,
+        line: SOON,
         queue: 4000,
+    }
+}
+
+/// For tests of what happens when time is over.
+fn hasty() -> Bounds {
+    Bounds {
+        line: SHORT,
+        ..bounds()
     }
 }
 
 fn center_and_wire() -> (CenterEnd, DuplexStream) {
     let (near, far) = duplex(1024);
-    (Link::new(near, bounds()), far)
+    (Link::new(near, hasty()), far)
 }
 
 fn credit(id: u64) -> FromClient {
@@ -143,7 +151,7 @@ async fn a_peer_that_does_not_read_is_closed_as_slow() {
 #[tokio::test]
 async fn a_write_that_does_not_get_through_ends_the_link() {
     let (near, _far) = duplex(64);
-    let client: ClientEnd = Link::new(near, bounds());
+    let client: ClientEnd = Link::new(near, hasty());
     let (sender, worker, mut reader) = client.split();
     for id in 0..10 {
         sender.try_send(&credit(id)).unwrap();
@@ -282,7 +290,7 @@ async fn members_greet_each_other_over_tls() {
 /// What a stranger reads that sends these bytes as its first.
 async fn stranger(sent: &str) -> String {
     let (near, mut wire) = duplex(4096);
-    let center = Link::<ToJoiner, FromJoiner>::new(near, bounds());
+    let center = Link::<ToJoiner, FromJoiner>::new(near, hasty());
     wire.write_all(sent.as_bytes()).await.unwrap();
     let read = async {
         let mut answer = String::new();
