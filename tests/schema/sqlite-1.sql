@@ -79,7 +79,7 @@ CREATE TABLE token (
   expires_at INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE run (
-  run_id       TEXT    NOT NULL PRIMARY KEY,
+  run_id       TEXT    NOT NULL,
   run_id_back  TEXT    NOT NULL, -- the last 8 characters of run_id, backwards: to find a run by its end
   task         TEXT    NOT NULL REFERENCES task (id),
   revision     INTEGER NOT NULL,
@@ -103,9 +103,9 @@ CREATE TABLE run (
 CREATE UNIQUE INDEX run_key ON run (task, scheduled_at, target, slot, cause);
 CREATE INDEX run_by_time ON run (scheduled_at);
 CREATE INDEX run_by_outcome ON run (outcome, scheduled_at);
-CREATE INDEX run_by_task_outcome ON run (task, outcome, scheduled_at);
 CREATE INDEX run_by_agent ON run (agent, scheduled_at);
-CREATE INDEX run_by_end ON run (run_id_back);
+CREATE INDEX run_by_end ON run (scheduled_at / 3600000, run_id_back);
+CREATE UNIQUE INDEX run_unsettled ON run (run_id) WHERE outcome IS NULL OR outcome = 'lost';
 CREATE TABLE answer (
   request_id  TEXT    NOT NULL,
   operator    TEXT    NOT NULL,
@@ -129,7 +129,7 @@ CREATE TABLE audit (
 CREATE UNIQUE INDEX audit_digest ON audit (digest);
 CREATE INDEX audit_by_time ON audit (at);
 CREATE INDEX audit_by_group ON audit (gid, at);
-INSERT INTO schema_migration VALUES (1, '4cb8956e15e246f5dfc1ed5f5c5017c9b3346748c49fd050537371147b137b8a', 0);
+INSERT INTO schema_migration VALUES (1, '3da03d733f37e03894fce866aa9feadb83ef768d9f100ec03790d2508015f7b2', 0);
 INSERT INTO lease VALUES ('center', 'c1', 1, 1800000003000);
 INSERT INTO fleet_group VALUES ('Web', '["www-data","x y"]', 1799996400000);
 INSERT INTO fleet_group VALUES ('web', NULL, 1799996400000);
