@@ -1,15 +1,14 @@
 //! Connections coming in: TLS, the first message, and the reader of each. Unfinished handshakes are bounded in
 //! number: the oldest goes first, never by address, so that nobody can be shut out by a neighbour.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::event::{Event, SessionId};
@@ -17,14 +16,20 @@ use super::shell::{Inbox, Incoming, Outlet};
 use crate::model::{AgentId, OperatorId, PeerRole};
 use crate::proto::agent::{FromAgent, ToAgent};
 use crate::proto::client::{FromClient, ToClient};
-use crate::proto::handshake::{self, FIRST_LIMIT, Greets, Welcomes, first_hello, first_join};
+use crate::proto::gate::{Gate, MAX_UNFINISHED};
+use crate::proto::handshake::{self, FIRST_LIMIT, first_hello, first_join};
 use crate::proto::hello::Hello;
-use crate::proto::identity::PeerIdentity;
-use crate::proto::link::{Bounds, Link, LinkFault, LinkReader};
-use crate::workers::{Worker, Workers};
+use crate::proto::join::{FromJoiner, Join, ToJoiner};
+use crate::proto::link::{Bounds, Link, LinkFault, LinkReader, LinkSender, Message};
+use crate::workers::Workers;
 
-/// Handshakes under way at most.
-const UNFINISHED: usize = 256;
+/// A connection that has said what it is.
+enum Greeted {
+    Joiner(Link<ToJoiner, FromJoiner>, Join),
+    Agent(Link<ToAgent, FromAgent>, AgentId, Hello),
+    Client(Link<ToClient, FromClient>, OperatorId),
+}
+
 /// A pause after an accept that failed (no descriptors left), so that it does not spin.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -36,7 +41,7 @@ pub(super) struct Accept {
     bounds: Bounds,
     workers: Workers,
     next: Arc<AtomicU64>,
-    unfinished: Arc<Mutex<VecDeque<(u64, Worker)>>>,
+    gate: Gate,
 }
 
 impl Accept {
@@ -55,7 +60,7 @@ impl Accept {
             },
             workers,
             next: Arc::new(AtomicU64::new(1)),
-            unfinished: Arc::default(),
+            gate: Gate::new(MAX_UNFINISHED),
         }
     }
 
@@ -80,84 +85,96 @@ impl Accept {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let accept = self.clone();
         let stop = self.workers.token().clone();
-        let worker = self.workers.spawn(format!("link {address}"), async move {
-            if let Some(Err(fault)) = stop
-                .run_until_cancelled(accept.serve(id, stream, &address))
-                .await
-            {
+        self.workers.spawn(format!("link {address}"), async move {
+            let serving = accept.serve(id, stream, &address);
+            if let Some(Err(fault)) = stop.run_until_cancelled(serving).await {
                 debug!(address, "{fault}");
             }
-            accept.finished(id);
         });
-        let mut unfinished = self
-            .unfinished
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        unfinished.retain(|(_, worker)| !worker.is_finished());
-        unfinished.push_back((id, worker));
-        if unfinished.len() > UNFINISHED {
-            if let Some((_, oldest)) = unfinished.pop_front() {
-                oldest.abort();
-            }
-        }
-    }
-
-    fn finished(&self, id: u64) {
-        let mut unfinished = self
-            .unfinished
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        unfinished.retain(|(other, _)| *other != id);
     }
 
     async fn serve(&self, id: u64, stream: TcpStream, address: &str) -> Result<(), LinkFault> {
         // Frames are small and wanted at once; where that cannot be set they come a little later.
         let _ = stream.set_nodelay(true);
-        let accepted = match handshake::accept(stream, &self.config, FIRST_LIMIT).await {
-            Ok(accepted) => accepted,
-            Err(fault) => {
-                info!(address, "a connection was refused: {fault}");
-                return Err(fault);
+        let greeted = self.gate.enter().through(self.greet(stream, address)).await;
+        let session = SessionId(id);
+        let address = address.to_owned();
+        match greeted {
+            None => Ok(()),
+            Some(Err(fault)) => Err(fault),
+            Some(Ok(Greeted::Joiner(link, join))) => {
+                self.joiner(session, link, join, address).await
             }
-        };
-        match accepted.peer {
-            None => {
-                self.joiner(
-                    id,
-                    Link::new(accepted.stream, self.bounds),
-                    accepted.deadline,
+            Some(Ok(Greeted::Agent(link, agent, hello))) => {
+                let up = Event::AgentUp {
+                    session,
+                    agent,
+                    hello,
                     address,
-                )
-                .await
+                };
+                let mut reader = self.open(session, link, Outlet::Agent, up).await;
+                let why = self
+                    .read(&mut reader, |frame| Event::AgentFrame(session, frame))
+                    .await;
+                self.tell(Incoming::Event(Event::AgentDown(session, why)))
+                    .await;
+                Ok(())
             }
-            Some(peer) if peer.uri.role == PeerRole::Agent => {
-                let link = Link::new(accepted.stream, self.bounds);
-                self.agent(id, link, &peer, accepted.deadline, address)
-                    .await
-            }
-            Some(peer) => {
-                let link = Link::new(accepted.stream, self.bounds);
-                self.client(id, link, &peer, accepted.deadline, address)
-                    .await
+            Some(Ok(Greeted::Client(link, operator))) => {
+                let up = Event::ClientUp {
+                    session,
+                    operator,
+                    address,
+                };
+                let mut reader = self.open(session, link, Outlet::Client, up).await;
+                self.read(&mut reader, |frame| Event::ClientFrame(session, frame))
+                    .await;
+                self.tell(Incoming::Event(Event::ClientDown(session))).await;
+                Ok(())
             }
         }
     }
 
+    /// TLS and the first message: who it is, and what they want.
+    async fn greet(&self, stream: TcpStream, address: &str) -> Result<Greeted, LinkFault> {
+        let accepted = handshake::accept(stream, &self.config, FIRST_LIMIT).await;
+        let accepted =
+            accepted.inspect_err(|fault| info!(address, "a connection was refused: {fault}"))?;
+        let deadline = accepted.deadline;
+        let Some(peer) = accepted.peer else {
+            let (link, join) =
+                first_join(Link::new(accepted.stream, self.bounds), deadline).await?;
+            return Ok(Greeted::Joiner(link, join));
+        };
+        let id = &peer.uri.id;
+        if peer.uri.role == PeerRole::Agent {
+            let agent = id
+                .parse()
+                .map_err(|_| LinkFault::Unexpected("an agent's id in the certificate"))?;
+            let link = Link::new(accepted.stream, self.bounds);
+            let (link, hello, _) = first_hello(link, &peer, deadline).await?;
+            return Ok(Greeted::Agent(link, agent, hello));
+        }
+        let operator = id
+            .parse()
+            .map_err(|_| LinkFault::Unexpected("an operator's id in the certificate"))?;
+        let link = Link::new(accepted.stream, self.bounds);
+        let (link, _, _) = first_hello(link, &peer, deadline).await?;
+        Ok(Greeted::Client(link, operator))
+    }
+
     async fn joiner(
         &self,
-        id: u64,
-        link: Link<crate::proto::join::ToJoiner, crate::proto::join::FromJoiner>,
-        deadline: Instant,
-        address: &str,
+        session: SessionId,
+        mut link: Link<ToJoiner, FromJoiner>,
+        join: Join,
+        address: String,
     ) -> Result<(), LinkFault> {
-        let (mut link, join) = first_join(link, deadline).await?;
-        self.finished(id);
-        let session = SessionId(id);
         let (answer, answered) = oneshot::channel();
         let event = Event::Join {
             session,
             join,
-            address: address.to_owned(),
+            address,
         };
         self.tell(Incoming::Connected(session, Outlet::Joiner(answer), event))
             .await;
@@ -168,82 +185,23 @@ impl Accept {
         Ok(())
     }
 
-    async fn agent(
-        &self,
-        id: u64,
-        link: Link<ToAgent, FromAgent>,
-        peer: &PeerIdentity,
-        deadline: Instant,
-        address: &str,
-    ) -> Result<(), LinkFault> {
-        let Ok(agent) = peer.uri.id.parse::<AgentId>() else {
-            return Err(LinkFault::Unexpected("an agent's id"));
-        };
-        let session = SessionId(id);
-        let up = |hello| Event::AgentUp {
-            session,
-            agent,
-            hello,
-            address: address.to_owned(),
-        };
-        let mut reader = self
-            .open(session, link, peer, deadline, Outlet::Agent, up)
-            .await?;
-        let why = self
-            .read(&mut reader, |frame| Event::AgentFrame(session, frame))
-            .await;
-        self.tell(Incoming::Event(Event::AgentDown(session, why)))
-            .await;
-        Ok(())
-    }
-
-    async fn client(
-        &self,
-        id: u64,
-        link: Link<ToClient, FromClient>,
-        peer: &PeerIdentity,
-        deadline: Instant,
-        address: &str,
-    ) -> Result<(), LinkFault> {
-        let Ok(operator) = peer.uri.id.parse::<OperatorId>() else {
-            return Err(LinkFault::Unexpected("an operator's id"));
-        };
-        let session = SessionId(id);
-        let up = |_| Event::ClientUp {
-            session,
-            operator,
-            address: address.to_owned(),
-        };
-        let mut reader = self
-            .open(session, link, peer, deadline, Outlet::Client, up)
-            .await?;
-        self.read(&mut reader, |frame| Event::ClientFrame(session, frame))
-            .await;
-        self.tell(Incoming::Event(Event::ClientDown(session))).await;
-        Ok(())
-    }
-
-    /// Takes the hello, then hands the link to the loop.
-    async fn open<Out: Welcomes, In: Greets>(
+    /// Hands the link to the loop.
+    async fn open<Out: Message, In: Message>(
         &self,
         session: SessionId,
         link: Link<Out, In>,
-        peer: &PeerIdentity,
-        deadline: Instant,
-        outlet: impl FnOnce(crate::proto::link::LinkSender<Out>) -> Outlet,
-        up: impl FnOnce(Hello) -> Event,
-    ) -> Result<LinkReader<In>, LinkFault> {
-        let (link, hello, _) = first_hello(link, peer, deadline).await?;
-        self.finished(session.0);
+        outlet: impl FnOnce(LinkSender<Out>) -> Outlet,
+        up: Event,
+    ) -> LinkReader<In> {
         let (sender, writer, reader) = link.split();
         self.workers.spawn("write", writer);
-        self.tell(Incoming::Connected(session, outlet(sender), up(hello)))
+        self.tell(Incoming::Connected(session, outlet(sender), up))
             .await;
-        Ok(reader)
+        reader
     }
 
     /// Reads until the link ends; why it did.
-    async fn read<In: crate::proto::link::Message>(
+    async fn read<In: Message>(
         &self,
         reader: &mut LinkReader<In>,
         event: impl Fn(In) -> Event,

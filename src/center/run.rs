@@ -94,7 +94,7 @@ pub enum RunError {
 /// How long the end may take.
 const DRAIN: Duration = Duration::from_secs(5);
 /// Ended runs pruned at a time, and the pause between: a step must never hold up a fire.
-const PRUNE_STEP: usize = 500;
+const PRUNE_STEP: usize = 100;
 const PRUNE_PAUSE: Duration = Duration::from_millis(200);
 const PRUNE_EVERY: Duration = Duration::from_mins(10);
 
