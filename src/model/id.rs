@@ -96,6 +96,17 @@ text_id!(
     RequestId, is_token
 );
 
+text_id!(
+    /// A fleet's id, made by `init`; stands in every certificate.
+    FleetId, is_token
+);
+
+impl From<ulid::Ulid> for FleetId {
+    fn from(id: ulid::Ulid) -> Self {
+        Self(id.to_string().to_lowercase())
+    }
+}
+
 impl From<ulid::Ulid> for TaskId {
     fn from(id: ulid::Ulid) -> Self {
         Self(id.to_string().to_lowercase())
@@ -138,7 +149,7 @@ impl RunId {
     }
 }
 
-const BASE32: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+pub(super) const BASE32: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 macro_rules! number {
     ($(#[$doc:meta])* $type:ident, $int:ty) => {

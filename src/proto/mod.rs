@@ -4,6 +4,10 @@
 pub mod agent;
 pub mod client;
 pub mod hello;
+pub mod identity;
 pub mod join;
 pub mod request;
+#[cfg(test)]
+mod testing;
+pub mod tls;
 pub mod view;
