@@ -71,6 +71,34 @@ impl Out {
         }
     }
 
+    /// Words that programs shall have too, beside their data.
+    pub fn tell(&mut self, words: &str) {
+        self.words(words);
+    }
+
+    /// A list of plain values: an array, or one a line.
+    pub fn values(&mut self, values: Vec<Value>) -> Result<(), Fault> {
+        if self.style.format == Format::Json && !self.style.quiet {
+            self.line(&Value::Array(values).to_string())?;
+            return self.flush();
+        }
+        for value in &values {
+            match value {
+                Value::String(text) if self.style.quiet => self.line(text)?,
+                value => self.line(&value.to_string())?,
+            }
+        }
+        self.flush()
+    }
+
+    /// A line of bytes that need not be text, after a mark.
+    pub fn raw_line(&mut self, mark: &[u8], line: &[u8]) -> Result<(), Fault> {
+        self.stdout.write_all(mark)?;
+        self.stdout.write_all(line)?;
+        self.stdout.write_all(b"\n")?;
+        Ok(())
+    }
+
     fn words(&mut self, words: &str) {
         // Words that cannot be written cannot be told either; the exit code still says how it ended.
         let _ = writeln!(self.stderr, "{}", clean::lines(words)).and_then(|()| self.stderr.flush());
@@ -132,8 +160,8 @@ impl Out {
         Ok(())
     }
 
-    /// One thing with all its fields: an object, or a line per field.
-    pub fn object(&mut self, id: &str, object: &Value) -> Result<(), Fault> {
+    /// One thing with all its fields: an object, or a line per field, these first.
+    pub fn object(&mut self, id: &str, first: &[&str], object: &Value) -> Result<(), Fault> {
         if self.style.quiet {
             if let Some(id) = object[id].as_str() {
                 self.line(id)?;
@@ -148,8 +176,10 @@ impl Out {
             return Ok(());
         };
         let width = fields.keys().map(String::len).max().unwrap_or(0);
-        for (field, value) in fields {
-            let cell = match field.as_str() {
+        let rest = fields.keys().map(String::as_str).filter(|field| !first.contains(field));
+        for field in first.iter().copied().chain(rest) {
+            let value = &object[field];
+            let cell = match field {
                 // A whole object has room for the whole id.
                 "run_id" => value.as_str().unwrap_or("-").to_owned(),
                 field => table::cell(field, value, &self.style),

@@ -91,6 +91,16 @@ pub fn changed(task: &str, changed: &Changed) -> Value {
     })
 }
 
+/// What `kill` hit, under the run's name as it was given.
+pub fn killed(run: &str, changed: &Changed) -> Value {
+    json!({
+        "run_id": run,
+        "changed": changed.changed,
+        "stopped": changed.stopped,
+        "unconfirmed": changed.unconfirmed,
+    })
+}
+
 /// A task saved: the task itself, and what that did.
 pub fn saved(saved: &Saved) -> Value {
     let mut row = fields(task(&saved.task));

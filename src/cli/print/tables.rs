@@ -110,3 +110,9 @@ pub const CHANGES: Table = Table {
     id: "id",
     columns: &[column("task", "TASK", 0)],
 };
+
+/// Runs that were begun or told to end.
+pub const STARTED: Table = Table {
+    id: "run_id",
+    columns: &[column("run_id", "RUN", 0), column("task", "TASK", 0)],
+};
