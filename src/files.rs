@@ -70,7 +70,8 @@ pub fn make_private_dir(path: &Path) -> Result<(), FileError> {
 pub fn check_private(path: &Path) -> Result<(), FileError> {
     let meta = fs::metadata(path).map_err(fault("look at", path))?;
     let found = meta.permissions().mode() & 0o7777;
-    if found & 0o077 == 0 {
+    let others = found & 0o077;
+    if others == 0 {
         return Ok(());
     }
     Err(FileError::Wide {

@@ -83,6 +83,11 @@ text_id!(
     AgentId, |text| is_base32(text, 26)
 );
 text_id!(
+    /// An operator's id: of the same form as a task's, made with the first token; stands in its certificates.
+    OperatorId,
+    |text| is_base32(text, 26)
+);
+text_id!(
     /// A run's id: 26 characters of lower-case Crockford base 32, derived from [`RunKey`]; a daemon's is
     /// derived by the keeper.
     RunId, |text| is_base32(text, 26)
@@ -119,6 +124,12 @@ impl From<ulid::Ulid> for AgentId {
     }
 }
 
+impl From<ulid::Ulid> for OperatorId {
+    fn from(id: ulid::Ulid) -> Self {
+        Self(id.to_string().to_lowercase())
+    }
+}
+
 impl RunId {
     /// The id of the run with this key: the same key gives the same id, on every center, for ever.
     pub fn of(key: &RunKey) -> Self {
@@ -141,6 +152,11 @@ impl RunId {
             .rev()
             .map(|i| char::from(BASE32[(bits >> (i * 5) & 31) as usize]));
         Self(text.collect())
+    }
+
+    /// The id that sorts before every other: where a range of ids begins.
+    pub fn lowest() -> Self {
+        Self("0".repeat(26))
     }
 
     /// The last 8 characters, as tables show them.

@@ -14,7 +14,9 @@ mod work;
 
 pub use duration::{ms, ms_option};
 pub use fleet::{AgentState, Grantee, Incarnation, Role, SessionLease};
-pub use id::{AgentId, BootId, Epoch, FleetId, RequestId, Revision, RunId, Slot, TaskId};
+pub use id::{
+    AgentId, BootId, Epoch, FleetId, OperatorId, RequestId, Revision, RunId, Slot, TaskId,
+};
 pub use name::{AgentName, GroupName, NameError, OperatorName, TaskName, TaskPath, UserName};
 pub use outcome::{Ending, Outcome};
 pub use peer::{Fingerprint, FingerprintError, PeerRole, PeerUri, PeerUriError};

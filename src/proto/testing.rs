@@ -34,6 +34,16 @@ impl Fleet {
         }
     }
 
+    /// The same authority, signing for a fleet of another name.
+    pub fn renamed(&self, name: &str) -> Self {
+        let key = KeyPair::from_pem(&self.issuer.key().serialize_pem()).unwrap();
+        Self {
+            name: name.to_owned(),
+            issuer: Issuer::from_ca_cert_pem(&self.pem, key).unwrap(),
+            pem: self.pem.clone(),
+        }
+    }
+
     /// The authority's fingerprint.
     pub fn pin(&self) -> Fingerprint {
         Fingerprint::of(&CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap())

@@ -13,8 +13,9 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
 use rustls::time_provider::TimeProvider;
 use rustls::{
-    CertificateError, ClientConfig, CommonState, DigitallySignedStruct, DistinguishedName, Error,
-    OtherError, PeerMisbehaved, RootCertStore, ServerConfig, SignatureScheme, version::TLS13,
+    AlertDescription, CertificateError, ClientConfig, CommonState, DigitallySignedStruct,
+    DistinguishedName, Error, OtherError, PeerMisbehaved, RootCertStore, ServerConfig,
+    SignatureScheme, version::TLS13,
 };
 use thiserror::Error as ThisError;
 
@@ -50,22 +51,42 @@ pub enum TlsError {
         /// What may be there.
         wanted: &'static [PeerRole],
     },
-    /// A certificate before or after its life.
+    /// A certificate after its life.
     #[error(
-        "the certificate is good from {not_before} to {not_after}, and this host's clock says {now}; \
-         set the clocks or renew the certificate"
+        "the certificate was good until {not_after}, and this host's clock says {now}; set the clock or join again"
     )]
-    Life {
+    Expired {
+        /// This side's clock.
+        now: UnixMs,
+        /// End of its life.
+        not_after: UnixMs,
+    },
+    /// A certificate before its life.
+    #[error(
+        "the certificate is good from {not_before}, and this host's clock says {now}; set the clocks"
+    )]
+    NotYet {
         /// This side's clock.
         now: UnixMs,
         /// Start of its life.
         not_before: UnixMs,
-        /// End of its life.
-        not_after: UnixMs,
     },
-    /// Not signed by our authority.
-    #[error("the certificate is not signed by this fleet's authority")]
+    /// Not signed by our authority, or not for this use.
+    #[error("the certificate is not signed by this fleet's authority for this use")]
     Chain,
+    /// The other side says that our certificate is not good at its clock.
+    #[error(
+        "the other side's clock is outside the life of this certificate; compare both clocks, or join again"
+    )]
+    RefusedByClock,
+    /// The other side does not take our certificate.
+    #[error(
+        "the other side does not take this certificate as one of its fleet (or wants one where none was sent)"
+    )]
+    Refused,
+    /// Something else that TLS found.
+    #[error("TLS failed: {0}")]
+    Other(Error),
     /// No certificate of the chain has the fingerprint in the token.
     #[error(
         "the center is not of the fleet that the token is for: none of its certificates has the fingerprint {0}"
@@ -206,14 +227,63 @@ pub(super) fn any_name() -> ServerName<'static> {
 /// Whether an identity is good now, as this host's clock says; asked before dialling, for the sake of a clear
 /// error with both times.
 pub fn check_life(peer: &PeerIdentity, now: UnixMs) -> Result<(), TlsError> {
-    if (peer.not_before..=peer.not_after).contains(&now) {
-        return Ok(());
+    if now > peer.not_after {
+        let not_after = peer.not_after;
+        return Err(TlsError::Expired { now, not_after });
     }
-    Err(TlsError::Life {
-        now,
-        not_before: peer.not_before,
-        not_after: peer.not_after,
-    })
+    if now < peer.not_before {
+        let not_before = peer.not_before;
+        return Err(TlsError::NotYet { now, not_before });
+    }
+    Ok(())
+}
+
+impl From<&Error> for TlsError {
+    /// Says for the library's errors what ours say.
+    fn from(error: &Error) -> Self {
+        match error {
+            Error::InvalidCertificate(error) => of_certificate(error),
+            Error::AlertReceived(alert) => of_alert(*alert).unwrap_or(Self::Other(error.clone())),
+            Error::NoCertificatesPresented => Self::Nameless,
+            other => Self::Other(other.clone()),
+        }
+    }
+}
+
+fn of_certificate(error: &CertificateError) -> TlsError {
+    match error {
+        CertificateError::Other(OtherError(ours)) => ours
+            .downcast_ref::<TlsError>()
+            .cloned()
+            .unwrap_or(TlsError::Chain),
+        CertificateError::ExpiredContext { time, not_after } => TlsError::Expired {
+            now: instant(*time),
+            not_after: instant(*not_after),
+        },
+        CertificateError::NotValidYetContext { time, not_before } => TlsError::NotYet {
+            now: instant(*time),
+            not_before: instant(*not_before),
+        },
+        _ => TlsError::Chain,
+    }
+}
+
+fn of_alert(alert: AlertDescription) -> Option<TlsError> {
+    match alert {
+        AlertDescription::CertificateExpired => Some(TlsError::RefusedByClock),
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::CertificateRequired
+        | AlertDescription::UnknownCA
+        | AlertDescription::DecryptError
+        | AlertDescription::AccessDenied => Some(TlsError::Refused),
+        _ => None,
+    }
+}
+
+fn instant(time: UnixTime) -> UnixMs {
+    UnixMs::default().plus(Duration::from_secs(time.as_secs()))
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -254,7 +324,7 @@ impl Wanted {
         }
     }
 
-    fn check(&self, leaf: &[u8], now: UnixTime) -> Result<(), TlsError> {
+    fn check(&self, leaf: &[u8]) -> Result<(), TlsError> {
         let peer = PeerIdentity::read(leaf).map_err(|_| TlsError::Nameless)?;
         if let Some(wanted) = &self.fleet
             && peer.uri.fleet != *wanted
@@ -270,8 +340,7 @@ impl Wanted {
                 wanted: self.roles,
             });
         }
-        let now = UnixMs::default().plus(Duration::from_secs(now.as_secs()));
-        check_life(&peer, now)
+        Ok(())
     }
 }
 
@@ -279,15 +348,6 @@ impl Wanted {
 fn refused(error: TlsError) -> Error {
     let shared: Arc<dyn std::error::Error + Send + Sync> = Arc::new(error);
     CertificateError::Other(OtherError(shared)).into()
-}
-
-/// Says for the library's errors what ours say.
-fn plain(error: Error) -> Error {
-    match error {
-        Error::InvalidCertificate(CertificateError::Other(_)) => error,
-        Error::InvalidCertificate(_) => refused(TlsError::Chain),
-        other => other,
-    }
 }
 
 /// Checks whoever connects to us.
@@ -312,9 +372,8 @@ impl ClientCertVerifier for GuestVerifier {
         others: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let chain = self.chain.verify_client_cert(leaf, others, now);
-        let verified = life_before_chain(chain, leaf, now)?;
-        self.wanted.check(leaf, now).map_err(refused)?;
+        let verified = self.chain.verify_client_cert(leaf, others, now)?;
+        self.wanted.check(leaf).map_err(refused)?;
         Ok(verified)
     }
 
@@ -339,29 +398,6 @@ impl ClientCertVerifier for GuestVerifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.chain.supported_verify_schemes()
     }
-}
-
-/// The library looks at life before signatures; only what is about life is said as such.
-fn life_before_chain<T>(
-    verified: Result<T, Error>,
-    leaf: &[u8],
-    now: UnixTime,
-) -> Result<T, Error> {
-    use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
-    verified.map_err(|error| {
-        let of_life = matches!(
-            &error,
-            Error::InvalidCertificate(
-                Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. }
-            )
-        );
-        let now = UnixMs::default().plus(Duration::from_secs(now.as_secs()));
-        let life = PeerIdentity::read(leaf).ok().map(|p| check_life(&p, now));
-        match life {
-            Some(Err(life)) if of_life => refused(life),
-            _ => plain(error),
-        }
-    })
 }
 
 fn only_tls13() -> Error {
@@ -393,16 +429,13 @@ impl HostVerifier {
         now: UnixTime,
     ) -> Result<(), Error> {
         // No intermediates: the authority signs every member itself.
-        let verified = ParsedCertificate::try_from(leaf).and_then(|parsed| {
-            rustls::client::verify_server_cert_signed_by_trust_anchor(
-                &parsed,
-                roots,
-                &[],
-                now,
-                self.provider.signature_verification_algorithms.all,
-            )
-        });
-        life_before_chain(verified, leaf, now)
+        rustls::client::verify_server_cert_signed_by_trust_anchor(
+            &ParsedCertificate::try_from(leaf)?,
+            roots,
+            &[],
+            now,
+            self.provider.signature_verification_algorithms.all,
+        )
     }
 }
 
@@ -425,7 +458,7 @@ impl ServerCertVerifier for HostVerifier {
                 self.check_chain(&roots, leaf, now)?;
             }
         }
-        self.wanted.check(leaf, now).map_err(refused)?;
+        self.wanted.check(leaf).map_err(refused)?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -454,3 +487,6 @@ impl ServerCertVerifier for HostVerifier {
             .supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,6 +90,22 @@ pub struct LocalTime {
     pub(super) millis: i64,
 }
 
+impl LocalTime {
+    /// `2027-01-01T00:00:00[.250]`: RFC 3339 up to the offset.
+    pub(super) fn rfc3339(self) -> String {
+        let whole = Self {
+            seconds: self.seconds - self.seconds.rem_euclid(60),
+            millis: 0,
+        };
+        let minute = whole.to_string().replace(' ', "T");
+        let second = self.seconds.rem_euclid(60);
+        match self.millis {
+            0 => format!("{minute}:{second:02}"),
+            millis => format!("{minute}:{second:02}.{millis:03}"),
+        }
+    }
+}
+
 impl fmt::Display for LocalTime {
     /// `2027-01-01 00:00`, with seconds and milliseconds only where they are not zero.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

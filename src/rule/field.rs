@@ -242,14 +242,12 @@ fn parse_day_of_week(item: Part<'_>) -> Result<Option<Item>, Fault> {
 
 /// `*`, `*/n`, `a`, `a-b`, `a-b/n`.
 fn parse_span(field: Field, item: Part<'_>) -> Result<Item, Fault> {
+    if item.text == "*" {
+        return Ok(Item::Star { step: 1 });
+    }
     let Some((base, step)) = item.cut('/') else {
-        return match item.text {
-            "*" => Ok(Item::Star { step: 1 }),
-            _ => {
-                let (low, high) = parse_range(field, item)?;
-                Ok(Item::Span { low, high, step: 1 })
-            }
-        };
+        let (low, high) = parse_range(field, item)?;
+        return Ok(Item::Span { low, high, step: 1 });
     };
     let step = parse_step(field, item, step)?;
     if base.text == "*" {

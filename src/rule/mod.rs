@@ -15,6 +15,7 @@ mod error;
 mod field;
 mod instant;
 mod moment;
+mod near;
 mod parse;
 mod schedule;
 #[cfg(test)]

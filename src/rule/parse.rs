@@ -16,7 +16,7 @@ use super::moment::{MomentError, parse_moment};
 const MAX_BYTES: usize = 1024;
 
 /// Ten years: what is rarer is a date, not an interval.
-const MAX_EVERY: Duration = Duration::from_secs(3660 * 86_400);
+const MAX_EVERY: Duration = Duration::from_hours(3660 * 24);
 
 const NICKNAMES: [(&str, &str); 7] = [
     ("@yearly", "0 0 1 1 *"),
@@ -111,22 +111,23 @@ fn parse_nickname(name: Part<'_>, rest: &[Part<'_>]) -> Result<Parsed, Fault> {
         "@at" => parse_at(name, rest),
         "@always" => nothing_after("@always", rest).map(|()| Shape::Always.into()),
         "@reboot" => nothing_after("@reboot", rest).map(|()| Shape::Reboot.into()),
-        _ => match NICKNAMES.iter().find(|(nickname, _)| *nickname == lower) {
-            Some((nickname, fields)) => {
-                nothing_after(nickname, rest)?;
-                let fields = parse_fields(&words(fields))?;
-                Ok(Shape::Calendar(Calendar::new(&fields)).into())
-            }
-            None => {
-                let hint = nearest(&lower);
-                Err((name.span(), Field::Rule, Problem::UnknownNickname(hint)))
-            }
-        },
+        _ => parse_alias(name, &lower, rest),
     }
 }
 
+fn parse_alias(name: Part<'_>, lower: &str, rest: &[Part<'_>]) -> Result<Parsed, Fault> {
+    let found = NICKNAMES.iter().find(|(nickname, _)| *nickname == lower);
+    let Some((nickname, fields)) = found else {
+        let problem = Problem::UnknownNickname(nearest(lower));
+        return Err((name.span(), Field::Rule, problem));
+    };
+    nothing_after(nickname, rest)?;
+    let fields = parse_fields(&words(fields))?;
+    Ok(Shape::Calendar(Calendar::new(&fields)).into())
+}
+
 fn nearest(word: &str) -> String {
-    let known = super::zone::nearest(word, KNOWN.into_iter(), 1);
+    let known = super::near::nearest(word, KNOWN.into_iter(), 1);
     match known.first() {
         Some(near) => format!("; did you mean {near}?"),
         None => format!("; known are {}", KNOWN.join(" ")),
@@ -192,7 +193,7 @@ pub(super) fn fields_of(text: &str) -> Option<Fields> {
 
 fn parse_fields(parts: &[Part<'_>]) -> Result<Fields, Fault> {
     let (second, plain, year) = match parts {
-        [plain @ ..] if plain.len() == 5 => (None, plain, None),
+        plain if plain.len() == 5 => (None, plain, None),
         [second, plain @ ..] if plain.len() == 5 => (Some(second), plain, None),
         [second, plain @ .., year] if plain.len() == 5 => (Some(second), plain, Some(year)),
         _ => return Err(wrong_count(parts)),

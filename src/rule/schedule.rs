@@ -193,10 +193,9 @@ fn next_second(calendar: &Calendar, zone: &Zone, after: i64) -> Option<i64> {
             Some(local) if fixed && change.is_bridged_gap() && change.skips(local) => {
                 return Some(change.at);
             }
-            Some(_) => {}
             // Nothing later on the wall; only a fold could bring the last local times again.
             None if change.after > change.before => return None,
-            None => {}
+            _ => {}
         }
         from = change.at - 1;
         next += 1;

@@ -114,7 +114,7 @@ fn clock_time(second: i64, now: UnixMs, zone: &Zone, way: Direction) -> Option<U
         Some(UnixMs(at * 1000))
     });
     match way {
-        Direction::Back => days.filter(|at| *at <= now).last(),
+        Direction::Back => days.rfind(|at| *at <= now),
         Direction::Ahead => days.find(|at| *at > now),
     }
 }

@@ -3,13 +3,13 @@
 
 mod clock;
 mod days;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 use super::calendar::Fields;
-use super::civil::LocalTime;
 use super::definition::{At, RuleKind, Shape};
-use super::instant::UnixMs;
 use super::parse;
 use super::schedule::Schedule;
 use super::zone::Zone;
@@ -22,7 +22,7 @@ pub fn words(schedule: &Schedule) -> String {
         RuleKind::Every(span) => format!("every {}", span_words(span)),
         RuleKind::At(at) => {
             let local = match at {
-                At::Instant(at) => local_of(at, schedule.zone()),
+                At::Instant(at) => schedule.zone().local_time(at),
                 At::Local(local) => local,
             };
             format!("once, at {local} {}", zone_words(schedule.zone()))
@@ -105,21 +105,12 @@ fn span_words(span: Duration) -> String {
     }
 }
 
-fn local_of(at: UnixMs, zone: &Zone) -> LocalTime {
-    let second = at.0.div_euclid(1000);
-    LocalTime {
-        seconds: second + zone.offset_at(second),
-        millis: at.0.rem_euclid(1000),
-    }
-}
-
 /// "UTC", "New York time"; names that are no places stay as they are.
 fn zone_words(zone: &Zone) -> String {
     let name = zone.name();
     match name.rsplit_once('/') {
-        Some(("Etc", _)) => name.to_owned(),
-        Some((_, city)) => format!("{} time", city.replace('_', " ")),
-        None => name.to_owned(),
+        Some((region, city)) if region != "Etc" => format!("{} time", city.replace('_', " ")),
+        _ => name.to_owned(),
     }
 }
 
@@ -183,290 +174,4 @@ fn even_step(values: &[u16]) -> Option<u16> {
         .windows(2)
         .all(|pair| pair[1] - pair[0] == step)
         .then_some(step)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::definition::Rule;
-    use super::*;
-
-    fn check(rule: &str, zone: &str, expected: &str) {
-        let zone = Zone::parse(zone).unwrap();
-        let rule = Rule::parse(rule).unwrap();
-        assert_eq!(
-            words(&Schedule::new(rule.clone(), zone)),
-            expected,
-            "{rule}"
-        );
-    }
-
-    #[test]
-    fn says_times_of_day() {
-        check("30 2 * * *", "UTC", "at 02:30 UTC every day");
-        check("@daily", "Asia/Tokyo", "at 00:00 Tokyo time every day");
-        check(
-            "0 9,13,17 * * *",
-            "UTC",
-            "at 09:00, 13:00 and 17:00 UTC every day",
-        );
-        check("0,30 8 * * *", "UTC", "at 08:00 and 08:30 UTC every day");
-        check("15 30 2 * * *", "UTC", "at 02:30:15 UTC every day");
-        check(
-            "0 9-12 * * *",
-            "UTC",
-            "at 09:00, 10:00, 11:00 and 12:00 UTC every day",
-        );
-        check(
-            "0 8-18 * * *",
-            "UTC",
-            "every hour from 08:00 to 18:00 UTC, every day",
-        );
-        check(
-            "30 8-20/2 * * *",
-            "UTC",
-            "every 2 hours from 08:30 to 20:30 UTC, every day",
-        );
-        check(
-            "* 9-17 * * *",
-            "America/New_York",
-            "every minute from 09:00 to 17:59 New York time, every day",
-        );
-        check(
-            "*/5 2 * * *",
-            "UTC",
-            "every 5 minutes from 02:00 to 02:55 UTC, every day",
-        );
-        check(
-            "* 0,12 * * *",
-            "UTC",
-            "every minute of the hours 00 and 12 UTC, every day",
-        );
-        check(
-            "5,25,46 1,7,20 * * *",
-            "UTC",
-            "at minutes 5, 25 and 46 of the hours 01, 07 and 20 UTC, every day",
-        );
-    }
-
-    #[test]
-    fn says_intervals() {
-        check("* * * * *", "Asia/Tokyo", "every minute");
-        check("* * * * * *", "UTC", "every second");
-        check("*/20 * * * * *", "UTC", "every 20 seconds");
-        check("*/5 * * * *", "Europe/Berlin", "every 5 minutes");
-        check("0-59/5 * * * *", "Europe/Berlin", "every 5 minutes");
-        check(
-            "*/7 * * * *",
-            "UTC",
-            "every 7 minutes from the start of every hour",
-        );
-        check(
-            "2-59/15 * * * *",
-            "UTC",
-            "at 2, 17, 32 and 47 minutes past every hour",
-        );
-        check("@hourly", "UTC", "every hour");
-        check("30 * * * *", "UTC", "at 30 minutes past every hour");
-        check("1 * * * *", "UTC", "at 1 minute past every hour");
-        check(
-            "10-20 * * * *",
-            "UTC",
-            "at 10 to 20 minutes past every hour",
-        );
-        check(
-            "0 */2 * * *",
-            "UTC",
-            "every 2 hours from 00:00 to 22:00 UTC, every day",
-        );
-        check(
-            "0 */5 * * *",
-            "UTC",
-            "at 00:00, 05:00, 10:00, 15:00 and 20:00 UTC every day",
-        );
-        check("5 * * * * *", "UTC", "at second 5 of every minute");
-        check(
-            "0,30 */5 * * * *",
-            "UTC",
-            "every 30 seconds of every 5th minute",
-        );
-        check(
-            "* 0 * * * *",
-            "UTC",
-            "every second of minute 0 of every hour",
-        );
-        check("@every 250ms", "UTC", "every 250 ms");
-        check("@every 1ms", "UTC", "every 1 ms");
-        check("@every 1h", "UTC", "every hour");
-        check("@every 1h30m", "UTC", "every 1 hour 30 minutes");
-        check("@every 2d", "UTC", "every 2 days");
-    }
-
-    #[test]
-    fn says_days() {
-        let new_york = "America/New_York";
-        check(
-            "0 17 * * 5L",
-            new_york,
-            "every Friday that is the last of the month, at 17:00 New York time",
-        );
-        check(
-            "0 17 * * FRI#L",
-            "UTC",
-            "every Friday that is the last of the month, at 17:00 UTC",
-        );
-        check(
-            "0 0 * * 5#2",
-            "UTC",
-            "every Friday that is the second of the month, at 00:00 UTC",
-        );
-        check(
-            "0 0 * * 1#1,1#3",
-            "UTC",
-            "every Monday that is the first or third of the month, at 00:00 UTC",
-        );
-        check(
-            "0 22 * * 1-5",
-            "UTC",
-            "every Monday to Friday, at 22:00 UTC",
-        );
-        check(
-            "0 22 * * SAT,SUN",
-            "UTC",
-            "every Saturday and Sunday, at 22:00 UTC",
-        );
-        check(
-            "0 22 * * 1,3,5",
-            "UTC",
-            "every Monday, Wednesday and Friday, at 22:00 UTC",
-        );
-        check("0 0 * * 5-7", "UTC", "every Friday to Sunday, at 00:00 UTC");
-        check("@weekly", "UTC", "every Sunday, at 00:00 UTC");
-        check("@monthly", "UTC", "the 1st of every month, at 00:00 UTC");
-        check("@yearly", "UTC", "1 January of every year, at 00:00 UTC");
-        check(
-            "0 0 29 2 *",
-            "UTC",
-            "29 February of every leap year, at 00:00 UTC",
-        );
-        check(
-            "0 0 1,15 * *",
-            "UTC",
-            "the 1st and 15th of every month, at 00:00 UTC",
-        );
-        check(
-            "0 0 1-7 * *",
-            "UTC",
-            "the 1st to 7th of every month, at 00:00 UTC",
-        );
-        check(
-            "0 0 */2 * *",
-            "UTC",
-            "every 2nd day from the 1st of every month, at 00:00 UTC",
-        );
-        check(
-            "0 0 L * *",
-            "UTC",
-            "the last day of every month, at 00:00 UTC",
-        );
-        check(
-            "0 0 LW * *",
-            "UTC",
-            "the last weekday of every month, at 00:00 UTC",
-        );
-        check(
-            "0 0 15W * *",
-            "UTC",
-            "the weekday nearest to the 15th of every month, at 00:00 UTC",
-        );
-        check(
-            "0 0 1,L * *",
-            "UTC",
-            "the 1st and the last day of every month, at 00:00 UTC",
-        );
-        check(
-            "0 0 * JAN,jul *",
-            "UTC",
-            "every day in January and July, at 00:00 UTC",
-        );
-        check(
-            "0 0 1 */3 *",
-            "UTC",
-            "the 1st of January, April, July and October, at 00:00 UTC",
-        );
-        check(
-            "0 0 * 6-8 1",
-            "UTC",
-            "every Monday in June to August, at 00:00 UTC",
-        );
-        check(
-            "0 0 13 * 5",
-            "UTC",
-            "the 13th of every month and also every Friday, at 00:00 UTC",
-        );
-        check(
-            "0 0 13 * +FRI",
-            "UTC",
-            "every Friday that is also the 13th of the month, at 00:00 UTC",
-        );
-        check(
-            "0 0 13 3 +FRI",
-            "UTC",
-            "every Friday that is also the 13th of March, at 00:00 UTC",
-        );
-        check("0 0 0 1 1 * 2027", "UTC", "1 January 2027, at 00:00 UTC");
-        check(
-            "0 0 0 * * * 2027-2030",
-            "UTC",
-            "every day in 2027 to 2030, at 00:00 UTC",
-        );
-        check(
-            "0 0 0 1 * * */2",
-            "UTC",
-            "the 1st of every month in every 2nd year, at 00:00 UTC",
-        );
-        check(
-            "*/5 * * * 1",
-            "Europe/Paris",
-            "every Monday, every 5 minutes, Paris time",
-        );
-    }
-
-    #[test]
-    fn says_what_is_no_calendar() {
-        check(
-            "@at 2027-01-01T00:00:00+08:00",
-            "Asia/Shanghai",
-            "once, at 2027-01-01 00:00 Shanghai time",
-        );
-        check(
-            "@at 2027-01-01T00:00:00+08:00",
-            "UTC",
-            "once, at 2026-12-31 16:00 UTC",
-        );
-        check(
-            "@at 2027-01-01T00:00:05.250",
-            "Etc/GMT+8",
-            "once, at 2027-01-01 00:00:05.250 Etc/GMT+8",
-        );
-        check("@always", "UTC", "always: the processes are kept running");
-        check("@Reboot", "UTC", "once after every boot of the host");
-    }
-
-    #[test]
-    fn says_how_often() {
-        let check = |rule: &str, expected: &str| {
-            let schedule = Schedule::new(Rule::parse(rule).unwrap(), Zone::utc());
-            assert_eq!(schedule.per_day(), expected, "{rule}");
-        };
-        check("@daily", "once a day");
-        check("@hourly", "24 times a day");
-        check("0 6,18 * * *", "twice a day");
-        check("* * * * * *", "86400 times a day");
-        check("0 */6 * * 1", "4 times on each of its days");
-        check("@every 250ms", "345600 times a day");
-        check("@every 7m", "about 205 times a day");
-        check("@every 36h", "once in 1 day 12 hours");
-        check("@at 2027-01-01", "once");
-        check("@reboot", "once per boot");
-    }
 }

@@ -13,7 +13,10 @@ use jiff::Timestamp;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::civil::LocalTime;
 use super::duration::quoted;
+use super::instant::UnixMs;
+use super::near;
 
 /// A gap up to this width is bridged: what falls into it fires at its end. Wider ones are days
 /// left out of the calendar (Pacific/Apia, 2011-12-30), which nobody has lived through.
@@ -33,7 +36,7 @@ const SYSTEM_DIRS: [&str; 3] = [
 ];
 
 /// Names of the database that are no places: machine-dependent, or counting leap seconds.
-const NO_ZONES: [&str; 3] = ["localtime", "posixrules", "Factory"];
+const NO_ZONES: [&str; 4] = ["localtime", "posixrules", "Factory", "Etc/Unknown"];
 
 static DATABASE: LazyLock<TimeZoneDatabase> = LazyLock::new(newest_database);
 
@@ -188,6 +191,29 @@ impl Zone {
         self.offset_before(self.next_change(second))
     }
 
+    /// What the wall clock of the zone shows at this instant.
+    pub fn local_time(&self, at: UnixMs) -> LocalTime {
+        let second = at.0.div_euclid(1000);
+        LocalTime {
+            seconds: second + self.offset_at(second),
+            millis: at.0.rem_euclid(1000),
+        }
+    }
+
+    /// The instant as RFC 3339 with the zone's offset, `2026-03-08T03:00:00-04:00`; milliseconds
+    /// only where they are not zero.
+    pub fn rfc3339(&self, at: UnixMs) -> String {
+        let offset = self.offset_at(at.0.div_euclid(1000));
+        // RFC 3339 has no seconds in offsets; Monrovia had them until 1972.
+        if offset % 60 != 0 {
+            return Self::utc().rfc3339(at);
+        }
+        let sign = if offset < 0 { '-' } else { '+' };
+        let (hours, minutes) = (offset.abs() / 3600, offset.abs() / 60 % 60);
+        let local = self.local_time(at).rfc3339();
+        format!("{local}{sign}{hours:02}:{minutes:02}")
+    }
+
     /// The instant of a local time, both in seconds, as a fixed rule is mapped: the first pass of
     /// a fold, the end of a gap of at most 3 h; `None` in a wider gap.
     pub(super) fn instant_of(&self, local: i64) -> Option<i64> {
@@ -246,7 +272,7 @@ fn is_place(name: &str) -> bool {
 
 fn unknown(name: &str) -> ZoneError {
     let names = Zone::names();
-    let near = nearest(name, names.iter().map(String::as_str), 3);
+    let near = near::nearest(name, names.iter().map(String::as_str), 3);
     ZoneError::Unknown {
         name: quoted(name),
         near: near.into_iter().map(str::to_owned).collect(),
@@ -273,51 +299,6 @@ fn system_version(dir: &std::path::Path) -> Option<String> {
     let version = version.trim();
     let is_release = version.len() >= 5 && version.as_bytes()[..4].iter().all(u8::is_ascii_digit);
     is_release.then(|| version.to_owned())
-}
-
-/// The names that are written most like `word`, at most `count`. The last part of a name counts
-/// for the whole, so that `berlin` finds Europe/Berlin.
-pub(super) fn nearest<'a>(
-    word: &str,
-    names: impl Iterator<Item = &'a str>,
-    count: usize,
-) -> Vec<&'a str> {
-    let word: Vec<char> = word.chars().take(40).flat_map(char::to_lowercase).collect();
-    let allowed = (word.len() / 3).clamp(1, 3);
-    let mut near: Vec<(usize, &str)> = names
-        .map(|name| {
-            let city = name.rsplit('/').next().unwrap_or(name);
-            (distance(&word, name).min(distance(&word, city)), name)
-        })
-        .filter(|(distance, _)| *distance <= allowed)
-        .collect();
-    near.sort_by_key(|(distance, name)| (*distance, name.len()));
-    near.into_iter().map(|(_, name)| name).take(count).collect()
-}
-
-/// Levenshtein's distance; spaces, dashes and underscores are one and the same.
-fn distance(word: &[char], name: &str) -> usize {
-    let plain = |c: char| {
-        if matches!(c, ' ' | '-') {
-            '_'
-        } else {
-            c.to_ascii_lowercase()
-        }
-    };
-    let mut row: Vec<usize> = (0..=word.len()).collect();
-    for (line, name_char) in name.chars().map(plain).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = line + 1;
-        for (column, word_char) in word.iter().copied().map(plain).enumerate() {
-            let cost = usize::from(word_char != name_char);
-            let best = (diagonal + cost)
-                .min(row[column] + 1)
-                .min(row[column + 1] + 1);
-            diagonal = row[column + 1];
-            row[column + 1] = best;
-        }
-    }
-    row[word.len()]
 }
 
 impl PartialEq for Zone {
@@ -388,8 +369,23 @@ mod tests {
         check("../../etc/passwd", Err("is not a time zone"));
         check("right/Europe/Berlin", Err("is not a time zone"));
         check("localtime", Err("is not a time zone"));
+        check("etc/unknown", Err("is not a time zone"));
         check("+08:00", Err("is not a time zone"));
         check("Europe/Ber\u{1b}lin", Err("Europe/Ber␛lin"));
+    }
+
+    #[test]
+    fn writes_instants_with_its_offset() {
+        let check = |zone: &str, expected: &str| {
+            let at: UnixMs = expected.parse().unwrap();
+            assert_eq!(Zone::parse(zone).unwrap().rfc3339(at), expected);
+        };
+        check("UTC", "2026-01-01T00:01:00+00:00");
+        check("America/New_York", "2026-03-08T03:00:00-04:00");
+        check("America/New_York", "2026-03-08T01:59:59.250-05:00");
+        check("Australia/Lord_Howe", "2026-04-05T01:30:00+10:30");
+        check("America/St_Johns", "2026-01-01T00:00:00.001-03:30");
+        check("Africa/Monrovia", "1970-01-01T00:00:00+00:00");
     }
 
     #[test]

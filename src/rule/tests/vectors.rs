@@ -55,3 +55,19 @@ fn answer(pattern: &str, zone: &str, from: &str, expected: &str) -> Result<(), S
         other => Err(format!("{other:?}")),
     }
 }
+
+#[test]
+fn every_rule_in_the_tables_of_the_man_page_is_good() {
+    let page = include_str!("../../../man/ucron-rule.5");
+    let rows = page
+        .lines()
+        .filter_map(|line| line.strip_prefix(".It Li ")?.split_once(" Ta "));
+    let rules: Vec<&str> = rows
+        .map(|(rule, _)| rule)
+        .filter(|rule| !rule.contains(" Ar ") && !rule.contains(" No ") && !rule.contains(" , "))
+        .collect();
+    assert!(rules.len() > 30, "{rules:?}");
+    for rule in rules {
+        assert!(Rule::parse(rule).is_ok(), "{rule}");
+    }
+}

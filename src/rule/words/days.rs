@@ -133,8 +133,8 @@ fn year_words(fields: &Fields) -> Option<String> {
 /// "the 1st and 15th", "the last day".
 fn date_words(items: &Items) -> String {
     let mut parts = Vec::new();
-    if let Some(step) = items.list.iter().find_map(starred_step) {
-        parts.push(format!("every {} day from the 1st", ordinal(step)));
+    if let [Item::Star { step }] = items.list.as_slice() {
+        parts.push(format!("every {} day from the 1st", ordinal(*step)));
     } else if !plain_dates(items).is_empty() {
         parts.push(format!("the {}", plain_dates(items)));
     }
@@ -149,14 +149,6 @@ fn date_words(items: &Items) -> String {
         }
     }
     list(&parts)
-}
-
-/// The step, where the field is one `*/n`; among other items its days are listed.
-fn starred_step(item: &Item) -> Option<u16> {
-    match item {
-        Item::Star { step } if *step > 1 => Some(*step),
-        _ => None,
-    }
 }
 
 fn plain_dates(items: &Items) -> String {
