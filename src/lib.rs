@@ -10,8 +10,5 @@ pub mod files;
 pub mod model;
 pub mod proto;
 pub mod rule;
-<<<<<<< HEAD
 pub mod store;
-=======
 pub mod workers;
->>>>>>> proto

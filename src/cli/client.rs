@@ -1,5 +1,7 @@
 //! A command at work: its session, its two output streams, its stdin.
 
+use std::fmt::Display;
+
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
 use super::fault::{Exit, Fault};
@@ -114,21 +116,9 @@ impl Client<'_> {
     }
 }
 
-/// A thing that people call by its name.
-pub trait Named: Clone {
-    /// Its name.
-    fn name(&self) -> String;
-}
-
-impl<T: Clone + std::fmt::Display> Named for T {
-    fn name(&self) -> String {
-        self.to_string()
-    }
-}
-
 impl Client<'_> {
     /// Does to each of them what is answered with `done`, and says so.
-    pub async fn done<T: Named>(
+    pub async fn done<T: Clone + Display>(
         &mut self,
         things: &[T],
         what: &str,
@@ -137,7 +127,7 @@ impl Client<'_> {
         let ask = |thing: &T| request(thing.clone());
         self.each(things, ask, |out, thing, answer| match answer {
             Answer::Done => {
-                out.say(&format!("{} {what}", thing.name()));
+                out.say(&format!("{thing} {what}"));
                 Ok(Exit::DONE)
             }
             _ => Err(Fault::unexpected("a change")),
@@ -146,7 +136,7 @@ impl Client<'_> {
     }
 
     /// Whether several of them may be removed.
-    pub async fn sure<T: Named>(
+    pub async fn sure<T: Display>(
         &mut self,
         verb: &str,
         things: &[T],
@@ -155,7 +145,7 @@ impl Client<'_> {
         if yes || things.len() < 2 {
             return Ok(true);
         }
-        let names: Vec<String> = things.iter().map(Named::name).collect();
+        let names: Vec<String> = things.iter().map(ToString::to_string).collect();
         self.confirm(verb, &names).await
     }
 }

@@ -14,7 +14,7 @@ use crate::proto::request::IfExists;
 use crate::rule::{Rule, Zone};
 
 /// What a task is; each flag is one field. Those not given keep what is, or the default.
-#[derive(Args, Clone, Default, Debug)]
+#[derive(Args, Clone, PartialEq, Default, Debug)]
 pub struct TaskFlags {
     /// When it is due: 5-7 cron fields, @daily …, @every D, @at T, @reboot, @always [default with --daemon: @always]
     #[arg(long, value_name = "RULE", value_parser = value::rule, help_heading = "When")]
@@ -110,6 +110,13 @@ pub struct TaskFlags {
     /// When a fatal slot is tried again: a duration, or never [default: 10m]
     #[arg(long, value_name = "D|never", value_parser = value::parole, help_heading = "Daemons")]
     pub parole: Option<Parole>,
+}
+
+impl TaskFlags {
+    /// Whether any flag was given.
+    pub fn is_any(&self) -> bool {
+        *self != Self::default()
+    }
 }
 
 /// `ucron add`.

@@ -87,3 +87,12 @@ fn tell(out: &mut Out, saved: &Saved, deed: Deed) -> Result<Exit, Fault> {
     hit.changed = saved.changed;
     Ok(hit::tell(out, &row::path(&saved.task), deed, &hit))
 }
+
+/// `edit` wants something to change.
+pub fn check(args: &EditArgs) -> Result<(), Fault> {
+    let untouched = args.group.is_none() && args.name.is_none() && args.resets.0.is_empty();
+    if untouched && !args.flags.is_any() {
+        return Err(Fault::usage("there is nothing to change").hint("give at least one flag; see `ucron edit --help`"));
+    }
+    Ok(())
+}

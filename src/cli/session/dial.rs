@@ -2,29 +2,29 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::wire::{Broken, Wire};
 use crate::cli::fault::{Fault, FaultCode};
 use crate::model::Epoch;
+use crate::proto::handshake;
 use crate::proto::hello::Welcome;
 use crate::proto::identity::Identity;
+use crate::proto::link::LinkFault;
 use crate::proto::tls::{TlsError, check_life, client_config};
 use crate::rule::format_duration;
 
 /// A stream of bytes both ways.
-pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Duplex for T {}
 
-/// A stream being opened; its error is told to people, after the address.
-pub type Opening = Pin<Box<dyn Future<Output = Result<Box<dyn Duplex>, String>> + Send>>;
+/// A stream being opened.
+pub type Opening = Pin<Box<dyn Future<Output = Result<Box<dyn Duplex>, LinkFault>> + Send>>;
 
 /// Where centers are and how a stream to one is opened.
 pub trait Dial: Send + Sync {
@@ -68,7 +68,7 @@ pub(super) async fn reach(dial: &dyn Dial, timeout: Duration) -> Result<(Wire, W
 
 fn greeting(opening: Opening) -> Greeting {
     Box::pin(async move {
-        let stream = opening.await.map_err(Broken::Lost)?;
+        let stream = opening.await?;
         Wire::greet(stream).await
     })
 }
@@ -109,18 +109,25 @@ fn unreached(tried: &[(String, Option<String>)], timeout: Duration) -> Fault {
 /// The centers of a client home, reached over TLS.
 pub struct Centers {
     addresses: Vec<String>,
-    tls: TlsConnector,
+    open: Box<dyn Fn(String) -> Opening + Send + Sync>,
 }
 
 impl Centers {
     /// These centers, spoken to as this operator.
     pub fn new(identity: &Identity, addresses: Vec<String>) -> Result<Self, Fault> {
-        let unusable = |error: &TlsError| Fault::new(FaultCode::Identity, error.to_string());
-        check_life(identity.peer(), crate::clock::now()).map_err(|error| unusable(&error))?;
-        let config = client_config(identity).map_err(|error| unusable(&error))?;
+        let unusable = |error: TlsError| Fault::new(FaultCode::Identity, error.to_string());
+        check_life(identity.peer(), crate::clock::now()).map_err(unusable)?;
+        let config = client_config(identity).map_err(unusable)?;
+        let open = move |address: String| -> Opening {
+            let config = Arc::clone(&config);
+            Box::pin(async move {
+                let dialled = handshake::dial(&address, &config).await?;
+                Ok(Box::new(dialled.stream) as Box<dyn Duplex>)
+            })
+        };
         Ok(Self {
             addresses,
-            tls: TlsConnector::from(config),
+            open: Box::new(open),
         })
     }
 }
@@ -131,19 +138,6 @@ impl Dial for Centers {
     }
 
     fn open(&self, address: &str) -> Opening {
-        let (address, tls) = (address.to_owned(), self.tls.clone());
-        Box::pin(async move {
-            let tcp = TcpStream::connect(&address).await.map_err(|error| error.to_string())?;
-            // Requests are small and waited for.
-            tcp.set_nodelay(true).map_err(|error| error.to_string())?;
-            let stream = tls.connect(any_name(), tcp).await;
-            let stream = stream.map_err(|error| error.to_string())?;
-            Ok(Box::new(stream) as Box<dyn Duplex>)
-        })
+        (self.open)(address.to_owned())
     }
-}
-
-/// The peer is known by its certificate's URI, so the library's name is neither sent nor looked at.
-fn any_name() -> ServerName<'static> {
-    ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into())
 }
