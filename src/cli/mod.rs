@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use tokio::io::BufReader;
 
 use crate::workers::Workers;
-use args::{Command, DevArgs, Global, Parsed, Ucron};
+use args::{Command, DevArgs, Global, Parsed};
 use client::{Client, Input};
 use command::{
     agents, audit, events, groups, login, logs, next, operators, run, runs, save, status, tasks,
