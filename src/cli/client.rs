@@ -72,7 +72,10 @@ impl Client<'_> {
     ) -> Result<Exit, Fault> {
         let mut exit = Exit::DONE;
         for chunk in things.chunks(AT_ONCE) {
-            let pending: Vec<_> = chunk.iter().map(|thing| self.session.begin(request(thing))).collect();
+            let pending: Vec<_> = chunk
+                .iter()
+                .map(|thing| self.session.begin(request(thing)))
+                .collect();
             for (thing, pending) in chunk.iter().zip(pending) {
                 let told = match pending.answer().await {
                     Ok(answer) => tell(self.out, thing, answer),
@@ -107,8 +110,10 @@ impl Client<'_> {
         let list = names.join("\n  ");
         let question = format!("{verb} these {}:\n  {list}", names.len());
         if !self.input.is_terminal {
-            return Err(Fault::usage(format!("`{verb}` of more than one, or of all, wants `--yes`; {question}"))
-                .hint("give `--yes` to go on"));
+            return Err(Fault::usage(format!(
+                "`{verb}` of more than one, or of all, wants `--yes`; {question}"
+            ))
+            .hint("give `--yes` to go on"));
         }
         self.out.say(&format!("{question}\ngo on? [y/N]"));
         let answer = self.input.line().await?.unwrap_or_default();

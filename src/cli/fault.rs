@@ -142,7 +142,10 @@ impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::new(FaultCode::Closed, "nobody reads the output"),
-            _ => Self::new(FaultCode::Failed, format!("cannot write the output: {error}")),
+            _ => Self::new(
+                FaultCode::Failed,
+                format!("cannot write the output: {error}"),
+            ),
         }
     }
 }
@@ -168,7 +171,11 @@ impl Exit {
             Self::UNCONFIRMED => 1,
             Self(code) => 1 + u16::from(code),
         };
-        if weight(other) > weight(self) { other } else { self }
+        if weight(other) > weight(self) {
+            other
+        } else {
+            self
+        }
     }
 }
 
@@ -184,7 +191,14 @@ mod tests {
 
     #[test]
     fn the_worst_exit_code_wins_and_unconfirmed_is_the_mildest() {
-        for (one, other, wanted) in [(0, 0, 0), (0, 7, 7), (7, 1, 1), (3, 7, 3), (2, 5, 5), (5, 6, 6)] {
+        for (one, other, wanted) in [
+            (0, 0, 0),
+            (0, 7, 7),
+            (7, 1, 1),
+            (3, 7, 3),
+            (2, 5, 5),
+            (5, 6, 6),
+        ] {
             assert_eq!(Exit(one).worst(Exit(other)), Exit(wanted));
             assert_eq!(Exit(other).worst(Exit(one)), Exit(wanted));
         }

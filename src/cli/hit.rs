@@ -18,10 +18,17 @@ pub struct Deed {
 pub fn tell(out: &mut Out, name: &str, deed: Deed, changed: &Changed) -> Exit {
     let mut parts = Vec::new();
     if changed.cancelled > 0 {
-        parts.push(format!("{} cancelled", count(changed.cancelled, "planned run")));
+        parts.push(format!(
+            "{} cancelled",
+            count(changed.cancelled, "planned run")
+        ));
     }
     if changed.stopped > 0 {
-        let ended = if changed.stopped == 1 { "process" } else { "processes" };
+        let ended = if changed.stopped == 1 {
+            "process"
+        } else {
+            "processes"
+        };
         parts.push(format!("{} {ended} being ended", changed.stopped));
     }
     let hit = match parts.as_slice() {
@@ -42,7 +49,10 @@ pub fn unconfirmed(out: &mut Out, name: &str, agents: &[Unconfirmed]) -> Exit {
         return Exit::DONE;
     }
     let each: Vec<String> = agents.iter().map(|agent| until(out, agent)).collect();
-    let text = format!("{name}: done at the center, not yet confirmed by {}", each.join(", "));
+    let text = format!(
+        "{name}: done at the center, not yet confirmed by {}",
+        each.join(", ")
+    );
     let fault = Fault::new(FaultCode::Unconfirmed, text)
         .hint("they follow as soon as they are reached; see `ucron agents`");
     out.fault(&fault);
@@ -52,11 +62,18 @@ pub fn unconfirmed(out: &mut Out, name: &str, agents: &[Unconfirmed]) -> Exit {
 fn until(out: &Out, agent: &Unconfirmed) -> String {
     match agent.may_fire_until {
         Some(at) => format!("{} (may fire until {})", agent.agent, out.instant(at)),
-        None => format!("{} (what runs there goes on until it is reached)", agent.agent),
+        None => format!(
+            "{} (what runs there goes on until it is reached)",
+            agent.agent
+        ),
     }
 }
 
 /// `1 planned run`, `2 planned runs`.
 pub fn count(number: u64, thing: &str) -> String {
-    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+    if number == 1 {
+        format!("1 {thing}")
+    } else {
+        format!("{number} {thing}s")
+    }
 }

@@ -36,8 +36,11 @@ fn default_home() -> Result<PathBuf, Fault> {
         .or_else(|| absolute("HOME").map(|home| home.join(".config")))
         .map(|config| config.join("ucron"))
         .ok_or_else(|| {
-            Fault::new(FaultCode::Identity, "there is no client home: HOME is not set")
-                .hint("give `--home DIR` or set UCRON_HOME")
+            Fault::new(
+                FaultCode::Identity,
+                "there is no client home: HOME is not set",
+            )
+            .hint("give `--home DIR` or set UCRON_HOME")
         })
 }
 
@@ -45,8 +48,9 @@ fn default_home() -> Result<PathBuf, Fault> {
 pub fn load(dir: &Path) -> Result<Centers, Fault> {
     if !Identity::exists(dir) {
         let text = format!("no client home in `{}`", dir.display());
-        return Err(Fault::new(FaultCode::Identity, text)
-            .hint("log in with `ucron login CENTER:PORT`, or name a home with `--home DIR` or UCRON_HOME"));
+        return Err(Fault::new(FaultCode::Identity, text).hint(
+            "log in with `ucron login CENTER:PORT`, or name a home with `--home DIR` or UCRON_HOME",
+        ));
     }
     let identity = Identity::load(dir).map_err(|error| unusable(&error))?;
     let addresses = load_centers(dir).map_err(|error| unusable(&error.into()))?;

@@ -14,6 +14,8 @@ mod select;
 pub mod session;
 mod spec;
 mod terminal;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -66,14 +68,20 @@ fn help(text: &str) -> ExitCode {
 
 /// A command line that could not be read may still say that a program is calling.
 fn complain(args: &[OsString], fault: &Fault) -> ExitCode {
-    let json = args.iter().take_while(|arg| *arg != "--").zip(args.iter().skip(1).chain([&OsString::new()])).any(|(arg, next)| {
-        let is_json = |text: &str| matches!(text, "json" | "jsonl");
-        match arg.to_str() {
-            Some("-o") => next.to_str().is_some_and(is_json),
-            Some(arg) => arg.strip_prefix("-o").is_some_and(|text| is_json(text.trim_start_matches('='))),
-            None => false,
-        }
-    });
+    let json = args
+        .iter()
+        .take_while(|arg| *arg != "--")
+        .zip(args.iter().skip(1).chain([&OsString::new()]))
+        .any(|(arg, next)| {
+            let is_json = |text: &str| matches!(text, "json" | "jsonl");
+            match arg.to_str() {
+                Some("-o") => next.to_str().is_some_and(is_json),
+                Some(arg) => arg
+                    .strip_prefix("-o")
+                    .is_some_and(|text| is_json(text.trim_start_matches('='))),
+                None => false,
+            }
+        });
     let format = if json { "json" } else { "table" };
     let Parsed::Command(plain) = args::parse(["ucron", "-o", format]) else {
         return ExitCode::from(fault.code.exit_code());
@@ -93,7 +101,9 @@ fn stdio(global: &Global) -> Out {
 /// Runs a command with the process's own streams.
 fn serve(global: &Global, command: Command) -> ExitCode {
     let mut out = stdio(global);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -108,13 +118,16 @@ fn serve(global: &Global, command: Command) -> ExitCode {
             io::stdin().is_terminal(),
         );
         tokio::select! {
-            exit = perform(global, command, &mut out, &mut input) => exit,
+            exit = perform(global, command, &mut out, &mut input, async || reach(global).await) => exit,
             _ = tokio::signal::ctrl_c() => Exit(FaultCode::Interrupted.exit_code()),
         }
     });
     // A thread that waits for stdin would keep the process.
     runtime.shutdown_background();
-    let flushed = out.flush().err().filter(|fault| fault.code != FaultCode::Closed);
+    let flushed = out
+        .flush()
+        .err()
+        .filter(|fault| fault.code != FaultCode::Closed);
     if let Some(fault) = flushed {
         out.fault(&fault);
         return ExitCode::from(exit.worst(Exit::from(&fault)).0);
@@ -122,11 +135,17 @@ fn serve(global: &Global, command: Command) -> ExitCode {
     ExitCode::from(exit.0)
 }
 
-/// Does a command and tells what was wrong, if anything.
-async fn perform(global: &Global, command: Command, out: &mut Out, input: &mut Input) -> Exit {
+/// Does a command and tells what was wrong, if anything. A session is begun only for what needs one.
+async fn perform(
+    global: &Global,
+    command: Command,
+    out: &mut Out,
+    input: &mut Input,
+    reach: impl AsyncFnOnce() -> Result<Session, Fault>,
+) -> Exit {
     let done = match local(global, &command, out, input).await {
         Some(done) => done,
-        None => remote(global, command, out, input).await,
+        None => remote(global, command, out, input, reach).await,
     };
     match done {
         Ok(exit) => exit,
@@ -163,14 +182,23 @@ async fn remote(
     command: Command,
     out: &mut Out,
     input: &mut Input,
+    reach: impl AsyncFnOnce() -> Result<Session, Fault>,
 ) -> Result<Exit, Fault> {
     // What is wrong with the values is said before anybody is dialled.
     let first = first_request(&command, &out.style)?;
-    let centers = home::load(&home::directory(global)?)?;
-    let workers = Workers::new();
-    let session = Session::connect(centers, global.connect_timeout, &workers).await?;
-    let mut client = Client { session, out, input };
+    let session = reach().await?;
+    let mut client = Client {
+        session,
+        out,
+        input,
+    };
     carry_out(&mut client, command, first, global).await
+}
+
+/// The session with the centers of the client home.
+async fn reach(global: &Global) -> Result<Session, Fault> {
+    let centers = home::load(&home::directory(global)?)?;
+    Session::connect(centers, global.connect_timeout, &Workers::new()).await
 }
 
 /// The request of those commands that can be put together without asking anything first.

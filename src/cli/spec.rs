@@ -29,11 +29,15 @@ pub fn edited(old: &TaskSpec, flags: &TaskFlags, resets: &Resets) -> Result<Task
 }
 
 fn check(spec: &TaskSpec) -> Result<(), Fault> {
-    spec.check().map_err(|error: SpecError| Fault::usage(error.to_string()))
+    spec.check()
+        .map_err(|error: SpecError| Fault::usage(error.to_string()))
 }
 
 fn rule_of(flags: &TaskFlags) -> Option<Rule> {
-    flags.rule.clone().or_else(|| flags.daemon.then(always).flatten())
+    flags
+        .rule
+        .clone()
+        .or_else(|| flags.daemon.then(always).flatten())
 }
 
 fn always() -> Option<Rule> {
@@ -60,7 +64,10 @@ fn apply(flags: &TaskFlags, spec: &mut TaskSpec) {
     set(&mut spec.target, flags.target.as_ref());
     set(&mut spec.misfire_grace, flags.misfire_grace.as_ref());
     set(&mut spec.jitter, flags.jitter.as_ref());
-    set(&mut spec.timezone, flags.timezone.clone().map(Some).as_ref());
+    set(
+        &mut spec.timezone,
+        flags.timezone.clone().map(Some).as_ref(),
+    );
     set(&mut spec.note, flags.note.clone().map(Some).as_ref());
     spec.catch_up |= flags.catch_up;
     apply_process(flags, &mut spec.work);
@@ -75,7 +82,10 @@ fn apply_process(flags: &TaskFlags, work: &mut Work) {
     set(&mut work.cwd, flags.cwd.clone().map(Some).as_ref());
     set(&mut work.umask, flags.umask.as_ref());
     set(&mut work.nice, flags.nice.as_ref());
-    set(&mut work.env_file, flags.env_file.clone().map(Some).as_ref());
+    set(
+        &mut work.env_file,
+        flags.env_file.clone().map(Some).as_ref(),
+    );
     work.env.extend(flags.env.iter().cloned());
     for limit in &flags.limit {
         work.limits.retain(|known| known.kind != limit.kind);
@@ -148,5 +158,8 @@ fn reset(flag: &str, spec: &mut TaskSpec) -> Result<(), Fault> {
 /// The same task with every policy at its default.
 fn fresh(spec: &TaskSpec) -> TaskSpec {
     let user: UserName = spec.work.run_user.clone();
-    TaskSpec::new(spec.rule.clone(), Work::new(spec.work.execute.clone(), user))
+    TaskSpec::new(
+        spec.rule.clone(),
+        Work::new(spec.work.execute.clone(), user),
+    )
 }

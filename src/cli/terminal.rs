@@ -11,7 +11,9 @@ pub fn width() -> Option<usize> {
         return None;
     }
     let told = termios::tcgetwinsize(&stdout).map_or(0, |size| usize::from(size.ws_col));
-    let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    let columns = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|text| text.parse().ok());
     Some(match told {
         0 => columns.filter(|columns| *columns > 0).unwrap_or(80),
         told => told,

@@ -128,7 +128,9 @@ pub struct GrantArgs {
 #[derive(Subcommand, Clone, Debug)]
 pub enum TokenCommand {
     /// For a new agent
-    #[command(after_help = "Example:\n  ucron token agent --group web | ssh a1 ucron-agent join center:9502 --state /var/lib/ucron-agent")]
+    #[command(
+        after_help = "Example:\n  ucron token agent --group web | ssh a1 ucron-agent join center:9502 --state /var/lib/ucron-agent"
+    )]
     Agent {
         /// Groups that the agent will be in; may be repeated
         #[arg(long, value_name = "GROUP")]
@@ -138,7 +140,9 @@ pub enum TokenCommand {
         ttl: Duration,
     },
     /// For an operator, who is made if new, with no role yet
-    #[command(after_help = "Example:\n  ucron token operator ann > token && ucron grant ann operator --group web")]
+    #[command(
+        after_help = "Example:\n  ucron token operator ann > token && ucron grant ann operator --group web"
+    )]
     Operator {
         /// The operator
         #[arg(value_name = "NAME")]

@@ -7,10 +7,11 @@ mod task;
 mod usage;
 pub mod value;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 use super::fault::Fault;
 use crate::rule::Zone;
@@ -55,7 +56,13 @@ pub struct Ucron {
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Client home: key, certificate and addresses of a fleet [default: ~/.config/ucron]
-    #[arg(long, global = true, value_name = "DIR", env = "UCRON_HOME", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "UCRON_HOME",
+        hide_env_values = true
+    )]
     pub home: Option<PathBuf>,
     /// Use the context of this name in the client home
     #[arg(long, global = true, value_name = "NAME", env = "UCRON_CONTEXT", hide_env_values = true, value_parser = value::context)]
@@ -63,8 +70,8 @@ pub struct Global {
     /// How long to try to reach a center
     #[arg(long, global = true, value_name = "D", default_value = "5s", value_parser = value::duration)]
     pub connect_timeout: Duration,
-    /// How data is written on stdout
-    #[arg(short = 'o', id = "format", global = true, value_name = "FORMAT", default_value = "table")]
+    /// How data is written on stdout: table, json (streams as jsonl), jsonl
+    #[arg(short = 'o', id = "format", global = true, value_name = "FORMAT", default_value = "table", value_parser = value::format)]
     pub format: Format,
     /// Write ids only, one a line
     #[arg(short, long, global = true)]
@@ -76,7 +83,12 @@ pub struct Global {
     #[arg(long, global = true, value_name = "FIELD,…", value_delimiter = ',')]
     pub columns: Option<Vec<String>>,
     /// Sort rows by this field; `-FIELD` for the reverse
-    #[arg(long, global = true, value_name = "[-]FIELD", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "[-]FIELD",
+        allow_hyphen_values = true
+    )]
     pub sort: Option<String>,
     /// Show and read times in UTC
     #[arg(long, global = true, conflicts_with = "timezone")]
@@ -87,13 +99,13 @@ pub struct Global {
 }
 
 /// How data is written.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
-    /// Tables for people
+    /// Tables for people.
     Table,
-    /// One JSON document; streams as `jsonl`
+    /// One JSON document; streams as `jsonl`.
     Json,
-    /// One JSON object a line
+    /// One JSON object a line.
     Jsonl,
 }
 
@@ -107,7 +119,10 @@ pub enum Command {
     /// Show a task or a run with all its fields
     Show(ShowArgs),
     /// List tasks
-    #[command(visible_alias = "list", after_help = "Examples:\n  ucron ls\n  ucron ls --group web --sort -next_at\n  ucron ls -q --group web | ucron stop -")]
+    #[command(
+        visible_alias = "list",
+        after_help = "Examples:\n  ucron ls\n  ucron ls --group web --sort -next_at\n  ucron ls -q --group web | ucron stop -"
+    )]
     Ls(LsArgs),
     /// Say when a task or a rule is due next
     Next(NextArgs),
@@ -166,18 +181,19 @@ pub enum Command {
     Dev(DevArgs),
 }
 
-/// Reads the command line. Help and version are faults of no exit code: see [`Parsed`].
+/// Reads the command line, the program's name first.
 pub fn parse<I, T>(args: I) -> Parsed
 where
     I: IntoIterator<Item = T>,
-    T: Into<std::ffi::OsString> + Clone,
+    T: Into<OsString>,
 {
-    match <Ucron as clap::Parser>::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    match <Ucron as clap::Parser>::try_parse_from(&args) {
         Ok(ucron) => match usage::check(&ucron) {
             Ok(()) => Parsed::Command(Box::new(ucron)),
             Err(fault) => Parsed::Wrong(fault),
         },
-        Err(error) => usage::explain(&error),
+        Err(error) => usage::explain(&error, &args),
     }
 }
 
@@ -195,7 +211,7 @@ pub enum Parsed {
 /// The help of the whole program.
 pub fn help() -> String {
     <Ucron as clap::CommandFactory>::command()
-        .render_long_help()
+        .render_help()
         .to_string()
 }
 

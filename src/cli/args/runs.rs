@@ -7,7 +7,9 @@ use crate::model::{AgentName, GroupName, Outcome};
 
 /// `ucron runs`.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "Examples:\n  ucron runs --task db/dump --outcome failed --since 2d\n  ucron runs -o json --limit 0")]
+#[command(
+    after_help = "Examples:\n  ucron runs --task db/dump --outcome failed --since 2d\n  ucron runs -o json --limit 0"
+)]
 pub struct RunsArgs {
     /// Only of this task
     #[arg(long, value_name = "TASK")]

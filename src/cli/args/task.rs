@@ -20,7 +20,12 @@ pub struct TaskFlags {
     #[arg(long, value_name = "RULE", value_parser = value::rule, help_heading = "When")]
     pub rule: Option<Rule>,
     /// Zone in which the rule is read [default: the center's]
-    #[arg(long = "tz", id = "timezone", value_name = "ZONE", help_heading = "When")]
+    #[arg(
+        long = "tz",
+        id = "timezone",
+        value_name = "ZONE",
+        help_heading = "When"
+    )]
     pub timezone: Option<Zone>,
     /// Run the latest missed occurrence late
     #[arg(long, help_heading = "When")]
@@ -36,7 +41,12 @@ pub struct TaskFlags {
     #[arg(long, value_name = "USER", value_parser = value::user, help_heading = "What and where")]
     pub user: Option<UserName>,
     /// Run this line with /bin/sh -c
-    #[arg(long, value_name = "LINE", conflicts_with = "argv", help_heading = "What and where")]
+    #[arg(
+        long,
+        value_name = "LINE",
+        conflicts_with = "argv",
+        help_heading = "What and where"
+    )]
     pub shell: Option<String>,
     /// Run this program with these arguments
     #[arg(last = true, value_name = "ARGV")]
@@ -64,7 +74,12 @@ pub struct TaskFlags {
     #[arg(long, value_name = "D[..D]", value_parser = value::backoff, help_heading = "How it ends")]
     pub backoff: Option<Backoff>,
     /// Exit codes that are success [default: 0]
-    #[arg(long, value_name = "N,…", value_delimiter = ',', help_heading = "How it ends")]
+    #[arg(
+        long,
+        value_name = "N,…",
+        value_delimiter = ',',
+        help_heading = "How it ends"
+    )]
     pub success_codes: Option<Vec<u8>>,
     /// When it is due while it still runs: skip, queue, allow, replace [default: skip]
     #[arg(long, value_name = "HOW", help_heading = "How it ends")]
@@ -86,7 +101,12 @@ pub struct TaskFlags {
     #[arg(long, value_name = "MASK", value_parser = value::umask, help_heading = "Its surroundings")]
     pub umask: Option<u16>,
     /// Scheduling priority, -20-19 [default: 0]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Its surroundings")]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        help_heading = "Its surroundings"
+    )]
     pub nice: Option<i8>,
     /// Set an environment variable; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = value::variable, help_heading = "Its surroundings")]
@@ -284,7 +304,9 @@ pub struct Selection {
 
 /// `ucron show`.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "Examples:\n  ucron show db/dump\n  ucron show dump -o json\n  ucron show 4k2m9x1p")]
+#[command(
+    after_help = "Examples:\n  ucron show db/dump\n  ucron show dump -o json\n  ucron show 4k2m9x1p"
+)]
 pub struct ShowArgs {
     /// The task, or a run
     #[arg(value_name = "TASK|RUN", required = true)]
@@ -350,7 +372,9 @@ pub struct StartArgs {
 
 /// `ucron restart`.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "Examples:\n  ucron restart web/worker\n  ucron restart web/worker --one-by-one")]
+#[command(
+    after_help = "Examples:\n  ucron restart web/worker\n  ucron restart web/worker --one-by-one"
+)]
 pub struct RestartArgs {
     /// Which.
     #[command(flatten)]

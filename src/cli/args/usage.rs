@@ -1,6 +1,7 @@
 //! What is said when the command line makes no sense: what was wrong, what is allowed, what to do next.
 
 use std::error::Error as _;
+use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
@@ -8,40 +9,55 @@ use super::{Command, Parsed, Ucron};
 use crate::cli::fault::Fault;
 
 /// A parser's complaint in the house's words.
-pub(super) fn explain(error: &clap::Error) -> Parsed {
+pub(super) fn explain(error: &clap::Error, args: &[OsString]) -> Parsed {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Parsed::Help(error.to_string()),
-        _ => Parsed::Wrong(Fault::usage(sentence(error)).hint(hint(error))),
+        _ => Parsed::Wrong(
+            Fault::usage(sentence(error, &command(args))).hint(hint(error, &command(args))),
+        ),
     }
 }
 
-fn sentence(error: &clap::Error) -> String {
+fn sentence(error: &clap::Error, command: &str) -> String {
     let arg = text(error, ContextKind::InvalidArg);
     let value = text(error, ContextKind::InvalidValue);
     match error.kind() {
         ErrorKind::UnknownArgument => format!("unknown argument `{}`", bare(&arg)),
         ErrorKind::InvalidSubcommand => {
-            format!("unknown command `{}`", text(error, ContextKind::InvalidSubcommand))
+            format!(
+                "unknown command `{}`",
+                text(error, ContextKind::InvalidSubcommand)
+            )
         }
-        ErrorKind::MissingSubcommand => format!("`{}` wants a command", command(error)),
+        ErrorKind::MissingSubcommand => format!("`{command}` wants a command"),
         ErrorKind::InvalidValue if value.is_empty() => format!("`{arg}` wants a value"),
         ErrorKind::InvalidValue => {
             let allowed = text(error, ContextKind::ValidValue);
             format!("`{value}` is nothing that `{arg}` takes; allowed are {allowed}")
         }
         ErrorKind::ValueValidation => refused_value(error, &arg, &value),
-        ErrorKind::MissingRequiredArgument => format!("{} is missing", list(error, ContextKind::InvalidArg)),
+        ErrorKind::MissingRequiredArgument => {
+            format!("{} is missing", list(error, ContextKind::InvalidArg))
+        }
         ErrorKind::ArgumentConflict => conflict(error, &arg),
         ErrorKind::NoEquals => format!("`{arg}` wants its value after `=`"),
         ErrorKind::TooManyValues => format!("`{value}` is one value too many for `{arg}`"),
-        ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => format!("`{arg}` wants more values"),
+        ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => {
+            format!("`{arg}` wants more values")
+        }
         ErrorKind::InvalidUtf8 => "an argument is not UTF-8".to_owned(),
-        _ => error.to_string().trim_start_matches("error: ").trim_end().to_owned(),
+        _ => error
+            .to_string()
+            .trim_start_matches("error: ")
+            .trim_end()
+            .to_owned(),
     }
 }
 
 fn refused_value(error: &clap::Error, arg: &str, value: &str) -> String {
     let why = error.source().map_or_else(String::new, ToString::to_string);
+    // The standard library's words for a text that is no number.
+    let why = why.replace("invalid digit found in string", "not a whole number");
     // A rule's caret has to stand under the rule, so it begins on a line of its own.
     if why.contains('\n') {
         return format!("bad value for `{arg}`\n{why}");
@@ -60,10 +76,12 @@ fn conflict(error: &clap::Error, arg: &str) -> String {
     format!("`{arg}` and {other} do not go together")
 }
 
-fn hint(error: &clap::Error) -> String {
-    let command = command(error);
+fn hint(error: &clap::Error, command: &str) -> String {
     let near = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand]
-        .map(|kind| text(error, kind))
+        .map(|kind| match error.get(kind) {
+            Some(ContextValue::Strings(texts)) => texts.join("` or `"),
+            _ => text(error, kind),
+        })
         .into_iter()
         .find(|near| !near.is_empty());
     match (error.kind(), near) {
@@ -76,14 +94,19 @@ fn hint(error: &clap::Error) -> String {
     }
 }
 
-/// `ucron group` out of the usage line of the command that complains.
-fn command(error: &clap::Error) -> String {
-    let usage = text(error, ContextKind::Usage);
-    let words = usage.trim_start().trim_start_matches("Usage:").split_whitespace();
-    let command: Vec<&str> = words
-        .take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))
-        .collect();
-    if command.is_empty() { "ucron".to_owned() } else { command.join(" ") }
+/// `ucron group add`: the commands among the arguments, as far as they are known.
+fn command(args: &[OsString]) -> String {
+    let mut table = super::table();
+    let mut words = vec!["ucron".to_owned()];
+    for arg in args.iter().skip(1).filter_map(|arg| arg.to_str()) {
+        if let Some(known) = table.find_subcommand(arg).cloned() {
+            words.push(known.get_name().to_owned());
+            table = known;
+        } else if !arg.starts_with('-') && words.len() > 1 {
+            break;
+        }
+    }
+    words.join(" ")
 }
 
 /// `--unknown=value` without its value, which may be a secret.
@@ -105,7 +128,9 @@ fn text(error: &clap::Error, kind: ContextKind) -> String {
 fn list(error: &clap::Error, kind: ContextKind) -> String {
     let quote = |text: &String| format!("`{text}`");
     match error.get(kind) {
-        Some(ContextValue::Strings(texts)) => texts.iter().map(quote).collect::<Vec<_>>().join(", "),
+        Some(ContextValue::Strings(texts)) => {
+            texts.iter().map(quote).collect::<Vec<_>>().join(", ")
+        }
         Some(ContextValue::String(text)) => quote(text),
         _ => "an argument".to_owned(),
     }
@@ -122,8 +147,10 @@ pub(super) fn check(ucron: &Ucron) -> Result<(), Fault> {
         Some(Command::Run(args)) => {
             args.selection.check("run")?;
             if args.wait_timeout.is_some() && !args.wait && !args.follow {
-                return Err(Fault::usage("`--wait-timeout` wants `--wait` or `--follow`")
-                    .hint("see `ucron run --help`"));
+                return Err(
+                    Fault::usage("`--wait-timeout` wants `--wait` or `--follow`")
+                        .hint("see `ucron run --help`"),
+                );
             }
             Ok(())
         }
@@ -134,7 +161,9 @@ pub(super) fn check(ucron: &Ucron) -> Result<(), Fault> {
 fn check_add(add: &super::AddArgs) -> Result<(), Fault> {
     let hint = "see `ucron add --help`";
     if add.flags.user.is_none() {
-        return Err(Fault::usage("`--user <USER>` is missing: the account the task runs as").hint(hint));
+        return Err(
+            Fault::usage("`--user <USER>` is missing: the account the task runs as").hint(hint),
+        );
     }
     if add.flags.shell.is_none() && add.flags.argv.is_empty() {
         let text = "the command is missing; give `-- COMMAND ARG…` or `--shell LINE`";
@@ -150,8 +179,10 @@ fn check_add(add: &super::AddArgs) -> Result<(), Fault> {
 impl super::Selection {
     fn check(&self, verb: &str) -> Result<(), Fault> {
         if self.tasks.is_empty() && self.group.is_none() && !self.all {
-            return Err(Fault::usage(format!("`ucron {verb}` wants a TASK, `-`, `--group` or `--all`"))
-                .hint(format!("see `ucron {verb} --help`")));
+            return Err(Fault::usage(format!(
+                "`ucron {verb}` wants a TASK, `-`, `--group` or `--all`"
+            ))
+            .hint(format!("see `ucron {verb} --help`")));
         }
         Ok(())
     }

@@ -3,10 +3,21 @@
 
 use std::time::Duration;
 
+use super::Format;
 use crate::model::{
-    Backoff, GroupName, Outcome, Parole, Role, StopSignal, Target, UserName, AgentName,
+    AgentName, Backoff, GroupName, Outcome, Parole, Role, StopSignal, Target, UserName,
 };
 use crate::rule::{Rule, parse_duration, parse_duration_or_zero};
+
+/// How data is written.
+pub fn format(text: &str) -> Result<Format, String> {
+    match text {
+        "table" => Ok(Format::Table),
+        "json" => Ok(Format::Json),
+        "jsonl" => Ok(Format::Jsonl),
+        _ => Err("formats are table, json and jsonl".to_owned()),
+    }
+}
 
 /// A duration of at least a millisecond.
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -41,7 +52,9 @@ pub fn backoff(text: &str) -> Result<Backoff, String> {
     let (first, longest) = text.split_once("..").unwrap_or((text, text));
     let (first, longest) = (duration_or_zero(first)?, duration_or_zero(longest)?);
     if longest < first {
-        return Err("the second duration is shorter than the first; write it like 1s..1m".to_owned());
+        return Err(
+            "the second duration is shorter than the first; write it like 1s..1m".to_owned(),
+        );
     }
     Ok(Backoff { first, longest })
 }
@@ -131,7 +144,8 @@ pub fn address(text: &str) -> Result<String, String> {
 
 /// A context's name keeps the rule for names, as it becomes a directory's.
 pub fn context(text: &str) -> Result<String, String> {
-    let name = GroupName::parse(text).map_err(|error| error.to_string().replace("group name", "context"))?;
+    let name = GroupName::parse(text)
+        .map_err(|error| error.to_string().replace("group name", "context"))?;
     Ok(name.as_str().to_owned())
 }
 
@@ -163,10 +177,16 @@ mod tests {
     fn values_are_read_or_refused_in_words() {
         check(target("all"), "Word(All)");
         check(target("a1,b2"), "Named({\"a1\", \"b2\"})");
-        check(target("a1,"), "the agent name is empty; give 1-64 letters, digits, `.`, `_` or `-`");
+        check(
+            target("a1,"),
+            "the agent name is empty; give 1-64 letters, digits, `.`, `_` or `-`",
+        );
         check(backoff("1s..1m"), "Backoff { first: 1s, longest: 60s }");
         check(backoff("2s"), "Backoff { first: 2s, longest: 2s }");
-        check(backoff("1m..1s"), "the second duration is shorter than the first; write it like 1s..1m");
+        check(
+            backoff("1m..1s"),
+            "the second duration is shorter than the first; write it like 1s..1m",
+        );
         check(parole("never"), "Never");
         check(umask("027"), "23");
         check(umask("+27"), "a mask is octal, 000-777, for example 027");
@@ -176,11 +196,20 @@ mod tests {
         check(role("root"), "roles are viewer, operator and admin");
         check(signal("sigstop"), "19");
         check(signal("TERM"), "15");
-        check(signal("65"), "a signal is a name like TERM, HUP, USR1 or a number of 1-64");
+        check(
+            signal("65"),
+            "a signal is a name like TERM, HUP, USR1 or a number of 1-64",
+        );
         check(lines("all"), "Lines(None)");
         check(lines("-1"), "write a number of lines, or `all`");
         check(address("a:9502"), "\"a:9502\"");
-        check(address("a:0"), "write it like center.example:9502 or [::1]:9502");
-        check(address("a"), "write it like center.example:9502 or [::1]:9502");
+        check(
+            address("a:0"),
+            "write it like center.example:9502 or [::1]:9502",
+        );
+        check(
+            address("a"),
+            "write it like center.example:9502 or [::1]:9502",
+        );
     }
 }

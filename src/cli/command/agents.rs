@@ -22,14 +22,20 @@ pub async fn list(client: &mut Client<'_>) -> Result<Exit, Fault> {
 pub async fn agent(client: &mut Client<'_>, command: AgentCommand) -> Result<Exit, Fault> {
     match command {
         AgentCommand::Drain { names, daemons } => {
-            let what = if daemons { "is draining, its daemons end" } else { "is draining" };
+            let what = if daemons {
+                "is draining, its daemons end"
+            } else {
+                "is draining"
+            };
             client
                 .done(&names, what, |agent: AgentName| drain(agent, true, daemons))
                 .await
         }
         AgentCommand::Undrain { names } => {
             client
-                .done(&names, "gets new runs again", |agent| drain(agent, false, false))
+                .done(&names, "gets new runs again", |agent| {
+                    drain(agent, false, false)
+                })
                 .await
         }
         AgentCommand::Rm { names, yes } => {
@@ -37,7 +43,9 @@ pub async fn agent(client: &mut Client<'_>, command: AgentCommand) -> Result<Exi
                 return Ok(Exit::NO);
             }
             client
-                .done(&names, "is removed", |agent| Request::AgentRemove(AgentRemove { agent }))
+                .done(&names, "is removed", |agent| {
+                    Request::AgentRemove(AgentRemove { agent })
+                })
                 .await
         }
         AgentCommand::Rename { agent, name } => {

@@ -61,10 +61,24 @@ pub fn line(event: &EventView, zone: &Zone) -> String {
         or_none(event.agent.as_ref().map(ToString::to_string)),
         or_none(event.outcome.as_ref().map(ToString::to_string)),
     ];
-    words.extend(event.late_ms.map(|late| format!("late={}", time::millis(late))));
-    words.extend(event.run_id.as_ref().map(|run| format!("run={}", run.short())));
+    words.extend(
+        event
+            .late_ms
+            .map(|late| format!("late={}", time::millis(late))),
+    );
+    words.extend(
+        event
+            .run_id
+            .as_ref()
+            .map(|run| format!("run={}", run.short())),
+    );
     words.extend(event.slot.map(|slot| format!("slot={slot}")));
-    words.extend(event.operator.as_ref().map(|operator| format!("by={operator}")));
+    words.extend(
+        event
+            .operator
+            .as_ref()
+            .map(|operator| format!("by={operator}")),
+    );
     if !event.reason.is_empty() {
         words.push(event.reason.clone());
     }

@@ -23,7 +23,9 @@ pub async fn group(client: &mut Client<'_>, command: GroupCommand) -> Result<Exi
     match command {
         GroupCommand::Add { groups } => {
             client
-                .done(&groups, "is added", |group| Request::GroupAdd(GroupAdd { group }))
+                .done(&groups, "is added", |group| {
+                    Request::GroupAdd(GroupAdd { group })
+                })
                 .await
         }
         GroupCommand::Rm { groups, yes } => {
@@ -31,7 +33,9 @@ pub async fn group(client: &mut Client<'_>, command: GroupCommand) -> Result<Exi
                 return Ok(Exit::NO);
             }
             client
-                .done(&groups, "is removed", |group| Request::GroupRemove(GroupRemove { group }))
+                .done(&groups, "is removed", |group| {
+                    Request::GroupRemove(GroupRemove { group })
+                })
                 .await
         }
         GroupCommand::Assign(args) => assign(client, args, true).await,
@@ -43,9 +47,15 @@ async fn assign(client: &mut Client<'_>, args: AssignArgs, assign: bool) -> Resu
     let names: Vec<&str> = args.agents.iter().map(|agent| agent.as_str()).collect();
     let name = format!("{}: {}", args.group, names.join(", "));
     let deed = if assign {
-        Deed { done: "assigned", already: "assigned already" }
+        Deed {
+            done: "assigned",
+            already: "assigned already",
+        }
     } else {
-        Deed { done: "unassigned", already: "not in the group anyway" }
+        Deed {
+            done: "unassigned",
+            already: "not in the group anyway",
+        }
     };
     let request = Request::GroupAssign(GroupAssign {
         group: args.group.clone(),

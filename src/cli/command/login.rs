@@ -31,7 +31,9 @@ pub async fn login(
     let (identity, joined) = join(&args.center, &token, PeerRole::Operator, None)
         .await
         .map_err(|fault| refused(&fault))?;
-    identity.store(dir).map_err(|error| home::unusable(&error))?;
+    identity
+        .store(dir)
+        .map_err(|error| home::unusable(&error))?;
     store_centers(dir, &centers(&args.center, joined.centers))
         .map_err(|error| home::unusable(&error.into()))?;
     out.say(&format!(
@@ -66,7 +68,10 @@ async fn ask(out: &mut Out, input: &mut Input) -> Result<String, Fault> {
 fn refused(fault: &JoinFault) -> Fault {
     let code = match fault {
         JoinFault::Role { .. } => FaultCode::Usage,
-        JoinFault::Link { fault: LinkFault::Told(_) | LinkFault::Tls(_), .. } => FaultCode::Identity,
+        JoinFault::Link {
+            fault: LinkFault::Told(_) | LinkFault::Tls(_),
+            ..
+        } => FaultCode::Identity,
         JoinFault::Link { .. } => FaultCode::NoCenter,
         _ => FaultCode::Failed,
     };

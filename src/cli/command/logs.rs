@@ -53,7 +53,9 @@ async fn reads(client: &Client<'_>, args: &LogsArgs) -> Result<(Vec<LogRead>, bo
         follow: args.follow,
     };
     let since = args.since.as_deref();
-    let since = since.map(|text| runs::instant(text, "--since", &client.out.style)).transpose()?;
+    let since = since
+        .map(|text| runs::instant(text, "--since", &client.out.style))
+        .transpose()?;
     let list = RunList {
         task: Some(args.of.clone()),
         agent: args.agent.clone(),
@@ -81,7 +83,10 @@ async fn reads(client: &Client<'_>, args: &LogsArgs) -> Result<(Vec<LogRead>, bo
 }
 
 fn sources(runs: &[RunView]) -> usize {
-    let places: BTreeSet<_> = runs.iter().filter_map(|run| Some((run.agent.clone()?, run.slot))).collect();
+    let places: BTreeSet<_> = runs
+        .iter()
+        .filter_map(|run| Some((run.agent.clone()?, run.slot)))
+        .collect();
     places.len()
 }
 
@@ -183,7 +188,10 @@ impl Printer {
         {
             self.print(out, &source, &std::mem::take(&mut begun.line))?;
             let gap = chunk.offset - expected;
-            out.tell(&format!("{gap} bytes of {}/{} are not kept", source.agent, source.slot));
+            out.tell(&format!(
+                "{gap} bytes of {}/{} are not kept",
+                source.agent, source.slot
+            ));
         }
         begun.offset = Some(chunk.offset + u64::try_from(bytes.len()).unwrap_or(0));
         begun.line.extend_from_slice(&bytes);

@@ -7,9 +7,7 @@ use crate::cli::client::Client;
 use crate::cli::fault::{Exit, Fault, FaultCode};
 use crate::cli::print::{Out, time};
 use crate::proto::request::{Answer, Request, TaskShow};
-use crate::rule::{
-    Rule, RuleKind, Schedule, Shift, UnixMs, Zone, parse_time, words,
-};
+use crate::rule::{Rule, RuleKind, Schedule, Shift, UnixMs, Zone, parse_time, words};
 
 /// What is empty, holds white space, is `*…` or starts with `@` is a rule; the rest names a task.
 pub fn is_rule(text: &str) -> bool {
@@ -20,11 +18,20 @@ pub fn is_rule(text: &str) -> bool {
 pub fn of_rule(out: &mut Out, args: &NextArgs, zone: Option<&Zone>) -> Result<Exit, Fault> {
     let zone = zone.cloned().unwrap_or_else(Zone::utc);
     let rule = Rule::parse(&args.of).map_err(|error| {
-        Fault::new(FaultCode::Failed, format!("the rule is refused\n{}", error.caret()))
-            .hint("see `man 5 ucron-rule`")
+        Fault::new(
+            FaultCode::Failed,
+            format!("the rule is refused\n{}", error.caret()),
+        )
+        .hint("see `man 5 ucron-rule`")
     })?;
     let from = from(args, out.now(), &zone)?;
-    show(out, &Schedule::new(rule, zone.clone()), from, args.count, &zone)
+    show(
+        out,
+        &Schedule::new(rule, zone.clone()),
+        from,
+        args.count,
+        &zone,
+    )
 }
 
 fn from(args: &NextArgs, now: UnixMs, zone: &Zone) -> Result<UnixMs, Fault> {
@@ -50,7 +57,9 @@ pub async fn of_task(
     let count = if view.enabled { args.count } else { 0 };
     if !view.enabled {
         let path = crate::cli::print::row::path(&view);
-        client.out.say(&format!("{path} is stopped, so nothing is due; `ucron start {path}` turns it on"));
+        client.out.say(&format!(
+            "{path} is stopped, so nothing is due; `ucron start {path}` turns it on"
+        ));
     }
     let schedule = Schedule::new(view.spec.rule.clone(), view.zone.clone());
     let zone = shown.unwrap_or(&view.zone).clone();
@@ -133,7 +142,16 @@ mod tests {
 
     #[test]
     fn rules_and_tasks_are_told_apart() {
-        for text in ["", " ", "* * * * *", "@daily", "@every 5s", "0 0 1 1 *", "*/5", "a\tb"] {
+        for text in [
+            "",
+            " ",
+            "* * * * *",
+            "@daily",
+            "@every 5s",
+            "0 0 1 1 *",
+            "*/5",
+            "a\tb",
+        ] {
             assert!(is_rule(text), "{text:?}");
         }
         for text in ["dump", "web/dump", "01hzzzzzzzzzzzzzzzzzzzzzzz", "-x"] {

@@ -14,7 +14,9 @@ use crate::proto::request::{
 pub async fn list(client: &mut Client<'_>) -> Result<Exit, Fault> {
     match client.ask(Request::OperatorList(OperatorList {})).await? {
         Answer::Operators(operators) => {
-            client.out.list(&tables::OPERATORS, row::plain_all(&operators))?;
+            client
+                .out
+                .list(&tables::OPERATORS, row::plain_all(&operators))?;
             Ok(Exit::DONE)
         }
         _ => Err(Fault::unexpected("`operators`")),
@@ -60,10 +62,13 @@ pub async fn grant(client: &mut Client<'_>, args: GrantArgs, grant: bool) -> Res
 /// `ucron token …`: the token alone on stdout.
 pub async fn token(client: &mut Client<'_>, command: TokenCommand) -> Result<Exit, Fault> {
     let request = match command {
-        TokenCommand::Agent { group, ttl } => Request::TokenAgent(TokenAgent { groups: group, ttl }),
-        TokenCommand::Operator { name, ttl } => {
-            Request::TokenOperator(TokenOperator { operator: name, ttl })
+        TokenCommand::Agent { group, ttl } => {
+            Request::TokenAgent(TokenAgent { groups: group, ttl })
         }
+        TokenCommand::Operator { name, ttl } => Request::TokenOperator(TokenOperator {
+            operator: name,
+            ttl,
+        }),
     };
     match client.ask(request).await? {
         Answer::Token(made) if client.out.style.is_json() => {

@@ -22,7 +22,11 @@ pub async fn run(client: &mut Client<'_>, args: RunArgs) -> Result<Exit, Fault> 
         return Ok(Exit::NO);
     };
     let mut started = Vec::new();
-    let request = |pick: &Pick| Request::TaskRun(TaskRun { task: pick.task.clone() });
+    let request = |pick: &Pick| {
+        Request::TaskRun(TaskRun {
+            task: pick.task.clone(),
+        })
+    };
     let exit = client
         .each(&picks, request, |out, pick, answer| match answer {
             Answer::Started(runs) => {
@@ -52,7 +56,10 @@ pub async fn run(client: &mut Client<'_>, args: RunArgs) -> Result<Exit, Fault> 
 }
 
 fn timed_out(limit: Duration) -> Fault {
-    let text = format!("not all runs ended within {}; they go on", format_duration(limit));
+    let text = format!(
+        "not all runs ended within {}; they go on",
+        format_duration(limit)
+    );
     Fault::new(FaultCode::WaitTimeout, text).hint("see `ucron ps`; end them with `ucron kill RUN`")
 }
 
@@ -75,7 +82,9 @@ fn list_started(out: &mut Out, started: &[(String, RunId)]) -> Result<(), Fault>
     if !out.style.is_json() {
         return Ok(());
     }
-    let rows = started.iter().map(|(task, run)| json!({"task": task, "run_id": run}));
+    let rows = started
+        .iter()
+        .map(|(task, run)| json!({"task": task, "run_id": run}));
     out.list(&tables::STARTED, rows.collect())
 }
 
@@ -102,7 +111,11 @@ async fn finish(client: &mut Client<'_>, runs: Vec<RunId>, follow: bool) -> Resu
         client.out.say(&sentence(run));
     }
     let succeeded = |run: &RunView| run.outcome == Some(Outcome::Succeeded);
-    Ok(if ended.iter().all(succeeded) { Exit::DONE } else { Exit::NO })
+    Ok(if ended.iter().all(succeeded) {
+        Exit::DONE
+    } else {
+        Exit::NO
+    })
 }
 
 /// `web/probe on a1/0 failed: exit code 3 (1s20ms)`.

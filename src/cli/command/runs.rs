@@ -16,7 +16,10 @@ pub fn instant(text: &str, flag: &str, style: &Style) -> Result<UnixMs, Fault> {
 
 /// What `runs` asks for.
 pub fn listed(args: &RunsArgs, style: &Style) -> Result<Request, Fault> {
-    let since = args.since.as_deref().map(|text| instant(text, "--since", style));
+    let since = args
+        .since
+        .as_deref()
+        .map(|text| instant(text, "--since", style));
     Ok(Request::RunList(RunList {
         task: args.task.clone(),
         group: args.group.clone(),
@@ -33,7 +36,9 @@ pub async fn runs(client: &mut Client<'_>, request: Request, limit: u32) -> Resu
         Answer::Runs(page) => {
             client.out.list(&tables::RUNS, row::plain_all(&page.runs))?;
             if page.more {
-                client.out.tell(&format!("there are more than {limit} runs; `--limit 0` shows all"));
+                client.out.tell(&format!(
+                    "there are more than {limit} runs; `--limit 0` shows all"
+                ));
             }
             Ok(Exit::DONE)
         }
@@ -50,7 +55,9 @@ pub async fn ps(client: &mut Client<'_>, args: PsArgs) -> Result<Exit, Fault> {
     });
     match client.ask(request).await? {
         Answer::Processes(processes) => {
-            client.out.list(&tables::PROCESSES, row::plain_all(&processes))?;
+            client
+                .out
+                .list(&tables::PROCESSES, row::plain_all(&processes))?;
             Ok(Exit::DONE)
         }
         _ => Err(Fault::unexpected("`ps`")),

@@ -42,7 +42,11 @@ pub async fn add(client: &mut Client<'_>, request: Request, dry_run: bool) -> Re
         (false, false) => "changed",
         (false, true) => "would be changed",
     };
-    let already = if saved.created { done } else { "is there already and stays as it is" };
+    let already = if saved.created {
+        done
+    } else {
+        "is there already and stays as it is"
+    };
     if !client.out.style.is_json() && !dry_run {
         client.out.line(saved.task.id.as_str())?;
         client.out.flush()?;
@@ -59,7 +63,11 @@ pub async fn edit(client: &mut Client<'_>, args: &EditArgs) -> Result<Exit, Faul
     };
     let saved = saved(client.ask(edited(args, &old)?).await?)?;
     let deed = Deed {
-        done: if args.dry_run { "would be changed" } else { "changed" },
+        done: if args.dry_run {
+            "would be changed"
+        } else {
+            "changed"
+        },
         already: "is so already",
     };
     if client.out.style.quiet && !args.dry_run {
@@ -92,7 +100,8 @@ fn tell(out: &mut Out, saved: &Saved, deed: Deed) -> Result<Exit, Fault> {
 pub fn check(args: &EditArgs) -> Result<(), Fault> {
     let untouched = args.group.is_none() && args.name.is_none() && args.resets.0.is_empty();
     if untouched && !args.flags.is_any() {
-        return Err(Fault::usage("there is nothing to change").hint("give at least one flag; see `ucron edit --help`"));
+        return Err(Fault::usage("there is nothing to change")
+            .hint("give at least one flag; see `ucron edit --help`"));
     }
     Ok(())
 }

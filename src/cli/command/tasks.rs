@@ -12,9 +12,14 @@ use crate::proto::request::{
 
 /// `ucron ls`.
 pub async fn ls(client: &mut Client<'_>, args: LsArgs) -> Result<Exit, Fault> {
-    match client.ask(Request::TaskList(TaskList { group: args.group })).await? {
+    match client
+        .ask(Request::TaskList(TaskList { group: args.group }))
+        .await?
+    {
         Answer::Tasks(tasks) => {
-            client.out.list(&tables::TASKS, tasks.iter().map(row::task).collect())?;
+            client
+                .out
+                .list(&tables::TASKS, tasks.iter().map(row::task).collect())?;
             Ok(Exit::DONE)
         }
         _ => Err(Fault::unexpected("`ls`")),
@@ -23,11 +28,29 @@ pub async fn ls(client: &mut Client<'_>, args: LsArgs) -> Result<Exit, Fault> {
 
 /// Fields that people look for first.
 const TASK_FIRST: [&str; 12] = [
-    "id", "group", "task_name", "enabled", "rule", "timezone", "next_at", "last_run", "execute",
-    "run_user", "target", "daemon",
+    "id",
+    "group",
+    "task_name",
+    "enabled",
+    "rule",
+    "timezone",
+    "next_at",
+    "last_run",
+    "execute",
+    "run_user",
+    "target",
+    "daemon",
 ];
 const RUN_FIRST: [&str; 10] = [
-    "run_id", "task", "agent", "slot", "outcome", "reason", "exit_code", "scheduled_at", "started_at",
+    "run_id",
+    "task",
+    "agent",
+    "slot",
+    "outcome",
+    "reason",
+    "exit_code",
+    "scheduled_at",
+    "started_at",
     "finished_at",
 ];
 
@@ -102,9 +125,14 @@ pub async fn restart(client: &mut Client<'_>, args: RestartArgs) -> Result<Exit,
         done: "restarting",
         already: "has no process to restart",
     };
-    change(client, &args.selection, "restart", Care::All, deed, |task| {
-        Request::TaskRestart(TaskRestart { task, one_by_one })
-    })
+    change(
+        client,
+        &args.selection,
+        "restart",
+        Care::All,
+        deed,
+        |task| Request::TaskRestart(TaskRestart { task, one_by_one }),
+    )
     .await
 }
 

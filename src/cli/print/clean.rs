@@ -55,7 +55,10 @@ fn is_sgr(sequence: &str) -> bool {
     sequence
         .strip_prefix("\u{1b}[")
         .and_then(|rest| rest.strip_suffix('m'))
-        .is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit() || b == b';' || b == b':'))
+        .is_some_and(|rest| {
+            rest.bytes()
+                .all(|b| b.is_ascii_digit() || b == b';' || b == b':')
+        })
 }
 
 /// Splits a text that begins with a control sequence (ECMA-48) after that sequence.
@@ -64,7 +67,11 @@ fn sequence(text: &str) -> (&str, &str) {
     let Some((_, first)) = chars.next() else {
         return (text, "");
     };
-    let introducer = if first == '\u{9b}' { Some('[') } else { chars.next().map(|(_, c)| c) };
+    let introducer = if first == '\u{9b}' {
+        Some('[')
+    } else {
+        chars.next().map(|(_, c)| c)
+    };
     let end = match introducer {
         Some('[') => chars.find(|(_, c)| matches!(c, '@'..='~') || c.is_control()),
         // Strings (OSC, DCS, SOS, PM, APC) end with BEL or ST.

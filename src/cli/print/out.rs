@@ -23,11 +23,7 @@ pub struct Out {
 
 impl Out {
     /// Writes to these.
-    pub fn new(
-        stdout: Box<dyn Write + Send>,
-        stderr: Box<dyn Write + Send>,
-        style: Style,
-    ) -> Self {
+    pub fn new(stdout: Box<dyn Write + Send>, stderr: Box<dyn Write + Send>, style: Style) -> Self {
         Self {
             stdout,
             stderr,
@@ -176,7 +172,10 @@ impl Out {
             return Ok(());
         };
         let width = fields.keys().map(String::len).max().unwrap_or(0);
-        let rest = fields.keys().map(String::as_str).filter(|field| !first.contains(field));
+        let rest = fields
+            .keys()
+            .map(String::as_str)
+            .filter(|field| !first.contains(field));
         for field in first.iter().copied().chain(rest) {
             let value = &object[field];
             let cell = match field {
@@ -207,7 +206,10 @@ fn compare(a: &Value, b: &Value) -> std::cmp::Ordering {
         _ => 0,
     };
     match (a, b) {
-        (Value::Number(a), Value::Number(b)) => a.as_f64().unwrap_or(0.0).total_cmp(&b.as_f64().unwrap_or(0.0)),
+        (Value::Number(a), Value::Number(b)) => a
+            .as_f64()
+            .unwrap_or(0.0)
+            .total_cmp(&b.as_f64().unwrap_or(0.0)),
         (Value::String(a), Value::String(b)) => a.cmp(b),
         _ if rank(a) == rank(b) => a.to_string().cmp(&b.to_string()),
         _ => rank(a).cmp(&rank(b)),

@@ -39,10 +39,13 @@ impl Style {
             quiet: global.quiet,
             headers: !global.no_headers,
             columns: global.columns.clone(),
-            sort: global.sort.as_deref().map(|field| match field.strip_prefix('-') {
-                Some(field) => (field.to_owned(), true),
-                None => (field.to_owned(), false),
-            }),
+            sort: global
+                .sort
+                .as_deref()
+                .map(|field| match field.strip_prefix('-') {
+                    Some(field) => (field.to_owned(), true),
+                    None => (field.to_owned(), false),
+                }),
             width,
             is_terminal: width.is_some(),
             zone,

@@ -60,7 +60,11 @@ pub fn render(table: &Table, rows: &[Value], style: &Style) -> Result<Vec<String
     name_the_zone(&mut columns, rows, style);
     for column in &mut columns {
         let cells = column.cells.iter().map(|cell| cell.width());
-        let title = if style.headers { column.title.width() } else { 0 };
+        let title = if style.headers {
+            column.title.width()
+        } else {
+            0
+        };
         column.width = cells.max().unwrap_or(0).max(title);
     }
     if let Some(width) = style.width {
@@ -72,7 +76,10 @@ pub fn render(table: &Table, rows: &[Value], style: &Style) -> Result<Vec<String
         lines.push(lay(&columns, &titles));
     }
     for row in 0..rows.len() {
-        let cells: Vec<&str> = columns.iter().map(|column| column.cells[row].as_str()).collect();
+        let cells: Vec<&str> = columns
+            .iter()
+            .map(|column| column.cells[row].as_str())
+            .collect();
         lines.push(lay(&columns, &cells));
     }
     Ok(lines)
@@ -100,7 +107,11 @@ fn choose(table: &Table, rows: &[Value], style: &Style) -> Result<Vec<Shown>, Fa
 pub fn check_field(table: &Table, rows: &[Value], field: &str, flag: &str) -> Result<(), Fault> {
     let known = match rows.first() {
         Some(Value::Object(fields)) => fields.keys().map(String::as_str).collect(),
-        _ => table.columns.iter().map(|column| column.field).collect::<Vec<_>>(),
+        _ => table
+            .columns
+            .iter()
+            .map(|column| column.field)
+            .collect::<Vec<_>>(),
     };
     if known.contains(&field) || rows.is_empty() {
         return Ok(());
@@ -114,7 +125,10 @@ fn title(field: &str) -> String {
 }
 
 fn shown(field: &str, title: &str, priority: u8, rows: &[Value], style: &Style) -> Shown {
-    let cells = rows.iter().map(|row| cell(field, &row[field], style)).collect();
+    let cells = rows
+        .iter()
+        .map(|row| cell(field, &row[field], style))
+        .collect();
     Shown {
         field: field.to_owned(),
         title: title.to_owned(),
@@ -174,7 +188,9 @@ pub fn cell(field: &str, value: &Value, style: &Style) -> String {
         },
         Value::Object(fields) if fields.is_empty() => "-".to_owned(),
         Value::Object(fields) => {
-            let pairs = fields.iter().map(|(name, value)| format!("{name}={}", word(value)));
+            let pairs = fields
+                .iter()
+                .map(|(name, value)| format!("{name}={}", word(value)));
             pairs.collect::<Vec<_>>().join(",")
         }
     };
@@ -201,26 +217,46 @@ fn at(text: &str, style: &Style) -> String {
 
 /// Texts that may be long; they are cut before other columns are dropped.
 fn is_long(field: &str) -> bool {
-    matches!(field, "reason" | "execute" | "note" | "rule" | "before" | "after" | "subject" | "groups" | "agents")
+    matches!(
+        field,
+        "reason"
+            | "execute"
+            | "note"
+            | "rule"
+            | "before"
+            | "after"
+            | "subject"
+            | "groups"
+            | "agents"
+    )
 }
 
 /// Drops columns, then cuts texts, until a line fits.
 fn fit(columns: &mut Vec<Shown>, width: usize) {
     let least = |columns: &[Shown]| {
         let widths = columns.iter().map(|column| {
-            if is_long(&column.field) { column.width.min(SHORTEST) } else { column.width }
+            if is_long(&column.field) {
+                column.width.min(SHORTEST)
+            } else {
+                column.width
+            }
         });
         total(widths)
     };
     while least(columns) > width {
-        let last = columns.iter().enumerate().max_by_key(|(_, column)| column.priority);
+        let last = columns
+            .iter()
+            .enumerate()
+            .max_by_key(|(_, column)| column.priority);
         match last {
             Some((at, column)) if column.priority > 0 => drop(columns.remove(at)),
             _ => break,
         }
     }
     while total(columns.iter().map(|column| column.width)) > width {
-        let long = columns.iter().any(|column| is_long(&column.field) && column.width > SHORTEST);
+        let long = columns
+            .iter()
+            .any(|column| is_long(&column.field) && column.width > SHORTEST);
         let widest = columns
             .iter_mut()
             .filter(|column| !long || is_long(&column.field))
@@ -233,7 +269,10 @@ fn fit(columns: &mut Vec<Shown>, width: usize) {
 }
 
 fn total(widths: impl Iterator<Item = usize>) -> usize {
-    widths.map(|width| width + GAP).sum::<usize>().saturating_sub(GAP)
+    widths
+        .map(|width| width + GAP)
+        .sum::<usize>()
+        .saturating_sub(GAP)
 }
 
 fn lay(columns: &[Shown], cells: &[&str]) -> String {
@@ -244,7 +283,11 @@ fn lay(columns: &[Shown], cells: &[&str]) -> String {
         }
         let cell = cut(cell, column.width);
         let pad = " ".repeat(column.width.saturating_sub(cell.width()));
-        let (before, after) = if column.right { (pad.as_str(), "") } else { ("", pad.as_str()) };
+        let (before, after) = if column.right {
+            (pad.as_str(), "")
+        } else {
+            ("", pad.as_str())
+        };
         line.push_str(before);
         line.push_str(&cell);
         line.push_str(after);
@@ -331,12 +374,12 @@ mod tests {
             Some(40),
             |_| {},
             &[
-                "NAME         STATE   REASON",
-                "数据库/备份  online  ok",
-                "web/probe    -       agent a1 silent[2J…",
+                "NAME         STATE   NEXT (UTC)",
+                "数据库/备份  online  in 5s",
+                "web/probe    -       2027-01-01 00:00:00",
             ],
         );
-        check(Some(5), |_| {}, &["NAME", "数…", "web/…"]);
+        check(Some(5), |_| {}, &["NAME", "数据…", "web/…"]);
     }
 
     #[test]

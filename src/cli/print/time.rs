@@ -90,7 +90,10 @@ pub fn millis(ms: i64) -> String {
         0 => "0ms".to_owned(),
         ms => {
             let sign = if ms < 0 { "-" } else { "" };
-            format!("{sign}{}", format_duration(Duration::from_millis(ms.unsigned_abs())))
+            format!(
+                "{sign}{}",
+                format_duration(Duration::from_millis(ms.unsigned_abs()))
+            )
         }
     }
 }
@@ -106,9 +109,15 @@ mod tests {
         let zone = Zone::parse("Asia/Kolkata").unwrap();
         assert_eq!(stamp(AT, &zone), "2026-11-22 22:20:00");
         assert_eq!(rfc3339(AT, &zone), "2026-11-22T22:20:00.250+05:30");
-        assert_eq!(rfc3339(UnixMs(AT.0 - 250), &Zone::utc()), "2026-11-22T16:50:00+00:00");
+        assert_eq!(
+            rfc3339(UnixMs(AT.0 - 250), &Zone::utc()),
+            "2026-11-22T16:50:00+00:00"
+        );
         let new_york = Zone::parse("America/New_York").unwrap();
-        assert_eq!(rfc3339(UnixMs(AT.0 - 250), &new_york), "2026-11-22T11:50:00-05:00");
+        assert_eq!(
+            rfc3339(UnixMs(AT.0 - 250), &new_york),
+            "2026-11-22T11:50:00-05:00"
+        );
     }
 
     #[test]

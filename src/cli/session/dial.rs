@@ -87,7 +87,11 @@ async fn first(
                 return Poll::Ready(Some((at, outcome)));
             }
         }
-        if left { Poll::Pending } else { Poll::Ready(None) }
+        if left {
+            Poll::Pending
+        } else {
+            Poll::Ready(None)
+        }
     })
     .await
 }

@@ -64,7 +64,9 @@ impl Session {
     pub fn stream(&self, request: Request) -> Items {
         let (sender, items) = mpsc::unbounded_channel();
         let (number, id) = oneshot::channel();
-        let _ = self.orders.send(Order::Open(Box::new(request), sender, number));
+        let _ = self
+            .orders
+            .send(Order::Open(Box::new(request), sender, number));
         Items {
             items,
             orders: self.orders.clone(),
@@ -122,7 +124,10 @@ impl Items {
 
     fn id(&mut self) -> Option<u64> {
         if self.id.is_none() {
-            self.id = self.number.as_mut().and_then(|number| number.try_recv().ok());
+            self.id = self
+                .number
+                .as_mut()
+                .and_then(|number| number.try_recv().ok());
         }
         self.id
     }

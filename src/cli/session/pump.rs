@@ -19,7 +19,11 @@ pub(super) enum Order {
     /// Ask, and send the answer there.
     Ask(Box<Request>, oneshot::Sender<Result<Answer, Fault>>),
     /// Open a stream, send its items there and its number to the last.
-    Open(Box<Request>, mpsc::UnboundedSender<Result<Item, Fault>>, oneshot::Sender<u64>),
+    Open(
+        Box<Request>,
+        mpsc::UnboundedSender<Result<Item, Fault>>,
+        oneshot::Sender<u64>,
+    ),
     /// So many items of this stream were taken.
     Credit(u64, u64),
     /// Nobody reads this stream any more.
@@ -98,7 +102,14 @@ impl Pump {
                 let frame = self.number(*request);
                 let id = frame.id;
                 let repeated = false;
-                self.questions.insert(id, Question { frame, reply, repeated });
+                self.questions.insert(
+                    id,
+                    Question {
+                        frame,
+                        reply,
+                        repeated,
+                    },
+                );
                 self.send_question(id).await;
             }
             Order::Open(request, items, number) => {
@@ -169,8 +180,9 @@ impl Pump {
             let _ = items.send(Err(fault.clone()));
         }
         let asked = std::mem::take(&mut self.questions);
-        let (again, failed): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            asked.into_iter().partition(|(_, question)| !question.repeated && !is_final);
+        let (again, failed): (BTreeMap<_, _>, BTreeMap<_, _>) = asked
+            .into_iter()
+            .partition(|(_, question)| !question.repeated && !is_final);
         for (_, question) in failed {
             let _ = question.reply.send(Err(fault.clone()));
         }
@@ -204,7 +216,9 @@ impl Pump {
                 }
             }
             ToClient::End(frame) => {
-                if let (Some(items), Some(refusal)) = (self.streams.remove(&frame.id), frame.refusal) {
+                if let (Some(items), Some(refusal)) =
+                    (self.streams.remove(&frame.id), frame.refusal)
+                {
                     let _ = items.send(Err(refusal.into()));
                 }
             }
@@ -224,7 +238,10 @@ impl Pump {
             let _ = question.reply.send(answer);
         } else if let Some(items) = self.streams.remove(&id) {
             let _ = items.send(Err(answer.err().unwrap_or_else(|| {
-                Fault::new(FaultCode::Protocol, "the center answered where a stream was asked for")
+                Fault::new(
+                    FaultCode::Protocol,
+                    "the center answered where a stream was asked for",
+                )
             })));
         }
     }

@@ -26,7 +26,8 @@ impl Broken {
         match self {
             Self::Lost(why) => {
                 let text = format!("the link to the center broke: {why}");
-                Fault::new(FaultCode::Unavailable, text).hint("ask again; `ucron show` says what is")
+                Fault::new(FaultCode::Unavailable, text)
+                    .hint("ask again; `ucron show` says what is")
             }
             Self::Final(fault) => fault,
         }
@@ -38,7 +39,9 @@ impl From<LinkFault> for Broken {
         let code = match &fault {
             LinkFault::Told(frame) => return closed(frame),
             LinkFault::Tls(_) => FaultCode::Identity,
-            LinkFault::Frame(_) | LinkFault::Unexpected(_) | LinkFault::Protocol(_) => FaultCode::Protocol,
+            LinkFault::Frame(_) | LinkFault::Unexpected(_) | LinkFault::Protocol(_) => {
+                FaultCode::Protocol
+            }
             _ => return Self::Lost(fault.to_string()),
         };
         Self::Final(Fault::new(code, fault.to_string()))
@@ -53,7 +56,10 @@ fn closed(frame: &ErrorFrame) -> Broken {
         LinkError::Identity | LinkError::Token | LinkError::Replaced => FaultCode::Identity,
         _ => FaultCode::Protocol,
     };
-    Broken::Final(Fault::new(code, format!("the center closed the link: {}", frame.message)))
+    Broken::Final(Fault::new(
+        code,
+        format!("the center closed the link: {}", frame.message),
+    ))
 }
 
 impl Wire {
