@@ -1,2 +1,12 @@
-//! The program; its deeds are in the library.
-fn main() {}
+//! The client: dashboard and commands. What it does is in `ucron::cli`; `ucron dev` stands beside this file.
+
+use std::process::ExitCode;
+
+use ucron::cli::{self, Start};
+
+fn main() -> ExitCode {
+    match cli::start(std::env::args_os()) {
+        Start::Over(exit) => exit,
+        Start::Dev(_args) => ExitCode::FAILURE,
+    }
+}
