@@ -31,6 +31,7 @@ mod task_show;
 mod task_start;
 mod task_stop;
 mod token;
+mod watch;
 
 use super::clients::Asker;
 use super::core::Core;
@@ -91,6 +92,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: Request) -> 
         Request::Status(_) => status::answer(core, now, asker),
         Request::Events(ask) => events::answer(core, asker, &ask),
         Request::Audit(ask) => audit::answer(core, asker, &ask),
+        Request::Watch(_) => watch::answer(core, now, asker),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::center::core::Core;
 use crate::center::event::Now;
 use crate::center::events::{Audience, EventLog};
 use crate::center::views::hms;
+use crate::center::watch::Touched;
 use crate::proto::request::{Answer, Changed, TaskRemove};
 use crate::store::Write;
 
@@ -28,6 +29,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskRemove)
     });
     core.holders.remove(&task.id);
     core.fleet.remove_task(&task.id);
+    core.touch(&Touched::Task(task.id.clone()));
     let mut entry = Audited::new("rm", task.path(), Some(task.group.clone()));
     entry.before = serde_json::to_string(&task.spec).ok();
     core.audit(now, asker, entry);

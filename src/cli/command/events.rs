@@ -24,7 +24,9 @@ pub async fn events(client: &mut Client<'_>, args: EventsArgs) -> Result<Exit, F
                     print(client, &event)?;
                     since = Some(event.cursor);
                 }
-                Some(Ok(Item::Log(_))) => return Err(Fault::unexpected("`events`")),
+                Some(Ok(Item::Log(_) | Item::Change(_))) => {
+                    return Err(Fault::unexpected("`events`"));
+                }
                 Some(Err(fault)) if args.follow && may_go_on(&fault, since.as_ref()) => {
                     client.out.tell(&format!("{}; going on", fault.message));
                     break;
