@@ -80,30 +80,45 @@ impl Core {
             .as_ref()
             .and_then(|path| self.fleet.task_at(path))
             .map(|entry| entry.task.id.clone());
-        if let (Some(path), Some(name), Some(slot)) = (&event.task, &event.agent, event.slot) {
-            let key = |run_id| ProcessKey {
-                task: path.clone(),
-                agent: name.clone(),
-                slot,
-                run_id,
-            };
-            if let (Some(agent), Some(task)) = (&agent, &task) {
-                let place = SlotKey {
-                    agent: agent.clone(),
-                    task: task.clone(),
-                    slot,
-                };
-                self.touch(&Touched::Slot(place, key(None)));
-            }
-            if let Some(run_id) = &event.run_id {
-                self.touch(&Touched::Run(run_id.clone(), key(Some(run_id.clone()))));
-            }
+        if let Some(process) = self.process_of(event, agent.as_ref(), task.as_ref()) {
+            self.touch(&process);
         }
         agent
             .into_iter()
             .for_each(|agent| self.touch(&Touched::Agent(agent)));
         task.into_iter()
             .for_each(|task| self.touch(&Touched::Task(task)));
+    }
+
+    /// The process that an event is about: a daemon's slot, or a run.
+    fn process_of(
+        &self,
+        event: &EventView,
+        agent: Option<&AgentId>,
+        task: Option<&TaskId>,
+    ) -> Option<Touched> {
+        let (path, name, slot) = (event.task.clone()?, event.agent.clone()?, event.slot?);
+        let key = |run_id| ProcessKey {
+            task: path,
+            agent: name,
+            slot,
+            run_id,
+        };
+        let daemon = self
+            .fleet
+            .tasks
+            .get(task?)
+            .is_some_and(|entry| entry.task.spec.work.daemon);
+        if daemon {
+            let place = SlotKey {
+                agent: agent?.clone(),
+                task: task?.clone(),
+                slot,
+            };
+            return Some(Touched::Slot(place, key(None)));
+        }
+        let run_id = event.run_id.clone()?;
+        Some(Touched::Run(run_id.clone(), key(Some(run_id))))
     }
 
     fn everything(&self) -> BTreeSet<Touched> {

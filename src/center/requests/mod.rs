@@ -36,7 +36,7 @@ mod watch;
 use super::clients::Asker;
 use super::core::Core;
 use super::event::Now;
-use crate::model::GroupName;
+use crate::model::{GroupName, TaskSpec};
 use crate::proto::request::{Answer, Refusal, Request};
 use crate::store::{AuditRow, Write};
 
@@ -115,6 +115,16 @@ impl Audited {
             after: None,
         }
     }
+}
+
+/// A spec for the audit log: values of the environment may be secrets and stay out of it.
+fn spec_text(spec: &TaskSpec) -> Option<String> {
+    let mut spec = spec.clone();
+    spec.work
+        .env
+        .values_mut()
+        .for_each(|value| "***".clone_into(value));
+    serde_json::to_string(&spec).ok()
 }
 
 impl Core {
