@@ -1,0 +1,8 @@
+//! The agent: holds the runs planned for its host, fires them on its own timer through the keeper, and tells the
+//! center what happened. Imports `model`, `proto`, `exec`.
+
+pub mod core;
+pub mod estimate;
+pub mod event;
+pub mod record;
+pub mod runs;
