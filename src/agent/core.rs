@@ -260,7 +260,9 @@ impl AgentCore {
 
     /// Runs of a failed append are refused; the rest of it is tried again, since it must not be forgotten.
     fn not_written(&mut self, ticket: Ticket, mut records: Vec<Record>, reason: &str, now: Now) {
-        self.warn(format!("could not write to the journal: {reason}"));
+        if self.again.is_empty() {
+            self.warn(format!("could not write to the journal: {reason}"));
+        }
         let mut after = self.held_back.remove(&ticket).unwrap_or_default();
         let mut refused = Vec::new();
         for after in &mut after {

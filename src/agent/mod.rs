@@ -6,3 +6,8 @@ pub mod estimate;
 pub mod event;
 pub mod record;
 pub mod runs;
+
+#[cfg(test)]
+mod scenario;
+#[cfg(test)]
+mod scenarios;

@@ -1,5 +1,6 @@
 //! Firing: armed runs become due, due runs are decided and given to the keeper. Nothing here waits for a disk.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::super::event::Now;
@@ -7,7 +8,7 @@ use super::super::record::{Closing, Record};
 use super::super::runs::{Excuse, Held, Phase, Place};
 use super::AgentCore;
 use crate::exec::wire::{BootMs, Command, Start};
-use crate::model::{Cause, Ending, Outcome, Overlap, RunId, TaskText};
+use crate::model::{Cause, Ending, Outcome, Overlap, RunId, RunRef, TaskText};
 
 /// A run this late is overdue: it gives way to a later due run of its task and slot. Shorter lateness is the
 /// ordinary hiccup of a busy host, which must not cost a fast rule its occurrences.
@@ -21,8 +22,9 @@ impl AgentCore {
     pub(super) fn fire(&mut self, now: Now) {
         self.collect_due(now);
         if self.keeper.is_ready() {
+            let latest = self.latest_due();
             for run_id in self.runs.due() {
-                self.decide(&run_id, now);
+                self.decide(&run_id, &latest, now);
             }
         } else {
             self.expire_due(now);
@@ -78,16 +80,21 @@ impl AgentCore {
         late
     }
 
-    fn decide(&mut self, run_id: &RunId, now: Now) {
+    fn decide(&mut self, run_id: &RunId, latest: &HashMap<Place, RunRef>, now: Now) {
         if self.miss_late(run_id, now) {
             return;
         }
         let Some(held) = self.runs.get(run_id).cloned() else {
             return;
         };
-        if let Some(later) = self.later_than(&held, now) {
+        if let Some(later) = latest.get(&held.place())
+            && self.gives_way(&held, later, now)
+        {
             let reason = match held.excuse {
-                Excuse::None => format!("too late: run {later} of the same task was due too"),
+                Excuse::None => format!(
+                    "too late: run {} of the same task was due too",
+                    later.run_id
+                ),
                 excuse => excuse.reason().to_owned(),
             };
             return self.end(run_id, Outcome::Missed, reason, now);
@@ -95,23 +102,22 @@ impl AgentCore {
         self.overlap(&held, now);
     }
 
-    /// Of several overdue runs of one task and slot only the latest starts. What an operator asked for is
-    /// no occurrence and neither gives way nor takes a place.
-    fn later_than(&self, held: &Held, now: Now) -> Option<RunId> {
+    /// The latest due run of each task and slot. What an operator asked for is no occurrence: it neither gives
+    /// way nor takes a place.
+    fn latest_due(&self) -> HashMap<Place, RunRef> {
+        let due = self.runs.due();
+        let due = due.iter().filter_map(|id| self.runs.get(id));
+        due.filter(|held| held.run.cause != Cause::Operator)
+            .map(|held| (held.place(), held.run.clone()))
+            .collect()
+    }
+
+    /// Of several overdue runs of one task and slot only the latest starts.
+    fn gives_way(&self, held: &Held, latest: &RunRef, now: Now) -> bool {
         let lateness = self.clock.center(now).since(held.run.scheduled_at);
-        if lateness < OVERDUE || held.run.cause == Cause::Operator {
-            return None;
-        }
-        self.runs
-            .due()
-            .iter()
-            .filter_map(|id| self.runs.get(id))
-            .find(|other| {
-                other.place() == held.place()
-                    && other.run.cause != Cause::Operator
-                    && other.run.scheduled_at > held.run.scheduled_at
-            })
-            .map(|other| other.run.run_id.clone())
+        lateness >= OVERDUE
+            && held.run.cause != Cause::Operator
+            && latest.scheduled_at > held.run.scheduled_at
     }
 
     fn overlap(&mut self, held: &Held, now: Now) {
@@ -173,18 +179,20 @@ impl AgentCore {
         self.tell(Command::Start(Box::new(start)));
     }
 
-    /// Starts the queued runs whose place is free.
+    /// Starts every queued run whose place is free.
     pub(super) fn start_queued(&mut self, now: Now) {
-        if !self.keeper.is_ready() {
+        for place in self.runs.queued_places() {
+            self.start_queued_at(&place, now);
+        }
+    }
+
+    /// Starts the queued run of a place that has become free.
+    pub(super) fn start_queued_at(&mut self, place: &Place, now: Now) {
+        if !self.keeper.is_ready() || self.runs.active(place).is_some() {
             return;
         }
-        for place in self.runs.queued_places() {
-            if self.runs.active(&place).is_some() {
-                continue;
-            }
-            if let Some(held) = self.runs.queued(&place).cloned() {
-                self.overlap(&held, now);
-            }
+        if let Some(held) = self.runs.queued(place).cloned() {
+            self.overlap(&held, now);
         }
     }
 }

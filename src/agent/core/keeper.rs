@@ -6,8 +6,8 @@ use super::super::event::{Effect, Now};
 use super::super::record::Closing;
 use super::super::runs::{Held, Phase};
 use super::AgentCore;
-use crate::exec::wire::{Assignment, Command, Event, RunState, SlotState, SlotStatus};
-use crate::model::{Ending, Outcome, Revision, RunId, RunRef, TaskId};
+use crate::exec::wire::{Assignment, BootMs, Command, Event, RunState, SlotState, SlotStatus};
+use crate::model::{Ending, Outcome, Revision, RunId, RunRef, TaskId, UnixMs};
 use crate::proto::agent::{RunEvent, SlotReport};
 
 /// How far the connection to the keeper is.
@@ -114,7 +114,7 @@ impl AgentCore {
         }
     }
 
-    fn first_start(&self, run: &RunRef) -> Option<crate::model::UnixMs> {
+    fn first_start(&self, run: &RunRef) -> Option<UnixMs> {
         match self.runs.get(&run.run_id)?.phase {
             Phase::Running { started_at, .. } | Phase::Waiting { started_at, .. } => {
                 Some(started_at)
@@ -128,7 +128,7 @@ impl AgentCore {
         if self.runs.get(&run.run_id).is_some() {
             self.runs.set(&run.run_id, phase);
         } else {
-            let held = Held::known(run.clone(), crate::exec::wire::BootMs(0), phase);
+            let held = Held::known(run.clone(), BootMs(0), phase);
             self.runs.insert(held);
         }
     }
@@ -244,7 +244,7 @@ impl AgentCore {
         }
     }
 
-    fn attempt_ended(&mut self, run: RunRef, ending: Ending, next_at: crate::model::UnixMs) {
+    fn attempt_ended(&mut self, run: RunRef, ending: Ending, next_at: UnixMs) {
         let started_at = self
             .first_start(&run)
             .or(ending.started_at)
@@ -265,7 +265,7 @@ impl AgentCore {
 
     fn ended(&mut self, run: &RunRef, ending: Ending, now: Now) {
         self.close_by_keeper(run, ending);
-        self.start_queued(now);
+        self.start_queued_at(&(run.task.clone(), run.slot), now);
     }
 
     fn close_by_keeper(&mut self, run: &RunRef, ending: Ending) {

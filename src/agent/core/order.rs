@@ -47,7 +47,7 @@ impl AgentCore {
             self.texts.insert(text, false);
         }
         for cancel in order.cancel {
-            self.cancel(cancel, &mut confirm, now);
+            self.cancel(cancel, &mut confirm);
         }
         for planned in order.plan {
             self.plan(planned, epoch, &mut confirm, &mut armed, now);
@@ -89,12 +89,12 @@ impl AgentCore {
         }
     }
 
-    fn cancel(&mut self, cancel: Cancel, confirm: &mut Confirm, now: Now) {
+    fn cancel(&mut self, cancel: Cancel, confirm: &mut Confirm) {
         let Some(held) = self.runs.get(&cancel.run_id) else {
             return;
         };
         if held.is_open() {
-            return self.disarm(&cancel.run_id, now);
+            return self.disarm(&cancel.run_id);
         }
         if !held.has_started() {
             return;
@@ -109,7 +109,7 @@ impl AgentCore {
         }
     }
 
-    fn disarm(&mut self, run_id: &RunId, now: Now) {
+    fn disarm(&mut self, run_id: &RunId) {
         self.runs.remove(run_id);
         self.write(Record::Cancelled {
             run_id: run_id.clone(),
@@ -117,7 +117,6 @@ impl AgentCore {
         self.tell(Command::Disarm {
             run_id: run_id.clone(),
         });
-        self.start_queued(now);
     }
 
     fn plan(
