@@ -101,6 +101,17 @@ text_id!(
     RequestId, is_token
 );
 
+text_id!(
+    /// A fleet's id, made by `init`; stands in every certificate.
+    FleetId, is_token
+);
+
+impl From<ulid::Ulid> for FleetId {
+    fn from(id: ulid::Ulid) -> Self {
+        Self(id.to_string().to_lowercase())
+    }
+}
+
 impl From<ulid::Ulid> for TaskId {
     fn from(id: ulid::Ulid) -> Self {
         Self(id.to_string().to_lowercase())
@@ -143,13 +154,18 @@ impl RunId {
         Self(text.collect())
     }
 
+    /// The id that sorts before every other: where a range of ids begins.
+    pub fn lowest() -> Self {
+        Self("0".repeat(26))
+    }
+
     /// The last 8 characters, as tables show them.
     pub fn short(&self) -> &str {
         &self.0[self.0.len() - 8..]
     }
 }
 
-const BASE32: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+pub(super) const BASE32: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 macro_rules! number {
     ($(#[$doc:meta])* $type:ident, $int:ty) => {

@@ -6,17 +6,23 @@ mod fleet;
 mod id;
 mod name;
 mod outcome;
+mod peer;
 mod run;
 mod task;
+mod token;
 mod work;
 
 pub use duration::{ms, ms_option};
 pub use fleet::{AgentState, Grantee, Incarnation, Role, SessionLease};
-pub use id::{AgentId, BootId, Epoch, OperatorId, RequestId, Revision, RunId, Slot, TaskId};
+pub use id::{
+    AgentId, BootId, Epoch, FleetId, OperatorId, RequestId, Revision, RunId, Slot, TaskId,
+};
 pub use name::{AgentName, GroupName, NameError, OperatorName, TaskName, TaskPath, UserName};
 pub use outcome::{Ending, Outcome};
+pub use peer::{Fingerprint, FingerprintError, PeerRole, PeerUri, PeerUriError};
 pub use run::{Cause, RunKey, RunRef};
 pub use task::{Target, TargetWord, Task, TaskSpec, TaskText};
+pub use token::{Token, TokenError};
 pub use work::{
     Backoff, Execute, Limit, LimitKind, Output, Overlap, Parole, Restart, SpecError, StopSignal,
     Work,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::model::PeerRole;
 use crate::model::{AgentName, BootId, Epoch, Incarnation, UnixMs};
 
 /// Version of the protocol between center, agents and clients: an integer of its own.
@@ -55,29 +56,6 @@ pub struct Welcome {
     pub epoch: Epoch,
     /// The center's time.
     pub now: UnixMs,
-}
-
-/// What a peer is.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PeerRole {
-    /// A center.
-    Center,
-    /// An agent.
-    Agent,
-    /// An operator's client.
-    Operator,
-}
-
-impl PeerRole {
-    /// The word in URIs and messages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Center => "center",
-            Self::Agent => "agent",
-            Self::Operator => "operator",
-        }
-    }
 }
 
 /// Why a link is closed; the last frame before it is.

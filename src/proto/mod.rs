@@ -3,7 +3,15 @@
 
 pub mod agent;
 pub mod client;
+pub mod codec;
+pub mod gate;
+pub mod handshake;
 pub mod hello;
+pub mod identity;
 pub mod join;
+pub mod link;
 pub mod request;
+#[cfg(test)]
+mod testing;
+pub mod tls;
 pub mod view;

@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub tokens: Vec<TokenRow>,
     /// Runs without an outcome.
     pub open_runs: Vec<RunRow>,
+    /// Where each daemon of target `one` was last given to.
+    pub holders: BTreeMap<TaskId, AgentId>,
     /// The latest ended run of each task, for `last_run`.
     pub last_runs: Vec<StoredRun>,
     /// Answers kept for repeated requests.
@@ -239,6 +241,13 @@ pub enum Write {
         from: Option<AgentId>,
         /// Where it goes.
         to: AgentId,
+    },
+    /// Where a daemon of target `one` is; nowhere where none.
+    SetHolder {
+        /// The task.
+        task: TaskId,
+        /// The agent.
+        agent: Option<AgentId>,
     },
     /// A planned run has its outcome. One that has an outcome keeps it, except `lost`, which takes the truth.
     EndRun {

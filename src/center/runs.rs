@@ -1,0 +1,178 @@
+//! Runs without an outcome, in memory: what stage each is in, and when the center must look at it next.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{AgentId, Cause, RunId, Slot, TaskId, UnixMs};
+use crate::store::RunRow;
+
+/// How far an open run has come, as the center knows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// Never handed to a link: certainly not started.
+    Waiting,
+    /// Handed to a link, or perhaps so before this center started; not confirmed.
+    Handed,
+    /// On the agent's disk, by its own word.
+    Armed,
+    /// An attempt runs, or waits for a retry (then without pid).
+    Running {
+        /// The attempt.
+        attempt: u16,
+        /// The command's pid.
+        pid: Option<i32>,
+        /// When the first attempt started.
+        started_at: UnixMs,
+    },
+    /// Ended on the agent, by its own word; the report follows.
+    Ending,
+}
+
+impl Stage {
+    /// Whether it is certain that an attempt has started.
+    pub fn has_started(&self) -> bool {
+        matches!(self, Self::Running { .. } | Self::Ending)
+    }
+}
+
+/// Why a run shall not start; it ends `skipped` with this at its scheduled_at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cancelled {
+    /// The reason: `stopped by admin at …`.
+    pub reason: String,
+    /// Whether it is certain that it has not started and will not.
+    pub confirmed: bool,
+}
+
+/// A run without an outcome.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OpenRun {
+    /// As planned.
+    pub row: RunRow,
+    /// How far it has come.
+    pub stage: Stage,
+    /// Whether, and why, it shall not start.
+    pub cancelled: Option<Cancelled>,
+}
+
+impl OpenRun {
+    /// The run's id.
+    pub fn id(&self) -> &RunId {
+        &self.row.run.run_id
+    }
+
+    /// Whether it is a rule's run that has not started, so that a change of its task may still change it.
+    pub fn is_pending(&self) -> bool {
+        !self.stage.has_started() && self.row.run.cause == Cause::Rule
+    }
+}
+
+/// All open runs, by id, by task, by agent, by the instant at which to look at them.
+#[derive(Debug, Default)]
+pub struct OpenRuns {
+    runs: BTreeMap<RunId, OpenRun>,
+    by_task: BTreeSet<(TaskId, RunId)>,
+    by_agent: BTreeSet<(AgentId, RunId)>,
+    looks: BTreeSet<(UnixMs, RunId)>,
+}
+
+impl OpenRuns {
+    /// Takes a run in; it is looked at when it is due.
+    pub fn insert(&mut self, run: OpenRun) {
+        let id = run.id().clone();
+        self.by_task.insert((run.row.run.task.clone(), id.clone()));
+        if let Some(agent) = &run.row.agent {
+            self.by_agent.insert((agent.clone(), id.clone()));
+        }
+        self.looks.insert((run.row.run.scheduled_at, id.clone()));
+        self.runs.insert(id, run);
+    }
+
+    /// Takes a run out.
+    pub fn remove(&mut self, id: &RunId) -> Option<OpenRun> {
+        let run = self.runs.remove(id)?;
+        self.by_task.remove(&(run.row.run.task.clone(), id.clone()));
+        if let Some(agent) = &run.row.agent {
+            self.by_agent.remove(&(agent.clone(), id.clone()));
+        }
+        Some(run)
+    }
+
+    /// One run.
+    pub fn get(&self, id: &RunId) -> Option<&OpenRun> {
+        self.runs.get(id)
+    }
+
+    /// One run, to be changed; its agent only by [`Self::give_to`].
+    pub fn get_mut(&mut self, id: &RunId) -> Option<&mut OpenRun> {
+        self.runs.get_mut(id)
+    }
+
+    /// Gives a run to another agent.
+    pub fn give_to(&mut self, id: &RunId, agent: AgentId) {
+        if let Some(mut run) = self.remove(id) {
+            run.row.agent = Some(agent);
+            self.insert(run);
+        }
+    }
+
+    /// All runs.
+    pub fn iter(&self) -> impl Iterator<Item = &OpenRun> {
+        self.runs.values()
+    }
+
+    /// Ids of a task's runs.
+    pub fn of_task(&self, task: &TaskId) -> Vec<RunId> {
+        ids(&self.by_task, task)
+    }
+
+    /// Ids of an agent's runs.
+    pub fn of_agent(&self, agent: &AgentId) -> Vec<RunId> {
+        ids(&self.by_agent, agent)
+    }
+
+    /// An agent's runs under way.
+    pub fn running_on(&self, agent: &AgentId) -> u64 {
+        let running = |id: &RunId| self.get(id).is_some_and(|run| run.stage.has_started());
+        self.of_agent(agent).iter().filter(|id| running(id)).count() as u64
+    }
+
+    /// Asks for a look at this run at this instant.
+    pub fn look_at(&mut self, id: &RunId, at: UnixMs) {
+        self.looks.insert((at, id.clone()));
+    }
+
+    /// The next instant at which a run wants a look.
+    pub fn next_look(&self) -> Option<UnixMs> {
+        self.looks.first().map(|(at, _)| *at)
+    }
+
+    /// The runs that want a look by now; asked for once.
+    pub fn take_looks(&mut self, now: UnixMs) -> Vec<RunId> {
+        let mut due = Vec::new();
+        while let Some((at, id)) = self.looks.pop_first() {
+            if at > now {
+                self.looks.insert((at, id));
+                break;
+            }
+            due.push(id);
+        }
+        due
+    }
+}
+
+/// One part of the key of an index to all ids under it.
+fn ids<K: Ord + Clone>(index: &BTreeSet<(K, RunId)>, key: &K) -> Vec<RunId> {
+    let lowest = RunId::lowest();
+    index.range((key.clone(), lowest)..).take_while(|(k, _)| k == key).map(|(_, id)| id.clone()).collect()
+}
+
+/// A slot of a daemon as its agent last told.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct SlotKey {
+    /// The agent.
+    pub agent: AgentId,
+    /// The task.
+    pub task: TaskId,
+    /// The slot.
+    pub slot: Slot,
+}

@@ -1,0 +1,492 @@
+//! TLS 1.3 with our own certificate authority and nobody else's. Each side checks chain, life, fleet and role
+//! of the other before the first byte; a host name is never looked at. The only file that knows rustls'
+//! machinery, with one provider, ring.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
+use rustls::time_provider::TimeProvider;
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, CommonState, DigitallySignedStruct,
+    DistinguishedName, Error, OtherError, PeerMisbehaved, RootCertStore, ServerConfig,
+    SignatureScheme, version::TLS13,
+};
+use thiserror::Error as ThisError;
+
+use super::identity::{CertificateFault, Identity, PeerIdentity};
+use crate::clock;
+use crate::model::{Fingerprint, FleetId, PeerRole, UnixMs};
+
+/// Why TLS cannot be set up, or whose certificate is refused and why.
+#[derive(Debug, Clone, PartialEq, ThisError)]
+pub enum TlsError {
+    /// Our own identity is not usable.
+    #[error("this identity is not usable: {0}")]
+    Own(#[from] CertificateFault),
+    /// Our own identity, or the provider, is not what the TLS library takes.
+    #[error("cannot set up TLS: {0}")]
+    Setup(#[from] Error),
+    /// The peer's certificate names nobody.
+    #[error("the certificate does not name a member of a fleet")]
+    Nameless,
+    /// The peer is of another fleet.
+    #[error("the peer is of fleet `{found}`, not of `{wanted}`")]
+    Fleet {
+        /// The peer's.
+        found: FleetId,
+        /// Ours.
+        wanted: FleetId,
+    },
+    /// The peer is not what may be at that end.
+    #[error("the peer is {found}, wanted is {}", words(.wanted))]
+    Role {
+        /// What it is.
+        found: PeerRole,
+        /// What may be there.
+        wanted: &'static [PeerRole],
+    },
+    /// A certificate after its life.
+    #[error(
+        "the certificate was good until {not_after}, and this host's clock says {now}; set the clock or join again"
+    )]
+    Expired {
+        /// This side's clock.
+        now: UnixMs,
+        /// End of its life.
+        not_after: UnixMs,
+    },
+    /// A certificate before its life.
+    #[error(
+        "the certificate is good from {not_before}, and this host's clock says {now}; set the clocks"
+    )]
+    NotYet {
+        /// This side's clock.
+        now: UnixMs,
+        /// Start of its life.
+        not_before: UnixMs,
+    },
+    /// Not signed by our authority, or not for this use.
+    #[error("the certificate is not signed by this fleet's authority for this use")]
+    Chain,
+    /// The other side says that our certificate is not good at its clock.
+    #[error(
+        "the other side's clock is outside the life of this certificate; compare both clocks, or join again"
+    )]
+    RefusedByClock,
+    /// The other side does not take our certificate.
+    #[error(
+        "the other side does not take this certificate as one of its fleet (or wants one where none was sent)"
+    )]
+    Refused,
+    /// Something else that TLS found.
+    #[error("TLS failed: {0}")]
+    Other(Error),
+    /// No certificate of the chain has the fingerprint in the token.
+    #[error(
+        "the center is not of the fleet that the token is for: none of its certificates has the fingerprint {0}"
+    )]
+    Pin(Fingerprint),
+}
+
+fn words(roles: &[PeerRole]) -> String {
+    let words: Vec<_> = roles.iter().map(|role| role.as_str()).collect();
+    words.join(" or ")
+}
+
+/// Who may be at the other end of a connection that this role accepts.
+fn guests(own: PeerRole) -> &'static [PeerRole] {
+    match own {
+        PeerRole::Center => &[PeerRole::Agent, PeerRole::Operator],
+        PeerRole::Agent | PeerRole::Operator => &[PeerRole::Center],
+    }
+}
+
+/// Who may be at the other end of a connection that this role makes.
+fn hosts(own: PeerRole) -> &'static [PeerRole] {
+    match own {
+        PeerRole::Center => &[PeerRole::Agent],
+        PeerRole::Agent | PeerRole::Operator => &[PeerRole::Center],
+    }
+}
+
+/// For whoever accepts connections: a center (agents, operators, and joiners, who have no certificate), or an
+/// agent that waits for its center.
+pub fn server_config(own: &Identity) -> Result<Arc<ServerConfig>, TlsError> {
+    server_config_at(own, Arc::new(WallClock))
+}
+
+fn server_config_at(
+    own: &Identity,
+    clock: Arc<dyn TimeProvider>,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let role = own.uri().role;
+    let provider = provider();
+    let roots = Arc::new(roots(own.authority()?)?);
+    let chain = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider));
+    let chain = if role == PeerRole::Center {
+        chain.allow_unauthenticated()
+    } else {
+        chain
+    };
+    let chain = chain.clear_root_hint_subjects().build();
+    let verifier = GuestVerifier {
+        chain: chain.map_err(|e| Error::General(e.to_string()))?,
+        wanted: Wanted::of(own, guests(role)),
+    };
+    let mut config = ServerConfig::builder_with_details(provider, clock)
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(Arc::new(verifier))
+        .with_single_cert(own.chain()?, own.key())?;
+    // A resumed session would skip the check of the certificate.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+/// For whoever dials: an agent or operator its center, a center an agent that waits.
+pub fn client_config(own: &Identity) -> Result<Arc<ClientConfig>, TlsError> {
+    client_config_at(own, Arc::new(WallClock))
+}
+
+fn client_config_at(
+    own: &Identity,
+    clock: Arc<dyn TimeProvider>,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let verifier = HostVerifier {
+        trust: Trust::Authority(roots(own.authority()?)?),
+        wanted: Wanted::of(own, hosts(own.uri().role)),
+        provider: provider(),
+    };
+    let mut config = dialer(clock, verifier)?.with_client_auth_cert(own.chain()?, own.key())?;
+    config.resumption = Resumption::disabled();
+    config.enable_sni = false;
+    Ok(Arc::new(config))
+}
+
+/// For a joiner, who knows of its fleet only the authority's fingerprint.
+pub fn join_config(pin: Fingerprint) -> Result<Arc<ClientConfig>, TlsError> {
+    join_config_at(pin, Arc::new(WallClock))
+}
+
+fn join_config_at(
+    pin: Fingerprint,
+    clock: Arc<dyn TimeProvider>,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let verifier = HostVerifier {
+        trust: Trust::Pin(pin),
+        wanted: Wanted {
+            fleet: None,
+            roles: &[PeerRole::Center],
+        },
+        provider: provider(),
+    };
+    let mut config = dialer(clock, verifier)?.with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    config.enable_sni = false;
+    Ok(Arc::new(config))
+}
+
+fn dialer(
+    clock: Arc<dyn TimeProvider>,
+    verifier: HostVerifier,
+) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>, TlsError> {
+    Ok(ClientConfig::builder_with_details(provider(), clock)
+        .with_protocol_versions(&[&TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier)))
+}
+
+/// Who is at the other end, once the handshake is complete; none for a joiner. The certificate was checked then;
+/// whether its holder is still a member is for the center's rows to say.
+pub fn peer_identity(connection: &CommonState) -> Option<PeerIdentity> {
+    let leaf = connection.peer_certificates()?.first()?;
+    PeerIdentity::read(leaf).ok()
+}
+
+/// The certificate in the peer's chain that has this fingerprint.
+pub(super) fn presented(
+    connection: &CommonState,
+    pin: Fingerprint,
+) -> Option<CertificateDer<'static>> {
+    let chain = connection.peer_certificates()?;
+    let found = chain.iter().find(|der| Fingerprint::of(der) == pin)?;
+    Some(found.clone().into_owned())
+}
+
+/// A name for the TLS library, which wants one; it is neither sent nor looked at.
+pub(super) fn any_name() -> ServerName<'static> {
+    ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into())
+}
+
+/// Whether an identity is good now, as this host's clock says; asked before dialling, for the sake of a clear
+/// error with both times.
+pub fn check_life(peer: &PeerIdentity, now: UnixMs) -> Result<(), TlsError> {
+    if now > peer.not_after {
+        let not_after = peer.not_after;
+        return Err(TlsError::Expired { now, not_after });
+    }
+    if now < peer.not_before {
+        let not_before = peer.not_before;
+        return Err(TlsError::NotYet { now, not_before });
+    }
+    Ok(())
+}
+
+impl From<&Error> for TlsError {
+    /// Says for the library's errors what ours say.
+    fn from(error: &Error) -> Self {
+        match error {
+            Error::InvalidCertificate(error) => of_certificate(error),
+            Error::AlertReceived(alert) => of_alert(*alert).unwrap_or(Self::Other(error.clone())),
+            Error::NoCertificatesPresented => Self::Nameless,
+            other => Self::Other(other.clone()),
+        }
+    }
+}
+
+fn of_certificate(error: &CertificateError) -> TlsError {
+    match error {
+        CertificateError::Other(OtherError(ours)) => ours
+            .downcast_ref::<TlsError>()
+            .cloned()
+            .unwrap_or(TlsError::Chain),
+        CertificateError::ExpiredContext { time, not_after } => TlsError::Expired {
+            now: instant(*time),
+            not_after: instant(*not_after),
+        },
+        CertificateError::NotValidYetContext { time, not_before } => TlsError::NotYet {
+            now: instant(*time),
+            not_before: instant(*not_before),
+        },
+        _ => TlsError::Chain,
+    }
+}
+
+fn of_alert(alert: AlertDescription) -> Option<TlsError> {
+    match alert {
+        AlertDescription::CertificateExpired => Some(TlsError::RefusedByClock),
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::CertificateRequired
+        | AlertDescription::UnknownCA
+        | AlertDescription::DecryptError
+        | AlertDescription::AccessDenied => Some(TlsError::Refused),
+        _ => None,
+    }
+}
+
+fn instant(time: UnixTime) -> UnixMs {
+    UnixMs::default().plus(Duration::from_secs(time.as_secs()))
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+fn roots(authority: CertificateDer<'static>) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority)?;
+    Ok(roots)
+}
+
+/// The project's one wall clock, for the TLS library.
+#[derive(Debug)]
+struct WallClock;
+
+impl TimeProvider for WallClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(
+            clock::now().since(UnixMs::default()),
+        ))
+    }
+}
+
+/// Which names are let in.
+#[derive(Debug)]
+struct Wanted {
+    /// None before the fleet is known: a joiner.
+    fleet: Option<FleetId>,
+    roles: &'static [PeerRole],
+}
+
+impl Wanted {
+    fn of(own: &Identity, roles: &'static [PeerRole]) -> Self {
+        Self {
+            fleet: Some(own.uri().fleet.clone()),
+            roles,
+        }
+    }
+
+    fn check(&self, leaf: &[u8]) -> Result<(), TlsError> {
+        let peer = PeerIdentity::read(leaf).map_err(|_| TlsError::Nameless)?;
+        if let Some(wanted) = &self.fleet
+            && peer.uri.fleet != *wanted
+        {
+            return Err(TlsError::Fleet {
+                found: peer.uri.fleet,
+                wanted: wanted.clone(),
+            });
+        }
+        if !self.roles.contains(&peer.uri.role) {
+            return Err(TlsError::Role {
+                found: peer.uri.role,
+                wanted: self.roles,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// An error of ours, in the form the TLS library hands through.
+fn refused(error: TlsError) -> Error {
+    let shared: Arc<dyn std::error::Error + Send + Sync> = Arc::new(error);
+    CertificateError::Other(OtherError(shared)).into()
+}
+
+/// Checks whoever connects to us.
+#[derive(Debug)]
+struct GuestVerifier {
+    chain: Arc<dyn ClientCertVerifier>,
+    wanted: Wanted,
+}
+
+impl ClientCertVerifier for GuestVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.chain.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chain.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self.chain.verify_client_cert(leaf, others, now)?;
+        self.wanted.check(leaf).map_err(refused)?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(only_tls13())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls13_signature(message, leaf, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
+}
+
+fn only_tls13() -> Error {
+    PeerMisbehaved::SelectedUnofferedCipherSuite.into()
+}
+
+/// What a dialler trusts.
+#[derive(Debug)]
+enum Trust {
+    /// Our authority.
+    Authority(RootCertStore),
+    /// Whatever certificate in the chain has this fingerprint.
+    Pin(Fingerprint),
+}
+
+/// Checks whom we connect to.
+#[derive(Debug)]
+struct HostVerifier {
+    trust: Trust,
+    wanted: Wanted,
+    provider: Arc<CryptoProvider>,
+}
+
+impl HostVerifier {
+    fn check_chain(
+        &self,
+        roots: &RootCertStore,
+        leaf: &CertificateDer<'_>,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        // No intermediates: the authority signs every member itself.
+        rustls::client::verify_server_cert_signed_by_trust_anchor(
+            &ParsedCertificate::try_from(leaf)?,
+            roots,
+            &[],
+            now,
+            self.provider.signature_verification_algorithms.all,
+        )
+    }
+}
+
+impl ServerCertVerifier for HostVerifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match &self.trust {
+            Trust::Authority(roots) => self.check_chain(roots, leaf, now)?,
+            Trust::Pin(pin) => {
+                let pinned = others.iter().find(|der| Fingerprint::of(der) == *pin);
+                let pinned = pinned.ok_or_else(|| refused(TlsError::Pin(*pin)))?;
+                let mut roots = RootCertStore::empty();
+                roots.add(pinned.clone().into_owned())?;
+                self.check_chain(&roots, leaf, now)?;
+            }
+        }
+        self.wanted.check(leaf).map_err(refused)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(only_tls13())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, leaf, signed, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests;
