@@ -4,7 +4,9 @@
 pub mod core;
 pub mod estimate;
 pub mod event;
+pub mod journal;
 pub mod record;
+pub mod redial;
 pub mod runs;
 
 #[cfg(test)]

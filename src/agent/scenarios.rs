@@ -401,7 +401,7 @@ fn a_center_that_takes_the_lead_on_a_standing_link_is_told_everything() {
     play(
         "0     epoch 0
          0     keeper ready
-         0     link up           => state
+         0     link up
          1     epoch 3
          2     plan r1 skip 10   => state; confirm 1
          10    wait              => start r1

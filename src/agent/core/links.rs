@@ -93,9 +93,7 @@ impl AgentCore {
             },
             now,
         );
-        if self.ready {
-            self.send_state(link);
-        }
+        self.send_state(link);
     }
 
     pub(super) fn link_down(&mut self, link: LinkId) {
@@ -133,7 +131,7 @@ impl AgentCore {
             held.stated = false;
         }
         self.lead_changed();
-        if rises && self.ready {
+        if rises {
             self.send_state(link);
         }
     }
@@ -248,8 +246,16 @@ impl AgentCore {
             .min()
     }
 
-    /// Tells everything held, in parts, then the reports that are not acknowledged.
+    /// Tells everything held, in parts, then the reports that are not acknowledged: once links are served, and
+    /// never to a center that stands by, which would only have to forget it.
     pub(super) fn send_state(&mut self, link: LinkId) {
+        let leads = self
+            .links
+            .get(&link)
+            .is_some_and(|held| held.epoch > Epoch(0));
+        if !self.ready || !leads {
+            return;
+        }
         for part in self.state() {
             self.send(link, FromAgent::State(part));
         }
