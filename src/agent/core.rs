@@ -30,8 +30,6 @@ use texts::Texts;
 
 /// How long the keeper's set is waited for at start, before links hear what is known without it.
 pub const KEEPER_PATIENCE: Duration = Duration::from_secs(5);
-/// Between two heartbeats.
-pub const HEARTBEAT: Duration = Duration::from_secs(3);
 /// A center is silent after this many heartbeats' time.
 pub const SILENT_AFTER: u32 = 3;
 /// Until a failed append is tried again.
@@ -68,6 +66,7 @@ struct Again {
 /// The agent's memory.
 #[derive(Debug, Default)]
 pub struct AgentCore {
+    heartbeat: Duration,
     life: Option<(Incarnation, BootId)>,
     clock: Estimate,
     clock_far: bool,
@@ -105,6 +104,14 @@ pub struct AgentCore {
 }
 
 impl AgentCore {
+    /// An agent that knows nothing and gives a sign of life this often.
+    pub fn new(heartbeat: Duration) -> Self {
+        Self {
+            heartbeat,
+            ..Self::default()
+        }
+    }
+
     /// Decides what follows from one event.
     pub fn handle(&mut self, now: Now, event: Event) -> Vec<Effect> {
         self.take_in(now, event);
@@ -131,7 +138,7 @@ impl AgentCore {
             Event::LinkDown { link } => self.link_down(link),
             Event::Frame { link, frame } => self.frame(link, *frame, now),
             Event::KeeperUp => self.keeper_up(),
-            Event::KeeperDown { reason } => self.keeper_down(reason),
+            Event::KeeperDown { reason } => self.keeper_down(&reason),
             Event::Keeper(event) => self.keeper_says(*event, now),
             Event::Synced(ticket) => self.synced(ticket),
             Event::NotWritten {

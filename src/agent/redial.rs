@@ -29,7 +29,8 @@ impl Redial {
         };
         self.tries = self.tries.saturating_add(1);
         self.waited = self.waited.saturating_add(wait);
-        wait - wait.mul_f64(f64::from(u32::try_from(dice % 1000).unwrap_or(0)) / 4000.0)
+        let quarter = u32::try_from(dice % 250).unwrap_or(0);
+        wait * (1000 - quarter) / 1000
     }
 }
 

@@ -21,6 +21,8 @@ use crate::proto::hello::Welcome;
 
 /// The center's time when a scenario begins.
 const BEGIN: i64 = 1_800_000_000_000;
+/// Between two heartbeats.
+const HEARTBEAT: Duration = Duration::from_secs(3);
 /// The boot-time clock then.
 const UP: u64 = 500_000;
 
@@ -79,7 +81,7 @@ fn millis(text: &str) -> u64 {
 impl Scenario {
     fn new() -> Self {
         let mut scenario = Self {
-            core: AgentCore::default(),
+            core: AgentCore::new(HEARTBEAT),
             time: 0,
             up: UP,
             boots: 1,
@@ -104,7 +106,7 @@ impl Scenario {
 
     /// A new life of the agent on what is on disk.
     fn begin(&mut self) {
-        self.core = AgentCore::default();
+        self.core = AgentCore::new(HEARTBEAT);
         self.wake = None;
         self.unsynced.clear();
         self.reports.clear();
@@ -217,7 +219,7 @@ impl Scenario {
                 }
             }
             FromAgent::LogEnd(end) => {
-                self.see(format!("log end: {}", end.error.unwrap_or_default()))
+                self.see(format!("log end: {}", end.error.unwrap_or_default()));
             }
             _ => {}
         }
@@ -330,13 +332,12 @@ impl Scenario {
             ["center", "mute"] => self.mute = true,
             ["center", "speaks"] => self.mute = false,
             ["epoch", epoch] => self.epoch = epoch.parse().unwrap(),
-            ["wall", shift] => self.wall_off = (shift.parse::<f64>().unwrap() * 1000.0) as i64,
+            ["wall", shift] => self.wall_off = shift.parse().unwrap(),
             ["disk", "slow"] => self.disk_state = Disk::Slow,
             ["disk", "full"] => self.disk_state = Disk::Full,
             ["disk", "fast"] => self.disk_fast(),
-            ["crash"] => self.begin(),
+            ["crash" | "starts"] => self.begin(),
             ["dies"] => self.wake = None,
-            ["starts"] => self.begin(),
             ["reboot"] => self.reboot(),
             ["plan", rest @ ..] => self.plan(rest),
             ["cancel", run, rest @ ..] => self.cancel(run, rest == ["stop"]),

@@ -455,13 +455,13 @@ fn a_killed_run_that_only_waits_is_skipped() {
 fn a_host_a_little_behind_waits_for_both_clocks_and_one_far_off_follows_the_center() {
     play(
         "0      keeper ready
-         0      wall -0.5
+         0      wall -500
          0      link up           => state
          1      plan r1 skip 10   => confirm 1
          10.4   wait
          10.5   wait              => start r1
          11     keeper ended r1   => report r1 succeeded: exit 0
-         12     wall -600
+         12     wall -600000
          13     plan r2 skip 20   => confirm 2
          20     wait              => start r2",
     );

@@ -43,7 +43,7 @@ impl AgentCore {
         }
     }
 
-    pub(super) fn keeper_down(&mut self, reason: String) {
+    pub(super) fn keeper_down(&mut self, reason: &str) {
         if !matches!(self.keeper, KeeperState::Away) {
             self.warn(format!("the keeper's connection is lost: {reason}"));
         }
@@ -70,7 +70,7 @@ impl AgentCore {
     pub(super) fn keeper_says(&mut self, event: Event, now: Now) {
         match event {
             Event::Hello { .. } => {}
-            Event::Known { run, state } => self.known(run, state),
+            Event::Known { run, state } => self.known(&run, state),
             Event::Assigned { task, revision } => {
                 if let KeeperState::Listing { daemons, .. } = &mut self.keeper {
                     daemons.insert(task, revision);
@@ -133,7 +133,7 @@ impl AgentCore {
         }
     }
 
-    fn known(&mut self, run: RunRef, state: RunState) {
+    fn known(&mut self, run: &RunRef, state: RunState) {
         if let KeeperState::Listing { runs, .. } = &mut self.keeper {
             runs.insert(run.run_id.clone());
         }
@@ -143,7 +143,7 @@ impl AgentCore {
                 pid,
                 started_at,
             } => self.hold(
-                &run,
+                run,
                 Phase::Running {
                     attempt,
                     pid,
@@ -155,13 +155,13 @@ impl AgentCore {
                 started_at,
                 ..
             } => self.hold(
-                &run,
+                run,
                 Phase::Waiting {
                     attempt,
                     started_at,
                 },
             ),
-            RunState::Ended(ending) => self.close_by_keeper(&run, *ending),
+            RunState::Ended(ending) => self.close_by_keeper(run, *ending),
         }
     }
 

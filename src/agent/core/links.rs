@@ -1,12 +1,13 @@
 //! Links to centers: who leads, heartbeats, lease, the state told at connect, frames to their deeds.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use super::super::estimate::Exchange;
 use super::super::event::{LinkId, Now};
 use super::super::record::Record;
 use super::super::runs::{Held, Phase};
-use super::{AgentCore, HEARTBEAT, SILENT_AFTER};
+use super::{AgentCore, SILENT_AFTER};
 use crate::exec::wire::{BootMs, Command};
 use crate::model::{Epoch, RunId};
 use crate::proto::agent::{
@@ -68,8 +69,8 @@ impl Link {
         self.confirms.push_back(confirm);
     }
 
-    fn silent_at(&self) -> BootMs {
-        self.heard.plus(HEARTBEAT * SILENT_AFTER)
+    fn silent_at(&self, heartbeat: Duration) -> BootMs {
+        self.heard.plus(heartbeat * SILENT_AFTER)
     }
 }
 
@@ -206,15 +207,16 @@ impl AgentCore {
 
     /// Heartbeats that are due, and the end of links that are silent.
     pub(super) fn beat(&mut self, now: Now) {
+        let heartbeat = self.heartbeat;
         let ids: Vec<LinkId> = self.links.keys().copied().collect();
         for id in ids {
             let Some(link) = self.links.get_mut(&id) else {
                 continue;
             };
-            if now.boot >= link.silent_at() {
+            if now.boot >= link.silent_at(heartbeat) {
                 self.close_silent(id);
             } else if now.boot >= link.next_beat {
-                link.next_beat = now.boot.plus(HEARTBEAT);
+                link.next_beat = now.boot.plus(heartbeat);
                 self.send_beat(id, now);
             }
         }
@@ -231,7 +233,7 @@ impl AgentCore {
     }
 
     fn close_silent(&mut self, link: LinkId) {
-        let silence = (HEARTBEAT * SILENT_AFTER).as_secs();
+        let silence = (self.heartbeat * SILENT_AFTER).as_secs();
         let error = ErrorFrame {
             code: LinkError::Timeout,
             message: format!("the center was silent for {silence} s"),
@@ -242,7 +244,7 @@ impl AgentCore {
     pub(super) fn next_beat(&self) -> Option<BootMs> {
         self.links
             .values()
-            .map(|link| link.next_beat.min(link.silent_at()))
+            .map(|link| link.next_beat.min(link.silent_at(self.heartbeat)))
             .min()
     }
 

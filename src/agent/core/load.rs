@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::super::estimate::Estimate;
 use super::super::event::Now;
 use super::super::record::{Planned, Record};
-use super::super::runs::{Excuse, Held, Phase, Runs};
+use super::super::runs::{Excuse, Held, Phase};
 use super::texts::TextKey;
 use super::{AgentCore, Assigned, KEEPER_PATIENCE};
 use crate::exec::wire::BootMs;
@@ -73,7 +73,7 @@ impl AgentCore {
     /// What was good in the last boot only: armed runs, and every instant on its clock.
     fn forget_boot(&mut self) {
         self.clock = Estimate::default();
-        let old = std::mem::replace(&mut self.runs, Runs::default());
+        let old = std::mem::take(&mut self.runs);
         for held in old
             .iter()
             .filter(|held| matches!(held.phase, Phase::Closed(_)))
@@ -132,7 +132,7 @@ impl AgentCore {
 
     fn snapshot_texts(&mut self, records: &mut Vec<Record>) {
         for (task, revision) in self.used_texts() {
-            self.texts.to_write(&task, revision);
+            self.texts.mark_written(&task, revision);
             if let Some(text) = self.texts.get(&task, revision) {
                 let text = Box::new(text.clone());
                 records.push(Record::Text { text });

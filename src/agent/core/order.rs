@@ -180,7 +180,7 @@ impl AgentCore {
     }
 
     fn write_text(&mut self, task: &TaskId, revision: Revision) {
-        if let Some(text) = self.texts.to_write(task, revision) {
+        if let Some(text) = self.texts.mark_written(task, revision) {
             self.write(Record::Text {
                 text: Box::new(text),
             });

@@ -31,8 +31,8 @@ impl Texts {
         self.0.get(&(task.clone(), revision)).map(|held| &held.text)
     }
 
-    /// The text if the journal lacks it; from now on it counts as written.
-    pub fn to_write(&mut self, task: &TaskId, revision: Revision) -> Option<TaskText> {
+    /// The text counts as written from now on; it is given where the journal lacked it.
+    pub fn mark_written(&mut self, task: &TaskId, revision: Revision) -> Option<TaskText> {
         let held = self.0.get_mut(&(task.clone(), revision))?;
         let new = !std::mem::replace(&mut held.on_disk, true);
         new.then(|| held.text.clone())
