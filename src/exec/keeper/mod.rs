@@ -220,7 +220,7 @@ impl Keeper {
         let mut threads = Vec::new();
         let jobs = start_starters(&workshop, &outbox, &mut threads)?;
         let syncs = start_workers(&workshop, &outbox, 1, "sync", &mut threads)?;
-        let recovered = Supervisor::recover(records, boot_id.clone(), clock.now());
+        let recovered = Supervisor::recover(records, &boot_id, clock.now());
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
         let listener = dir.listen()?;
         let mut keeper = Self {
@@ -438,6 +438,10 @@ impl Keeper {
         }
         for peer in self.peers.values_mut() {
             peer.finish();
+        }
+        if let Trees::Cgroup(base) = &self.workshop.trees {
+            // Where processes are left in it, it stays.
+            drop(std::fs::remove_dir(base));
         }
     }
 }

@@ -361,7 +361,9 @@ impl Supervisor {
         if let Some(known) = self.texts.get(&key) {
             return Arc::clone(known);
         }
-        self.record(Record::Text { text: text.clone() });
+        self.record(Record::Text {
+            text: Box::new(text.clone()),
+        });
         let text = Arc::new(text);
         self.texts.insert(key, Arc::clone(&text));
         text

@@ -11,6 +11,10 @@ use crate::model::{Cause, Ending, Epoch, Outcome, Output, RunId, RunRef, TaskTex
 /// What is known of a run.
 #[derive(Debug)]
 pub(super) struct Run {
+    #[allow(
+        clippy::struct_field_names,
+        reason = "a run's reference is called so everywhere"
+    )]
     pub run: RunRef,
     pub text: Arc<TaskText>,
     pub epoch: Epoch,
@@ -261,7 +265,7 @@ impl Supervisor {
         self.end(
             now,
             run_id,
-            Ending::unstarted(Outcome::Missed, reason, now.center),
+            &Ending::unstarted(Outcome::Missed, reason, now.center),
         );
     }
 
@@ -338,7 +342,7 @@ impl Supervisor {
                 return;
             }
         }
-        self.end(now, &key.0, ending);
+        self.end(now, &key.0, &ending);
     }
 
     /// The keeper before this one recorded the start, and no child marked it.
@@ -348,7 +352,7 @@ impl Supervisor {
             Some((Phase::Starting { .. }, None)) => self.launch(now, &key.0, key.1),
             Some((Phase::Starting { .. }, Some(stop))) => {
                 let ending = Ending::unstarted(Outcome::Skipped, stop.reason.clone(), now.center);
-                self.end(now, &key.0, ending);
+                self.end(now, &key.0, &ending);
             }
             _ => {}
         }
@@ -421,7 +425,7 @@ impl Supervisor {
         let work = &run.text.work;
         let more = run.run.cause != Cause::Daemon && key.1 <= work.retries;
         if !(more && Self::is_retryable(ending.outcome, stopped) && !self.ending) {
-            self.end(now, &key.0, ending);
+            self.end(now, &key.0, &ending);
             return;
         }
         let wait = work.backoff.before(key.1.saturating_add(1));
@@ -461,7 +465,7 @@ impl Supervisor {
     }
 
     /// The run has its outcome.
-    pub(super) fn end(&mut self, now: Now, run_id: &RunId, ending: Ending) {
+    pub(super) fn end(&mut self, now: Now, run_id: &RunId, ending: &Ending) {
         let Some(run) = self.runs.get_mut(run_id) else {
             return;
         };
@@ -477,7 +481,7 @@ impl Supervisor {
             ending: ending.clone(),
         }));
         if reference.cause == Cause::Daemon {
-            self.slot_ended(now, &reference, &ending);
+            self.slot_ended(now, &reference, ending);
         }
         self.release_waiting(now, run_id);
     }
@@ -493,7 +497,7 @@ impl Supervisor {
         match &run.phase {
             Phase::Pending { .. } => {
                 let ending = Ending::unstarted(Outcome::Skipped, reason, now.center);
-                self.end(now, run_id, ending);
+                self.end(now, run_id, &ending);
             }
             Phase::Starting { .. } => run.stop = Some(stop),
             Phase::Running { attempt, .. } => {
@@ -505,7 +509,7 @@ impl Supervisor {
                 ending.outcome = Outcome::Stopped;
                 ending.reason = format!("{reason}, waiting for a retry; last: {}", ending.reason);
                 ending.finished_at = now.center;
-                self.end(now, run_id, ending);
+                self.end(now, run_id, &ending);
             }
             Phase::Ended(_) => {}
         }

@@ -130,6 +130,7 @@ impl Scene {
         }
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "scenarios read better")]
     fn check(&mut self, at: u64, event: Event, wanted: &str) {
         let effects = self.supervisor.handle(now(at), event.clone());
         self.keep(&effects);
@@ -171,7 +172,7 @@ impl Scene {
 
     /// The next keeper, from the records of this one; the attempts it must look for.
     fn next_keeper(&mut self, at: u64, boot_id: &str, wanted: &str) -> Vec<Attempt> {
-        let recovered = Supervisor::recover(self.journal.clone(), boot(boot_id), now(at));
+        let recovered = Supervisor::recover(self.journal.clone(), &boot(boot_id), now(at));
         self.supervisor = recovered.supervisor;
         self.keep(&recovered.effects);
         assert_eq!(words(&recovered.effects), wanted);
