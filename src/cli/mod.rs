@@ -16,6 +16,9 @@ mod spec;
 mod terminal;
 #[cfg(test)]
 mod tests;
+mod within;
+
+pub use within::within;
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -39,6 +42,8 @@ pub enum Start {
     Over(ExitCode),
     /// `ucron dev`.
     Dev(DevArgs),
+    /// `ucron` alone on a terminal: the dashboard, which imports this and so is opened by the main.
+    Dashboard(Global),
 }
 
 /// Reads the command line and does what it says, except for `dev`, which lives beside the mains.
@@ -52,12 +57,19 @@ pub fn start(args: impl IntoIterator<Item = OsString>) -> Start {
     match ucron.command {
         Some(Command::Dev(dev)) => Start::Dev(dev),
         Some(command) => Start::Over(serve(&ucron.global, command)),
+        None if io::stdin().is_terminal() && io::stdout().is_terminal() => {
+            Start::Dashboard(ucron.global)
+        }
         None => {
-            // The dashboard is to be opened here, on a terminal.
-            let _ = write!(io::stderr(), "{}", args::help());
+            let _ = write!(io::stderr(), "{}", help_text());
             Start::Over(ExitCode::from(FaultCode::Usage.exit_code()))
         }
     }
+}
+
+/// The help of the whole program.
+fn help_text() -> String {
+    args::help()
 }
 
 fn help(text: &str) -> ExitCode {

@@ -3,10 +3,12 @@
 use std::process::ExitCode;
 
 use ucron::cli::{self, Start};
+use ucron::tui;
 
 fn main() -> ExitCode {
     match cli::start(std::env::args_os()) {
         Start::Over(exit) => exit,
+        Start::Dashboard(global) => tui::run(&tui::Options::of(global)),
         Start::Dev(_args) => ExitCode::FAILURE,
     }
 }
