@@ -234,13 +234,13 @@ pub const TABLE: &[Binding] = &[
         "why it ran, or did not",
     ),
     Binding {
-        confirm: &[('y', "end what runs now"), ('f', "let what runs finish")],
+        confirm: &[('y', "end what runs"), ('f', "let it finish")],
         ..binding(
             Place::Things,
             "s",
             &[char('s', Action::StopStart)],
-            "stop/start",
-            "stop the task, or start it again",
+            "stop",
+            "stop the task, or start it",
         )
     },
     Binding {
@@ -250,7 +250,7 @@ pub const TABLE: &[Binding] = &[
             "d",
             &[char('d', Action::Delete)],
             "delete",
-            "delete the task; its history stays",
+            "delete the task",
         )
     },
     Binding {

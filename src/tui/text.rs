@@ -96,6 +96,11 @@ fn break_at(text: &str, columns: usize) -> usize {
     text.len()
 }
 
+/// `1 task`, `2 tasks`.
+pub fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// Why a command line cannot be split into words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("a quote is not closed")]

@@ -168,9 +168,7 @@ impl Form {
             FormField::Group => group.map(GroupName::to_string).unwrap_or_default(),
             field => field.choices().first().copied().unwrap_or("").to_owned(),
         };
-        let mut form = Self::new(Of::Add, value);
-        form.at = usize::from(group.is_some());
-        form
+        Self::new(Of::Add, value)
     }
 
     /// For a task that is there.

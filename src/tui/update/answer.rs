@@ -10,6 +10,7 @@ use crate::rule::Zone;
 use crate::tui::state::{
     Asked, Batch, Deed, Grade, Overlay, Part, Screen, Selection, State, Thing, Ticket, path_of,
 };
+use crate::tui::text::counted;
 
 /// Runs looked at whose output is kept.
 const MOST_TAILS: usize = 50;
@@ -150,10 +151,6 @@ fn hits(hit: &Changed, started: usize) -> Vec<String> {
         parts.push(format!("{processes} being ended"));
     }
     parts
-}
-
-fn counted(count: u64, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 fn unconfirmed(hit: &Changed, zone: &Zone) -> Option<String> {

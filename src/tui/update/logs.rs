@@ -110,16 +110,17 @@ pub(super) fn follow(state: &mut State, change: &Change) -> Vec<Effect> {
             format!("{}/{}", process.agent, process.slot),
         ),
         Change::Run(run) => {
-            if pane.runs.contains(&run.run_id) || pane.task.as_ref() == Some(&run.task) {
-                let outcome = run.outcome.map_or("is open", crate::model::Outcome::as_str);
-                let text = format!("run {} {outcome} {}", run.run_id.short(), run.reason);
-                pane.remark(&crate::tui::text::line(&text));
+            let outcome = run.outcome.map_or("is open", crate::model::Outcome::as_str);
+            let ended = format!("{outcome} {}", crate::tui::text::line(&run.reason));
+            let is_known = pane.runs.contains(&run.run_id);
+            if is_known || (run.started_at.is_none() && pane.task.as_ref() == Some(&run.task)) {
+                pane.remark(&format!("run {} {ended}", run.run_id.short()));
             }
             let agent = run.agent.as_ref().map_or("", |agent| agent.as_str());
             (
                 &run.task,
                 run.started_at.map(|_| run.run_id.clone()),
-                format!("{agent}/{}", run.slot),
+                format!("{agent}/{}: {ended}", run.slot),
             )
         }
         _ => return Vec::new(),

@@ -143,6 +143,9 @@ fn lost(state: &mut State, now: UnixMs, attempt: u32, why: String) {
 /// Takes a change in: into the snapshot while it is incomplete, else into what is shown.
 fn changed(state: &mut State, change: Change) -> Vec<Effect> {
     let effects = logs::follow(state, &change);
+    if let Change::TaskGone(id) = &change {
+        close_pages(state, &Thing::Task(id.clone()));
+    }
     match (state.incoming.take(), change) {
         (Some(incoming), Change::Complete) => return complete(state, incoming),
         (Some(mut incoming), change) => {
@@ -156,6 +159,16 @@ fn changed(state: &mut State, change: Change) -> Vec<Effect> {
         (None, change) => state.fleet.take(change),
     }
     effects
+}
+
+/// Pages about what is gone close.
+fn close_pages(state: &mut State, gone: &Thing) {
+    let is_about = |overlay: &Overlay| match overlay {
+        Overlay::Detail(page) | Overlay::Why(page) => page.thing == *gone,
+        _ => false,
+    };
+    state.overlays.retain(|overlay| !is_about(overlay));
+    state.marks.remove(gone);
 }
 
 /// The snapshot replaces what was shown; what the center does not repeat is kept.

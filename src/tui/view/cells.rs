@@ -1,7 +1,7 @@
 //! The columns of each part, and the cells of each thing in them.
 
 use super::paint::{Piece, piece};
-use super::table::{Cell, Column, column, number};
+use super::table::{Cell, Column, column, instant, number};
 use super::theme::{Tone, outcome};
 use crate::cli::print::time;
 use crate::model::{AgentState, Outcome, TaskPath, UnixMs};
@@ -21,8 +21,8 @@ pub fn columns(part: Part) -> &'static [Column] {
                     column("GROUP", 10, 24, 0),
                     column("STATE", 9, 40, 0),
                     column("AGENTS", 10, 120, 1),
-                    number("TASKS", 12, 2),
-                    number("RUNNING", 12, 3),
+                    number("TASKS", 9, 2),
+                    number("RUNNING", 11, 3),
                 ]
             }
         }
@@ -32,17 +32,17 @@ pub fn columns(part: Part) -> &'static [Column] {
                     column("STATE", 7, 12, 0),
                     column("TASK", TASK, 64, 0),
                     column("WHERE", 8, 40, 0),
-                    number("SINCE", 10, 1),
+                    number("SINCE", 6, 1),
                     column("KIND", 6, 24, 2),
-                    number("PID", 8, 3),
-                    number("RUN", 8, 4),
+                    number("PID", 7, 3),
+                    column("RUN", 8, 8, 4),
                 ]
             }
         }
         Part::Next => {
             const {
                 &[
-                    number("IN", 10, 0),
+                    number("IN", 9, 0),
                     column("AT", 8, 19, 1),
                     column("TASK", TASK, 64, 0),
                     column("RULE", 8, 40, 2),
@@ -53,10 +53,10 @@ pub fn columns(part: Part) -> &'static [Column] {
         Part::Failures => {
             const {
                 &[
-                    number("COUNT", 6, 0),
+                    number("COUNT", 5, 0),
                     column("OUTCOME", 6, 9, 0),
                     column("TASK", TASK, 64, 0),
-                    column("LAST", 7, 19, 0),
+                    instant("LAST", 0),
                     column("CAUSE", 8, 200, 0),
                     column("WHERE", 4, 30, 2),
                 ]
@@ -67,7 +67,7 @@ pub fn columns(part: Part) -> &'static [Column] {
                 &[
                     column("TASK", TASK, 64, 0),
                     column("LAST RUNS", 20, 20, 0),
-                    column("LAST", 7, 19, 1),
+                    instant("LAST", 1),
                     column("OUTCOME", 6, 80, 2),
                 ]
             }
@@ -75,16 +75,16 @@ pub fn columns(part: Part) -> &'static [Column] {
         Part::Tasks => {
             const {
                 &[
-                    column("STATE", 2, 8, 0),
+                    column("STATE", 7, 7, 0),
                     column("TASK", TASK, 90, 0),
-                    column("RULE", 10, 30, 3),
-                    number("NEXT", 19, 0),
-                    column("LAST", 9, 20, 1),
+                    column("RULE", 12, 30, 4),
+                    instant("NEXT", 0),
+                    column("LAST", 9, 9, 1),
                     column("LAST RUNS", 20, 20, 5),
-                    number("RUNS", 4, 4),
+                    number("RUNS", 4, 3),
                     column("USER", 4, 20, 7),
-                    column("TARGET", 4, 20, 8),
-                    column("COMMAND", 8, 60, 6),
+                    column("TARGET", 6, 20, 8),
+                    column("COMMAND", 20, 60, 6),
                 ]
             }
         }
@@ -94,12 +94,12 @@ pub fn columns(part: Part) -> &'static [Column] {
                     column("RUN", 8, 8, 4),
                     column("TASK", TASK, 64, 0),
                     column("WHERE", 5, 40, 1),
-                    column("OUTCOME", 7, 9, 0),
-                    column("WHEN", 7, 19, 0),
-                    number("TOOK", 9, 3),
-                    number("LATE", 9, 6),
-                    column("CAUSE", 4, 9, 7),
-                    column("REASON", 8, 200, 2),
+                    column("OUTCOME", 9, 9, 0),
+                    instant("WHEN", 0),
+                    number("TOOK", 8, 3),
+                    number("LATE", 8, 6),
+                    column("CAUSE", 8, 8, 7),
+                    column("REASON", 16, 200, 2),
                 ]
             }
         }
@@ -109,10 +109,10 @@ pub fn columns(part: Part) -> &'static [Column] {
                     column("AGENT", 12, 64, 0),
                     column("STATE", 8, 8, 0),
                     column("GROUPS", 8, 40, 1),
-                    number("RUNNING", 8, 0),
-                    column("SEEN", 7, 19, 2),
-                    number("CLOCK", 9, 3),
-                    column("VERSION", 6, 12, 5),
+                    number("RUNNING", 7, 0),
+                    instant("SEEN", 2),
+                    number("CLOCK", 8, 3),
+                    column("VERSION", 7, 12, 5),
                     column("ADDRESS", 9, 48, 4),
                 ]
             }
@@ -124,7 +124,7 @@ pub fn columns(part: Part) -> &'static [Column] {
                     column("EVENT", 8, 16, 0),
                     column("TASK", TASK, 64, 0),
                     column("AGENT", 4, 30, 2),
-                    column("OUTCOME", 6, 9, 1),
+                    column("OUTCOME", 9, 9, 1),
                     column("BY", 4, 20, 4),
                     column("REASON", 8, 200, 3),
                 ]
@@ -213,7 +213,7 @@ fn group(state: &State, view: &GroupView) -> Vec<Cell> {
         one(view.name.as_str(), Tone::Strong),
         Cell::Text(counts(&agents)),
         Cell::Text(names),
-        plain(format!("{} tasks", view.tasks)),
+        plain(text::counted(view.tasks, "task", "tasks")),
         plain(format!("{running} running")),
     ]
 }

@@ -114,10 +114,11 @@ fn hints(state: &State, width: u16) -> Vec<Piece> {
     let special: Option<&[(&str, &str)]> = match state.overlays.last() {
         Some(Overlay::Form(_)) => Some(&[
             ("Enter", "next"),
-            ("Tab", "complete, next"),
+            ("Tab", "complete"),
+            ("↑ ↓", "move"),
             ("← →", "choose"),
             ("Ctrl-S", "save"),
-            ("Esc", "leave without saving"),
+            ("Esc", "leave, save nothing"),
         ]),
         Some(Overlay::Confirm(_)) => Some(&[("Enter or Esc", "no, leave it as it is")]),
         Some(Overlay::Prompt(prompt)) => Some(match prompt.kind {
@@ -161,14 +162,21 @@ fn from_table(place: Place, is_list: bool, width: usize) -> Vec<Piece> {
         all.retain(|[keys, _]| keys.text != "Tab" && keys.text != "Enter");
     }
     let wide = |all: &[[Piece; 2]]| -> usize {
-        all.iter()
-            .flatten()
-            .map(|piece| text::width(&piece.text))
-            .sum()
+        let text = all.iter().flatten().map(|piece| text::width(&piece.text));
+        text.sum::<usize>()
     };
-    // Help and quit stand last in the table and stay; what is before them gives way.
+    // One can do without these before the keys stand closer, and without anything but help and quit at last.
     while wide(&all) > width + 2 && all.len() > 2 {
-        all.remove(all.len() - 3);
+        let first = all[0][0].text.as_str();
+        if matches!(first, "Tab" | "Enter") {
+            all.remove(0);
+        } else if all.iter().any(|[_, does]| does.text.ends_with("  ")) {
+            for [_, does] in &mut all {
+                does.text.pop();
+            }
+        } else {
+            all.remove(all.len() - 3);
+        }
     }
     all.into_iter().flatten().collect()
 }

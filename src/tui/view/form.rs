@@ -22,8 +22,10 @@ use crate::rule::Zone;
 use crate::tui::state::{Entry, Form, FormField, Of, RuleCheck, State, path_of};
 use crate::tui::{text, update};
 
-/// Rows below the fields: what is said of the rule, or what was refused.
-const SAID: u16 = 3;
+/// Rows below the fields at least: what is said of the rule, or what was refused.
+const LEAST_SAID: u16 = 2;
+/// And at most.
+const MOST_SAID: u16 = 4;
 /// Columns of the labels.
 const LABEL: u16 = 13;
 /// Next occurrences shown.
@@ -42,11 +44,15 @@ pub fn draw(
         Of::Edit(task) => format!("edit {}", path_of(task)),
     };
     let fields = u16::try_from(form.entries.len()).unwrap_or(u16::MAX);
-    let wanted = fields + SAID + 2;
-    // At 80x24 every row counts: the frame takes all that there is.
+    // At 80x24 every row counts: fields, frame and two rows take all that there is.
+    let below = area
+        .height
+        .saturating_sub(fields + 2)
+        .clamp(LEAST_SAID, MOST_SAID);
+    let wanted = fields + below + 2;
     let width = 100.min(area.width);
     let inside = canvas.frame(middle(area, width, wanted), &title);
-    let room = inside.height.saturating_sub(SAID).max(1);
+    let room = inside.height.saturating_sub(below).max(1);
     let first = u16::try_from(form.at)
         .unwrap_or(0)
         .saturating_sub(room.saturating_sub(1));
@@ -59,7 +65,7 @@ pub fn draw(
         let here = draw_entry(canvas, inside, row, state, form, entry, at == form.at);
         cursor = here.or(cursor);
     }
-    let below = rows(inside, room.min(fields), SAID);
+    let below = rows(inside, room.min(fields), below);
     for (row, line) in (0..below.height).zip(said(state, now, form, below.width)) {
         canvas.line(below, 0, row, &line);
     }
@@ -167,21 +173,18 @@ fn said(state: &State, now: UnixMs, form: &Form, width: u16) -> Vec<TextLine> {
             "rule: 5 to 7 cron fields, @every 10s, @daily, @at 2027-01-31T03:00, @reboot",
             Tone::Dim,
         )]],
-        // Rule and caret stand under each other; the sentence is the third line, which matters most.
-        RuleCheck::Wrong(lines) => lines.iter().take(3).map(bad).collect(),
+        // The rule itself stands in its field: the sentence and what is allowed matter more than the caret.
+        RuleCheck::Wrong(lines) => lines.iter().skip(2).map(bad).collect(),
         RuleCheck::Good {
             words,
             next,
             zone,
             warnings,
         } => {
-            let shown: Vec<String> = next.iter().map(|at| time::stamp_day(*at, &zone)).collect();
+            let shown = instants(&next, &zone);
             let mut lines = vec![vec![piece(words, Tone::Good)]];
             if !shown.is_empty() {
-                lines.push(vec![piece(
-                    format!("next {} {zone}", shown.join(", ")),
-                    Tone::Plain,
-                )]);
+                lines.push(vec![piece(format!("next {shown} {zone}"), Tone::Plain)]);
             }
             lines.extend(
                 warnings
@@ -191,4 +194,21 @@ fn said(state: &State, now: UnixMs, form: &Form, width: u16) -> Vec<TextLine> {
             lines
         }
     }
+}
+
+/// Instants one after the other, the day only where it is another.
+fn instants(next: &[UnixMs], zone: &Zone) -> String {
+    let mut shown: Vec<String> = Vec::new();
+    let mut day = String::new();
+    for at in next {
+        let stamp = time::stamp_day(*at, zone);
+        let (date, clock) = stamp.rsplit_once(' ').unwrap_or(("", &stamp));
+        if date == day {
+            shown.push(clock.to_owned());
+        } else {
+            date.clone_into(&mut day);
+            shown.push(stamp);
+        }
+    }
+    shown.join(", ")
 }

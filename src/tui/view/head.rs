@@ -72,7 +72,10 @@ fn glance(state: &State) -> Vec<Piece> {
 fn numbers(status: &StatusView) -> Vec<Piece> {
     let (agents, tasks) = (&status.agents, &status.tasks);
     let all = agents.online + agents.offline + agents.draining;
-    let mut line = vec![piece(format!("  {all} agents"), Tone::Plain)];
+    let mut line = vec![piece(
+        format!("  {}", text::counted(all, "agent", "agents")),
+        Tone::Plain,
+    )];
     if agents.offline > 0 {
         line.push(piece(format!(", {} offline", agents.offline), Tone::Bad));
     }
@@ -80,7 +83,10 @@ fn numbers(status: &StatusView) -> Vec<Piece> {
         line.push(piece(format!(", {} draining", agents.draining), Tone::Warn));
     }
     line.push(piece(
-        format!("  {} tasks", tasks.enabled + tasks.stopped),
+        format!(
+            "  {}",
+            text::counted(tasks.enabled + tasks.stopped, "task", "tasks")
+        ),
         Tone::Plain,
     ));
     if tasks.stopped > 0 {

@@ -15,6 +15,8 @@ use crate::tui::text;
 
 /// Columns for the marks of selection.
 const GUTTER: usize = 2;
+/// Columns of `23h59m ago`.
+const INSTANT: usize = 10;
 /// Columns between two columns.
 const GAP: usize = 2;
 
@@ -23,7 +25,7 @@ const GAP: usize = 2;
 pub struct Column {
     /// Its title.
     pub title: &'static str,
-    /// It is never narrower where its cells are that wide.
+    /// It is never narrower where its cells are that wide; one whose widths are the same always is that wide.
     pub min: usize,
     /// It is never wider.
     pub max: usize,
@@ -45,13 +47,24 @@ pub const fn column(title: &'static str, min: usize, max: usize, drop: u8) -> Co
 }
 
 /// A column of numbers.
-pub const fn number(title: &'static str, max: usize, drop: u8) -> Column {
+pub const fn number(title: &'static str, width: usize, drop: u8) -> Column {
     Column {
         title,
-        min: 1,
-        max,
+        min: width,
+        max: width,
         drop,
         right: true,
+    }
+}
+
+/// A column of instants: as wide as a relative one at least, so that it does not twitch as time goes by.
+pub const fn instant(title: &'static str, drop: u8) -> Column {
+    Column {
+        title,
+        min: INSTANT,
+        max: 19,
+        drop,
+        right: false,
     }
 }
 
@@ -174,7 +187,17 @@ fn fit(columns: &[Column], rows: &[Row], room: usize, has_titles: bool) -> Vec<(
         } else {
             0
         };
-        cells.max().unwrap_or(0).max(title).min(column.max)
+        let least = if column.min == column.max || column.min == INSTANT {
+            column.min
+        } else {
+            0
+        };
+        cells
+            .max()
+            .unwrap_or(0)
+            .max(title)
+            .min(column.max)
+            .max(least)
     };
     let mut shown: Vec<(usize, usize)> = (0..columns.len())
         .map(|index| (index, natural(index)))

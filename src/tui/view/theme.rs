@@ -35,9 +35,9 @@ impl Theme {
     pub fn style(self, tone: Tone) -> Style {
         let plain = Style::new();
         match (tone, self.has_colors) {
-            (Tone::Plain, _) | (Tone::Good | Tone::Info, false) => plain,
+            (Tone::Plain, _) | (Tone::Good, false) => plain,
             (Tone::Dim, _) => plain.add_modifier(Modifier::DIM),
-            (Tone::Strong, _) => plain.add_modifier(Modifier::BOLD),
+            (Tone::Strong, _) | (Tone::Info, false) => plain.add_modifier(Modifier::BOLD),
             (Tone::Good, true) => plain.fg(Color::Green),
             (Tone::Info, true) => plain.fg(Color::Cyan),
             (Tone::Bad, true) => plain.fg(Color::Red).add_modifier(Modifier::BOLD),
