@@ -115,7 +115,7 @@ impl World {
 
     pub fn start(&mut self) {
         let child = program(env!("CARGO_BIN_EXE_ucron-keeper"))
-            .args(["run", "--trees", self.trees, "--log", "warn", "--state"])
+            .args(["run", "--tree", self.trees, "--log", "warn", "--state"])
             .arg(self.state())
             .stdin(Stdio::null())
             .spawn()
