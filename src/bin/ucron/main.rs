@@ -2,11 +2,15 @@
 
 use std::process::ExitCode;
 
+use ucron::cli::fault::{Fault, FaultCode};
 use ucron::cli::{self, Start};
 
 fn main() -> ExitCode {
     match cli::start(std::env::args_os()) {
         Start::Over(exit) => exit,
-        Start::Dev(_args) => ExitCode::FAILURE,
+        Start::Dev(_) => {
+            let fault = Fault::new(FaultCode::Failed, "`ucron dev` is not part of this program");
+            cli::complain(&[], &fault)
+        }
     }
 }

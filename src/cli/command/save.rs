@@ -57,9 +57,8 @@ pub async fn add(client: &mut Client<'_>, request: Request, dry_run: bool) -> Re
 /// `ucron edit`.
 pub async fn edit(client: &mut Client<'_>, args: &EditArgs) -> Result<Exit, Fault> {
     let task = args.task.clone();
-    let old = match client.ask(Request::TaskShow(TaskShow { task })).await? {
-        Answer::Task(old) => old,
-        _ => return Err(Fault::unexpected("`show`")),
+    let Answer::Task(old) = client.ask(Request::TaskShow(TaskShow { task })).await? else {
+        return Err(Fault::unexpected("`show`"));
     };
     let saved = saved(client.ask(edited(args, &old)?).await?)?;
     let deed = Deed {

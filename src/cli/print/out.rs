@@ -176,7 +176,13 @@ impl Out {
             .keys()
             .map(String::as_str)
             .filter(|field| !first.contains(field));
-        for field in first.iter().copied().chain(rest) {
+        // The end of a run's output is no field among others: it follows them as it is.
+        for field in first
+            .iter()
+            .copied()
+            .chain(rest)
+            .filter(|field| *field != "tail")
+        {
             let value = &object[field];
             let cell = match field {
                 // A whole object has room for the whole id.
@@ -184,6 +190,11 @@ impl Out {
                 field => table::cell(field, value, &self.style),
             };
             writeln!(self.stdout, "{field:width$}  {cell}")?;
+        }
+        if let Some(tail) = object["tail"].as_str() {
+            for line in tail.lines() {
+                writeln!(self.stdout, "| {}", clean::output(line))?;
+            }
         }
         self.flush()
     }
