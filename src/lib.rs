@@ -3,6 +3,7 @@
 
 pub mod auth;
 pub mod cli;
+pub mod center;
 pub mod clock;
 pub mod config;
 pub mod exec;

@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod client;
 pub mod codec;
+pub mod fault;
 pub mod gate;
 pub mod handshake;
 pub mod hello;
@@ -11,6 +12,7 @@ pub mod identity;
 pub mod join;
 pub mod link;
 pub mod request;
+mod strict;
 #[cfg(test)]
 mod testing;
 pub mod tls;

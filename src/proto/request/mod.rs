@@ -107,6 +107,13 @@ impl Request {
     }
 }
 
+impl Request {
+    /// Whether its answer holds a secret, so that it is never kept.
+    pub fn has_secret(&self) -> bool {
+        matches!(self, Self::TokenAgent(_) | Self::TokenOperator(_))
+    }
+}
+
 /// What the center answers.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(

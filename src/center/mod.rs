@@ -1,0 +1,28 @@
+//! The center: `core` and what belongs to it decide (pure: `handle(now, event) → effects`), `shell` carries
+//! out. One file per client request under `requests`. Imports rule, model, proto, store, auth.
+
+mod changes;
+mod clients;
+mod core;
+mod ends;
+mod entropy;
+mod event;
+mod events;
+mod fleet;
+mod join;
+mod lateness;
+mod logs;
+mod orders;
+mod planner;
+mod reads;
+mod reconcile;
+mod reports;
+mod requests;
+mod runs;
+mod select;
+mod sessions;
+mod tasks;
+mod views;
+
+pub use self::core::{Core, CoreSettings};
+pub use event::{Effect, Event, Issue, LogLevel, Now, SessionId, Ticket};

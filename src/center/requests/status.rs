@@ -1,0 +1,92 @@
+//! `ucron status`: the fleet at a glance, over what the asker sees.
+
+use super::{Replied, reply};
+use crate::center::clients::Asker;
+use crate::center::core::{Core, Health};
+use crate::center::event::Now;
+use crate::center::views::hms;
+use crate::model::AgentState;
+use crate::proto::request::Answer;
+use crate::proto::view::{AgentCounts, AgentView, StatusView, TaskCounts};
+
+pub(super) fn answer(core: &Core, now: Now, asker: &Asker) -> Replied {
+    let agents: Vec<AgentView> = core
+        .fleet
+        .agents
+        .values()
+        .filter(|row| Core::sees_agent(asker, row))
+        .map(|row| core.agent_view(row, &asker.access))
+        .collect();
+    let in_state = |state| agents.iter().filter(|agent| agent.state == state).count() as u64;
+    reply(Answer::Status(Box::new(StatusView {
+        center: core.settings.addresses.first().cloned().unwrap_or_default(),
+        role: "leader".to_owned(),
+        epoch: core.settings.epoch,
+        centers: core.settings.addresses.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        now: now.at,
+        timezone: core.settings.zone.clone(),
+        agents: AgentCounts {
+            online: in_state(AgentState::Online),
+            offline: in_state(AgentState::Offline),
+            draining: in_state(AgentState::Draining),
+        },
+        tasks: count_tasks(core, asker),
+        running: agents.iter().map(|agent| agent.running).sum(),
+        lateness_ms: core
+            .lateness
+            .percentiles(now.at, |group| asker.access.sees(group)),
+        problems: problems(core, asker, &agents),
+    })))
+}
+
+fn count_tasks(core: &Core, asker: &Asker) -> TaskCounts {
+    let seen = core
+        .fleet
+        .tasks_by_path()
+        .filter(|entry| asker.access.sees(&entry.task.group));
+    seen.fold(TaskCounts::default(), |mut counts, entry| {
+        if entry.task.enabled {
+            counts.enabled += 1;
+        } else {
+            counts.stopped += 1;
+        }
+        counts
+    })
+}
+
+fn problems(core: &Core, asker: &Asker, agents: &[AgentView]) -> Vec<String> {
+    let mut problems = Vec::new();
+    if let Health::Reloading { trouble } = &core.health {
+        problems.push(format!(
+            "the store cannot be written: {trouble}; nothing new is planned"
+        ));
+    }
+    for agent in agents
+        .iter()
+        .filter(|agent| agent.state == AgentState::Offline)
+    {
+        let since = agent.last_seen_at.map_or("it joined".to_owned(), hms);
+        problems.push(format!(
+            "agent {} is offline, last heard {since}",
+            agent.name
+        ));
+    }
+    for (key, slot) in core.slots.iter().filter(|(_, slot)| slot.state == "fatal") {
+        let seen = core
+            .fleet
+            .tasks
+            .get(&key.task)
+            .filter(|entry| asker.access.sees(&entry.task.group));
+        if let Some(entry) = seen {
+            let agent = core.fleet.agent_name(&key.agent);
+            problems.push(format!(
+                "daemon {} slot {} on {agent} is fatal: {}",
+                entry.task.path(),
+                key.slot,
+                slot.reason
+            ));
+        }
+    }
+    problems
+}

@@ -1,0 +1,248 @@
+//! What each program can be told, with the defaults and what must fit together.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::values::{Bytes, list, span};
+use super::{LogFormat, LogLevel, Settings};
+use crate::rule::{Zone, format_duration};
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_hours(24);
+
+/// Missed heartbeats after which a peer counts as silent.
+const SILENT_AFTER: u32 = 3;
+/// Renewals in one length of the center's lease.
+const RENEWALS: u32 = 3;
+/// A task's text has at most 64 KiB and its frame stays under half the limit.
+const LEAST_FRAME: Bytes = Bytes(256 << 10);
+
+/// Settings of `ucron-center`.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CenterSettings {
+    /// Addresses to listen on, `ADDR:PORT`.
+    #[serde(deserialize_with = "list::deserialize")]
+    pub listen: Vec<String>,
+    /// Where the store is; a SQLite file in the state directory where none.
+    pub store: Option<String>,
+    /// Zone of tasks without one.
+    pub timezone: Zone,
+    /// How far ahead runs are sent to their agents.
+    #[serde(deserialize_with = "span::deserialize")]
+    pub lead: Duration,
+    /// How often agents give a sign of life; silent after three missed.
+    #[serde(deserialize_with = "span::deserialize")]
+    pub heartbeat: Duration,
+    /// How long a center keeps the lead without renewing; it renews three times as often.
+    #[serde(deserialize_with = "span::deserialize")]
+    pub lease: Duration,
+    /// How long runs that have ended are kept.
+    #[serde(deserialize_with = "span::deserialize")]
+    pub history: Duration,
+    /// Longest frame.
+    pub max_frame: Bytes,
+    /// What is logged.
+    pub log: LogLevel,
+    /// How.
+    pub log_format: LogFormat,
+}
+
+impl Default for CenterSettings {
+    fn default() -> Self {
+        Self {
+            listen: vec!["0.0.0.0:9502".to_owned()],
+            store: None,
+            timezone: Zone::utc(),
+            lead: 10 * SECOND,
+            heartbeat: 3 * SECOND,
+            lease: 3 * SECOND,
+            history: 90 * DAY,
+            max_frame: Bytes(1 << 20),
+            log: LogLevel::default(),
+            log_format: LogFormat::default(),
+        }
+    }
+}
+
+impl CenterSettings {
+    /// How long after its last sign of life an agent counts as silent.
+    pub fn silent_after(&self) -> Duration {
+        self.heartbeat * SILENT_AFTER
+    }
+
+    /// How long a session lease lasts, from when the agent sent the heartbeat (DESIGN, section 5).
+    pub fn session_lease(&self) -> Duration {
+        self.lead + 5 * SECOND
+    }
+
+    /// How often the center renews its lease.
+    pub fn renew_every(&self) -> Duration {
+        self.lease / RENEWALS
+    }
+}
+
+impl Settings for CenterSettings {
+    const FILE: &'static str = "center.toml";
+    const KEYS: &'static [&'static str] = &[
+        "listen",
+        "store",
+        "timezone",
+        "lead",
+        "heartbeat",
+        "lease",
+        "history",
+        "max_frame",
+        "log",
+        "log_format",
+    ];
+
+    fn misfits(&self) -> Vec<String> {
+        let lead = format_duration(self.lead);
+        let takeover = self.lease + self.renew_every();
+        let mut misfits = small_frame(self.max_frame);
+        if self.listen.is_empty() {
+            misfits.push("`listen` is empty; give at least one ADDR:PORT".to_owned());
+        }
+        if self.silent_after() >= self.lead {
+            misfits.push(format!(
+                "`lead` ({lead}) must be longer than three heartbeats ({}); raise `lead` or lower `heartbeat`",
+                format_duration(self.silent_after())
+            ));
+        }
+        if takeover * 2 >= self.lead {
+            misfits.push(format!(
+                "a takeover (`lease` and a third of it, {}) must be shorter than half of `lead` ({lead}); \
+                 raise `lead` or lower `lease`",
+                format_duration(takeover)
+            ));
+        }
+        misfits
+    }
+}
+
+fn small_frame(max_frame: Bytes) -> Vec<String> {
+    if max_frame >= LEAST_FRAME {
+        return Vec::new();
+    }
+    vec![format!(
+        "`max_frame` ({max_frame}) is too small for a task's text; give at least {LEAST_FRAME}"
+    )]
+}
+
+/// Settings of `ucron-agent`.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentSettings {
+    /// Address to wait on for the center, `ADDR:PORT`; the agent dials where none.
+    pub listen: Option<String>,
+    /// The centers, `ADDR:PORT`, in place of those learnt when joining; those where empty.
+    #[serde(deserialize_with = "list::deserialize")]
+    pub centers: Vec<String>,
+    /// How often the agent gives a sign of life.
+    #[serde(deserialize_with = "span::deserialize")]
+    pub heartbeat: Duration,
+    /// Longest frame.
+    pub max_frame: Bytes,
+    /// What is logged.
+    pub log: LogLevel,
+    /// How.
+    pub log_format: LogFormat,
+}
+
+impl Default for AgentSettings {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            centers: Vec::new(),
+            heartbeat: 3 * SECOND,
+            max_frame: Bytes(1 << 20),
+            log: LogLevel::default(),
+            log_format: LogFormat::default(),
+        }
+    }
+}
+
+impl Settings for AgentSettings {
+    const FILE: &'static str = "agent.toml";
+    const KEYS: &'static [&'static str] = &[
+        "listen",
+        "centers",
+        "heartbeat",
+        "max_frame",
+        "log",
+        "log_format",
+    ];
+
+    fn misfits(&self) -> Vec<String> {
+        small_frame(self.max_frame)
+    }
+}
+
+/// How the keeper holds the processes of a run together.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TreeKind {
+    /// A cgroup where one can be made, else a sub-reaper.
+    #[default]
+    Auto,
+    /// A cgroup of its own.
+    Cgroup,
+    /// A sub-reaper of its own.
+    Subreaper,
+}
+
+/// Settings of `ucron-keeper`.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KeeperSettings {
+    /// How long output stays on the host.
+    #[serde(deserialize_with = "span::deserialize")]
+    pub output_age: Duration,
+    /// How much output stays on the host in all.
+    pub output_size: Bytes,
+    /// How much of one attempt's output is kept: head and tail.
+    pub output_cap: Bytes,
+    /// How processes are held together.
+    pub tree: TreeKind,
+    /// What is logged.
+    pub log: LogLevel,
+    /// How.
+    pub log_format: LogFormat,
+}
+
+impl Default for KeeperSettings {
+    fn default() -> Self {
+        Self {
+            output_age: 7 * DAY,
+            output_size: Bytes(1 << 30),
+            output_cap: Bytes(64 << 20),
+            tree: TreeKind::default(),
+            log: LogLevel::default(),
+            log_format: LogFormat::default(),
+        }
+    }
+}
+
+impl Settings for KeeperSettings {
+    const FILE: &'static str = "keeper.toml";
+    const KEYS: &'static [&'static str] = &[
+        "output_age",
+        "output_size",
+        "output_cap",
+        "tree",
+        "log",
+        "log_format",
+    ];
+
+    fn misfits(&self) -> Vec<String> {
+        if self.output_cap <= self.output_size {
+            return Vec::new();
+        }
+        vec![format!(
+            "`output_cap` ({}) is more than all output may be, `output_size` ({})",
+            self.output_cap, self.output_size
+        )]
+    }
+}
