@@ -2,8 +2,8 @@
 //! and one terminal client. This file is the table of contents; ARCHITECTURE.md is the map.
 
 pub mod auth;
-pub mod cli;
 pub mod center;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod exec;

@@ -222,7 +222,8 @@ impl Center {
         Session::connect(self.clone(), Duration::from_secs(10), &self.workers).await
     }
 
-    async fn serve(self, stream: tokio::io::DuplexStream) {
+    /// Answers on this stream until it ends.
+    pub async fn serve(self, stream: impl Duplex) {
         let mut link: Link<ToClient, FromClient> = Link::new(stream, Bounds::default());
         while let Ok(Some(frame)) = link.next().await {
             let replies = match frame {
