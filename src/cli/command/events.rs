@@ -45,7 +45,7 @@ fn print(client: &mut Client<'_>, event: &EventView) -> Result<(), Fault> {
         return client.out.live(&event.cursor);
     }
     if client.out.style.is_json() {
-        return client.out.live(&row::plain(event).to_string());
+        return client.out.json(&row::plain(event));
     }
     let line = line(event, &client.out.style.zone);
     client.out.live(&line)

@@ -64,7 +64,13 @@ async fn assign(client: &mut Client<'_>, args: AssignArgs, assign: bool) -> Resu
         assign,
     });
     match client.ask(request).await? {
-        Answer::Changed(changed) => Ok(hit::tell(client.out, &name, deed, &changed)),
+        Answer::Changed(changed) => {
+            if client.out.style.is_json() {
+                let hit = row::plain(&*changed);
+                client.out.json(&hit)?;
+            }
+            Ok(hit::tell(client.out, &name, deed, &changed))
+        }
         _ => Err(Fault::unexpected("`group assign`")),
     }
 }

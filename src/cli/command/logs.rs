@@ -243,7 +243,7 @@ impl Printer {
                 "attempt": source.attempt,
                 "line": text,
             });
-            return out.line(&object.to_string());
+            return out.line(&clean::json(&object));
         }
         let mark = if self.marked {
             format!("{}/{} ", source.agent, source.slot)

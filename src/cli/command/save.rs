@@ -84,8 +84,7 @@ fn saved(answer: Answer) -> Result<Saved, Fault> {
 
 fn tell(out: &mut Out, saved: &Saved, deed: Deed) -> Result<Exit, Fault> {
     if out.style.is_json() {
-        out.line(&row::saved(saved).to_string())?;
-        out.flush()?;
+        out.json(&row::saved(saved))?;
     }
     for warning in &saved.warnings {
         out.say(&format!("warning: {warning}"));

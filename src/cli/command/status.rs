@@ -13,7 +13,7 @@ pub async fn status(client: &mut Client<'_>, args: StatusArgs) -> Result<Exit, F
         return Err(Fault::unexpected("`status`"));
     };
     if client.out.style.is_json() {
-        client.out.live(&row::plain(&view).to_string())?;
+        client.out.json(&row::plain(&view))?;
     } else if client.out.style.quiet {
         client.out.live(&view.center)?;
     } else {
