@@ -305,7 +305,7 @@ impl Core {
                     frame => self.now(Effect::ToClient(session, Box::new(frame))),
                 },
                 Effect::Issue(session, _) => {
-                    let message = format!("the center's store cannot be written: {trouble}");
+                    let message = trouble.to_owned();
                     self.now(Effect::Close(
                         session,
                         ErrorFrame {
@@ -464,7 +464,7 @@ fn is_for(audience: &Audience, access: &Access) -> bool {
 fn unavailable(trouble: &str) -> Refusal {
     Refusal {
         code: RefusalCode::Unavailable,
-        message: format!("the center's store cannot be written: {trouble}; nothing was changed"),
+        message: format!("{trouble}; nothing was changed"),
         hint: Some("look at the center's disk, then say it again".to_owned()),
     }
 }

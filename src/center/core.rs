@@ -232,10 +232,7 @@ impl Core {
         self.health = Health::Reloading {
             trouble: trouble.to_owned(),
         };
-        self.log(
-            LogLevel::Warn,
-            format!("cannot write the store: {trouble}; nothing new is planned until it can be"),
-        );
+        self.log(LogLevel::Warn, trouble.to_owned());
         self.take_back(dropped, trouble);
         self.close_agents(trouble);
         self.retry_at = Some(now.at.plus(RELOAD_EVERY));
@@ -318,6 +315,11 @@ impl Core {
             self.alarm = Some(at);
             self.now.push(Effect::Alarm(at));
         }
+    }
+
+    /// The fleet's id.
+    pub fn fleet_id(&self) -> &FleetId {
+        &self.settings.fleet
     }
 
     /// A new ticket for a read of the store.

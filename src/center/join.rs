@@ -32,8 +32,7 @@ impl Core {
 
     fn check_token(&self, now: Now, join: &Join) -> Result<(String, TokenRow), ErrorFrame> {
         if let Health::Reloading { trouble } = &self.health {
-            let message =
-                format!("the center's store cannot be written: {trouble}; try again later");
+            let message = format!("{trouble}; try again later");
             return Err(ErrorFrame {
                 code: LinkError::Internal,
                 message,

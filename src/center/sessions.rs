@@ -162,10 +162,7 @@ impl Core {
     fn admit(&self, agent: &AgentId, hello: &Hello) -> Result<(AgentRow, AgentHello), ErrorFrame> {
         let refuse = |code, message: String| Err(ErrorFrame { code, message });
         if let Health::Reloading { trouble } = &self.health {
-            return refuse(
-                LinkError::Internal,
-                format!("the center's store cannot be written: {trouble}"),
-            );
+            return refuse(LinkError::Internal, trouble.to_owned());
         }
         let Some(row) = self.fleet.agents.get(agent) else {
             return refuse(
@@ -397,7 +394,7 @@ impl Core {
     pub(super) fn close_agents(&mut self, trouble: &str) {
         let all: Vec<SessionId> = self.sessions.iter().map(|session| session.id).collect();
         for id in all {
-            let message = format!("the center's store cannot be written: {trouble}");
+            let message = trouble.to_owned();
             self.now(Effect::Close(
                 id,
                 ErrorFrame {

@@ -297,7 +297,7 @@ pub struct RunQuery {
 pub struct Keep {
     /// Runs that are no failures, at most so long.
     pub age: Duration,
-    /// Only those among the newest of their task; failures: the newest of each outcome.
+    /// Of those only what is among so many newest runs of their task.
     pub per_task: u32,
     /// Failures, at most so long.
     pub failures_age: Duration,

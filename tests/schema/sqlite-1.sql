@@ -32,7 +32,6 @@ CREATE TABLE task (
   revision   INTEGER NOT NULL,
   spec       TEXT    NOT NULL,   -- JSON: every policy that has no column
   cursor_at  INTEGER,            -- planned up to here
-  holder     TEXT,               -- the agent that a daemon of target one was given to
   saved_at   INTEGER NOT NULL,
   changed_by TEXT    NOT NULL,
   changed_at INTEGER NOT NULL,
@@ -80,7 +79,7 @@ CREATE TABLE token (
   expires_at INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE run (
-  run_id       TEXT    NOT NULL PRIMARY KEY,
+  run_id       TEXT    NOT NULL,
   run_id_back  TEXT    NOT NULL, -- the last 8 characters of run_id, backwards: to find a run by its end
   task         TEXT    NOT NULL REFERENCES task (id),
   revision     INTEGER NOT NULL,
@@ -104,9 +103,9 @@ CREATE TABLE run (
 CREATE UNIQUE INDEX run_key ON run (task, scheduled_at, target, slot, cause);
 CREATE INDEX run_by_time ON run (scheduled_at);
 CREATE INDEX run_by_outcome ON run (outcome, scheduled_at);
-CREATE INDEX run_by_task_outcome ON run (task, outcome, scheduled_at);
 CREATE INDEX run_by_agent ON run (agent, scheduled_at);
-CREATE INDEX run_by_end ON run (run_id_back);
+CREATE INDEX run_by_end ON run (scheduled_at / 3600000, run_id_back);
+CREATE UNIQUE INDEX run_unsettled ON run (run_id) WHERE outcome IS NULL OR outcome = 'lost';
 CREATE TABLE answer (
   request_id  TEXT    NOT NULL,
   operator    TEXT    NOT NULL,
@@ -130,7 +129,7 @@ CREATE TABLE audit (
 CREATE UNIQUE INDEX audit_digest ON audit (digest);
 CREATE INDEX audit_by_time ON audit (at);
 CREATE INDEX audit_by_group ON audit (gid, at);
-INSERT INTO schema_migration VALUES (1, 'a84489ae4f5d6165f55ababc474fe8717d5500832f2e33a1ba2caf2fa04ed55a', 0);
+INSERT INTO schema_migration VALUES (1, 'a3412b8bf39e264e6277520ccf0a1be950b0ab12923013a3504b0f309d310318', 0);
 INSERT INTO lease VALUES ('center', 'c1', 1, 1800000003000);
 INSERT INTO fleet_group VALUES ('Web', '["www-data","x y"]', 1799996400000);
 INSERT INTO fleet_group VALUES ('web', NULL, 1799996400000);
@@ -149,4 +148,4 @@ INSERT INTO run VALUES ('4xq90trfmsm2j0hqdmekaf5pfd', 'dfp5fake', '01hz000000000
 INSERT INTO run VALUES ('00p55h074jgay6h7yetvenhjyw', 'wyjhnevt', '01hz0000000000000000000002', 5, '', '01hz0000000000000000000002', 2, 'rule', 3000, 63000, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 INSERT INTO run VALUES ('14cz2bc8ynt4fsp9yt37gcenwm', 'mwnecg73', '01hz0000000000000000000001', 4, '01hz0000000000000000000001', '01hz0000000000000000000001', 2, 'daemon', 4000, 64000, 'stopped', 'exit code 3', 3, 15, 4711, 2, 20, 21, 1099511627776, CAST(x'6c696e65000a' AS TEXT));
 INSERT INTO answer VALUES ('r1', '01hz0000000000000000000001', '{"ok":true}', 1800000000000);
-INSERT INTO audit VALUES (1, 'a84489ae4f5d6165f55ababc474fe8717d5500832f2e33a1ba2caf2fa04ed55a', 1, 'admin', '10.0.0.1:55', 'task edit', 'web/dump', 'web', '{}', NULL);
+INSERT INTO audit VALUES (1, 'a3412b8bf39e264e6277520ccf0a1be950b0ab12923013a3504b0f309d310318', 1, 'admin', '10.0.0.1:55', 'task edit', 'web/dump', 'web', '{}', NULL);

@@ -58,9 +58,7 @@ fn count_tasks(core: &Core, asker: &Asker) -> TaskCounts {
 fn problems(core: &Core, asker: &Asker, agents: &[AgentView]) -> Vec<String> {
     let mut problems = Vec::new();
     if let Health::Reloading { trouble } = &core.health {
-        problems.push(format!(
-            "the store cannot be written: {trouble}; nothing new is planned"
-        ));
+        problems.push(trouble.clone());
     }
     for agent in agents
         .iter()

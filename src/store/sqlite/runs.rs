@@ -1,13 +1,15 @@
 //! Reads runs, newest first. Which index serves a question is said in the statement, not left to the
 //! planner: it has no statistics, and with 10 million runs a wrong guess takes seconds.
 
+use std::collections::BTreeSet;
+
 use rusqlite::types::Value;
 use rusqlite::{Connection, Result as SqlResult, params_from_iter};
 
-use super::row::stored_run;
+use super::row::{stored_run, text};
 use super::write::json;
 use super::write_run::{END, backwards};
-use crate::model::Outcome;
+use crate::model::{GroupName, Outcome, RunId, TaskId, UnixMs};
 use crate::store::{RunQuery, StoreError, StoredRun};
 
 /// What [`stored_run`] reads.
@@ -16,17 +18,75 @@ pub(super) const COLUMNS: &str = "r.*, t.gid, t.task_name, a.name AS agent_name"
 pub(super) const FROM: &str =
     "CROSS JOIN task t ON t.id = r.task LEFT JOIN agent a ON a.id = r.agent";
 
+/// Tasks of a group up to which each is asked for its newest runs. A group of more has runs at any time, and
+/// the newest of all are looked through for its own.
+const FEW_TASKS: usize = 1000;
+
 /// The runs asked for.
 pub(super) fn runs(
-    connection: &Connection,
+    connection: &mut Connection,
     query: &RunQuery,
 ) -> Result<Vec<StoredRun>, StoreError> {
+    // One transaction: all statements see the same runs.
+    let tx = connection.transaction()?;
+    if let Some(groups) = query.groups.as_ref().filter(|_| is_by_group(query)) {
+        let tasks = tasks(&tx, groups)?;
+        if tasks.len() <= FEW_TASKS {
+            return by_task(&tx, query, tasks);
+        }
+    }
+    select(&tx, query)
+}
+
+/// Whether the groups are what narrows this question most.
+fn is_by_group(query: &RunQuery) -> bool {
+    let narrower = query.task.is_some() || query.agent.is_some() || query.id_suffix.is_some();
+    query.limit > 0 && !narrower
+}
+
+fn select(tx: &Connection, query: &RunQuery) -> Result<Vec<StoredRun>, StoreError> {
     let (sql, values) = statement(query);
-    let mut select = connection.prepare_cached(&sql)?;
+    let mut select = tx.prepare_cached(&sql)?;
     let rows = select
         .query_map(params_from_iter(values), stored_run)?
         .collect::<SqlResult<_>>()?;
     Ok(rows)
+}
+
+const TASKS: &str = "SELECT id FROM task WHERE gid IN (SELECT value FROM json_each(?1))";
+
+fn tasks(tx: &Connection, groups: &BTreeSet<GroupName>) -> Result<Vec<TaskId>, StoreError> {
+    let mut select = tx.prepare_cached(TASKS)?;
+    let ids = select.query_map([json(groups)], |row| text(row, "id"))?;
+    Ok(ids.collect::<SqlResult<_>>()?)
+}
+
+/// Merges the newest runs of these tasks; each task is asked only for what is newer than those in hand.
+fn by_task(
+    tx: &Connection,
+    query: &RunQuery,
+    tasks: Vec<TaskId>,
+) -> Result<Vec<StoredRun>, StoreError> {
+    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
+    let mut question = RunQuery {
+        groups: None,
+        ..query.clone()
+    };
+    let mut newest: Vec<StoredRun> = Vec::new();
+    for task in tasks {
+        question.task = Some(task);
+        newest.extend(select(tx, &question)?);
+        newest.sort_by(|a, b| order(b).cmp(&order(a)));
+        newest.truncate(limit);
+        if newest.len() == limit {
+            question.since = newest.last().map(|run| run.row.run.scheduled_at);
+        }
+    }
+    Ok(newest)
+}
+
+fn order(run: &StoredRun) -> (UnixMs, &RunId) {
+    (run.row.run.scheduled_at, &run.row.run.run_id)
 }
 
 /// A limit of 0 is none.
@@ -50,18 +110,32 @@ pub(super) fn statement(query: &RunQuery) -> (String, Vec<Value>) {
         None if query.open => {}
         None => conditions.add("+r.outcome IS NOT NULL", []),
     }
-    if let Some(suffix) = &query.id_suffix {
+    if let Some(suffix) = query.id_suffix.as_ref().filter(|s| !s.is_empty()) {
         add_suffix(&mut conditions, suffix);
     }
+    let index = index(query);
+    let (hours, run) = if index == BY_END {
+        (HOURS, "h CROSS JOIN run r")
+    } else {
+        ("", "run r")
+    };
     let sql = format!(
-        "SELECT {COLUMNS} FROM run r INDEXED BY {} {FROM} WHERE {}
+        "{hours} SELECT {COLUMNS} FROM {run} INDEXED BY {index} {FROM} WHERE {}
          ORDER BY r.scheduled_at DESC, r.run_id DESC LIMIT ?",
-        index(query),
         conditions.text.join(" AND ")
     );
     conditions.values.push(at_most(query.limit).into());
     (sql, conditions.values)
 }
+
+const BY_END: &str = "run_by_end";
+/// The hours in which there are runs, found by one seek each in the index that begins with the hour.
+const HOURS: &str = "WITH RECURSIVE h(hour) AS (
+        SELECT 9223372036854775807
+        UNION ALL
+        SELECT (SELECT scheduled_at / 3600000 FROM run INDEXED BY run_by_end
+                WHERE scheduled_at / 3600000 < h.hour ORDER BY scheduled_at / 3600000 DESC LIMIT 1)
+        FROM h WHERE h.hour IS NOT NULL)";
 
 /// The index that leads to the fewest rows. Most runs succeed, so that outcome narrows little.
 fn index(query: &RunQuery) -> &'static str {
@@ -71,12 +145,7 @@ fn index(query: &RunQuery) -> &'static str {
     match query {
         RunQuery {
             id_suffix: Some(s), ..
-        } if !s.is_empty() => "run_by_end",
-        RunQuery {
-            task: Some(_),
-            outcome: Some(_),
-            ..
-        } => "run_by_task_outcome",
+        } if !s.is_empty() => BY_END,
         RunQuery { task: Some(_), .. } => "run_key",
         _ if rare => "run_by_outcome",
         RunQuery { agent: Some(_), .. } => "run_by_agent",
@@ -90,6 +159,7 @@ fn index(query: &RunQuery) -> &'static str {
 /// The indexed last characters narrow it down, the whole id decides.
 fn add_suffix(conditions: &mut Conditions, suffix: &str) {
     let back = backwards(suffix);
+    conditions.add("r.scheduled_at / 3600000 = h.hour", []);
     if suffix.chars().count() < END {
         // Ids are ASCII: `~` sorts behind each of their characters.
         let last = format!("{back}~");

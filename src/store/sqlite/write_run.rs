@@ -56,14 +56,19 @@ pub(super) fn backwards(id: &str) -> String {
     id.chars().rev().take(END).collect()
 }
 
-const REVISE: &str = "UPDATE run SET revision = ?2 WHERE run_id = ?1 AND outcome IS NULL";
+// `outcome IS NULL OR outcome = 'lost'` stands in each statement below as in the index `run_unsettled`, by
+// which the run is found.
+
+pub(super) const REVISE: &str = "UPDATE run SET revision = ?2
+    WHERE run_id = ?1 AND (outcome IS NULL OR outcome = 'lost') AND outcome IS NULL";
 
 pub(super) fn revise(tx: &Transaction, run: &RunId, revision: Revision) -> Result<()> {
     execute(tx, REVISE, params![run.as_str(), revision.0])
 }
 
-const REASSIGN: &str = "UPDATE run SET agent = ?3
-    WHERE run_id = ?1 AND agent IS ?2 AND target = '' AND outcome IS NULL";
+pub(super) const REASSIGN: &str = "UPDATE run SET agent = ?3
+    WHERE run_id = ?1 AND (outcome IS NULL OR outcome = 'lost') AND outcome IS NULL
+      AND agent IS ?2 AND target = ''";
 
 pub(super) fn reassign(
     tx: &Transaction,
@@ -76,10 +81,10 @@ pub(super) fn reassign(
 }
 
 /// The first outcome holds, except that `lost` takes the truth.
-const ENDED: &str =
+pub(super) const ENDED: &str =
     "UPDATE run SET outcome = ?2, reason = ?3, exit_code = ?4, exit_signal = ?5, pid = ?6,
         attempt = ?7, started_at = ?8, finished_at = ?9, output_bytes = ?10, tail = ?11
-    WHERE run_id = ?1 AND (outcome IS NULL OR (outcome = 'lost' AND ?2 <> 'lost'))";
+    WHERE run_id = ?1 AND (outcome IS NULL OR outcome = 'lost') AND (outcome IS NULL OR ?2 <> 'lost')";
 
 pub(super) fn end(tx: &Transaction, run: &RunId, ending: &Ending) -> Result<()> {
     let values = params![
