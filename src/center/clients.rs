@@ -8,6 +8,7 @@ use super::event::{Effect, Now, SessionId};
 use super::events::Audience;
 use super::logs::LogStream;
 use super::requests::{Reply, answer};
+use super::watch::Watcher;
 use crate::auth::Access;
 use crate::model::{OperatorId, OperatorName};
 use crate::proto::client::{
@@ -43,6 +44,8 @@ pub enum Stream {
     },
     /// Output of runs.
     Logs(LogStream),
+    /// The fleet.
+    Watch(Watcher),
 }
 
 /// All clients.
@@ -71,6 +74,35 @@ impl Clients {
         theirs.map(|(id, _)| *id).collect()
     }
 
+    /// One stream.
+    pub fn stream_mut(&mut self, session: SessionId, request: u64) -> Option<&mut Stream> {
+        self.by_id.get_mut(&session)?.streams.get_mut(&request)
+    }
+
+    /// All streams.
+    pub fn streams_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
+        self.by_id
+            .values_mut()
+            .flat_map(|client| client.streams.values_mut())
+    }
+
+    /// Streams that watch the fleet.
+    pub fn watching(&self) -> Vec<(SessionId, u64)> {
+        self.streams_that(|stream| matches!(stream, Stream::Watch(_)))
+    }
+
+    fn streams_that(&self, is: impl Fn(&Stream) -> bool) -> Vec<(SessionId, u64)> {
+        let all = self.by_id.iter().flat_map(|(session, client)| {
+            client
+                .streams
+                .iter()
+                .map(move |(request, stream)| (*session, *request, stream))
+        });
+        all.filter(|(.., stream)| is(stream))
+            .map(|(session, request, _)| (session, request))
+            .collect()
+    }
+
     /// All log streams.
     pub fn logs_mut(&mut self) -> impl Iterator<Item = (SessionId, u64, &mut LogStream)> {
         self.by_id.iter_mut().flat_map(|(session, client)| {
@@ -79,7 +111,7 @@ impl Clients {
                 .iter_mut()
                 .filter_map(move |(request, stream)| match stream {
                     Stream::Logs(logs) => Some((*session, *request, logs)),
-                    Stream::Events { .. } => None,
+                    Stream::Events { .. } | Stream::Watch(_) => None,
                 })
         })
     }
@@ -194,7 +226,7 @@ impl Core {
         }
     }
 
-    fn asker(&self, session: SessionId, request: u64) -> Option<Asker> {
+    pub(super) fn asker(&self, session: SessionId, request: u64) -> Option<Asker> {
         let client = self.clients.get(session)?;
         let row = self.fleet.operators.get(&client.operator)?;
         Some(Asker {
@@ -363,26 +395,18 @@ impl Core {
                 self.pump_events(session, request);
             }
             Some(Stream::Logs(_)) => self.log_credit(session, request, items),
+            Some(Stream::Watch(_)) => self.watch_credit(session, request, items),
             None => {}
         }
     }
 
     /// Tells everybody who follows and may see it.
     pub(super) fn publish(&mut self, audience: Audience, event: EventView) {
+        self.touch_what(&event);
         self.events.push(audience, event);
-        let followers: Vec<(SessionId, u64)> = self
+        let followers = self
             .clients
-            .by_id
-            .iter()
-            .flat_map(|(session, client)| {
-                client
-                    .streams
-                    .iter()
-                    .map(move |(request, stream)| (*session, *request, stream))
-            })
-            .filter(|(.., stream)| matches!(stream, Stream::Events { .. }))
-            .map(|(session, request, _)| (session, request))
-            .collect();
+            .streams_that(|stream| matches!(stream, Stream::Events { .. }));
         for (session, request) in followers {
             self.pump_events(session, request);
         }

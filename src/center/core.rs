@@ -91,6 +91,7 @@ pub struct Core {
     pub(super) health: Health,
     pub(super) waits: Vec<super::changes::RunWaiter>,
     pub(super) next_ticket: u64,
+    pub(super) flushed_at: UnixMs,
     pub(super) entropy: Entropy,
     /// Writes of the batch being gathered.
     writes: Vec<Write>,
@@ -123,6 +124,7 @@ impl Core {
             health: Health::Well,
             waits: Vec::new(),
             next_ticket: 0,
+            flushed_at: UnixMs(0),
             entropy: Entropy::new(settings.seed),
             writes: Vec::new(),
             held: Vec::new(),
@@ -145,6 +147,7 @@ impl Core {
             self.send_orders();
         }
         self.settle_changes(now);
+        self.flush_watchers(now);
         self.commit();
         self.set_alarm(now);
         std::mem::take(&mut self.now)
@@ -301,6 +304,7 @@ impl Core {
             self.changes.next_deadline(),
             self.sessions.next_deadline(now, &self.settings),
             self.retry_at,
+            self.next_flush(now),
         ];
         let Some(at) = wanted.into_iter().flatten().min() else {
             return;

@@ -10,6 +10,8 @@ use super::views::hms;
 use crate::model::{Cause, Ending, Outcome, RunId};
 use crate::store::{RunRow, Write};
 
+/// Outcomes of a task kept for its strip.
+const RECENT: usize = 20;
 /// How often a run of target `one` on a silent agent is looked at.
 const ONE_EVERY: Duration = Duration::from_secs(1);
 
@@ -189,8 +191,13 @@ impl Core {
             if told {
                 entry.last_run = Some(view.clone());
             }
+            entry.recent.push_back(ending.outcome);
+            if entry.recent.len() > RECENT {
+                entry.recent.pop_front();
+            }
         }
         self.publish(Audience::Group(group), event);
+        self.touch_ended(&view);
         self.run_waited_for(view);
     }
 }

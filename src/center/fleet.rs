@@ -1,12 +1,12 @@
 //! What the center knows of groups, tasks, agents, operators and tokens, in memory: the store's rows with the
 //! indexes that deciding needs. Owns no runs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::model::{
-    AgentId, AgentName, GroupName, OperatorId, OperatorName, Target, Task, TaskId, TaskName,
-    TaskPath, UnixMs,
+    AgentId, AgentName, GroupName, OperatorId, OperatorName, Outcome, Target, Task, TaskId,
+    TaskName, TaskPath, UnixMs,
 };
 use crate::proto::view::RunView;
 use crate::rule::{Schedule, Zone};
@@ -27,6 +27,8 @@ pub struct TaskEntry {
     ahead: Duration,
     /// The latest run that has started or ended.
     pub last_run: Option<RunView>,
+    /// Outcomes of the last runs, oldest first.
+    pub recent: VecDeque<Outcome>,
 }
 
 impl TaskEntry {
@@ -39,6 +41,7 @@ impl TaskEntry {
             next_at: None,
             ahead,
             last_run: None,
+            recent: VecDeque::new(),
         }
     }
 }
@@ -101,7 +104,10 @@ impl Fleet {
 
     /// Adds or changes a task; its next occurrence is the first after `cursor`.
     pub fn put_task(&mut self, task: Task, cursor: UnixMs, zone: &Zone) {
-        let last_run = self.remove_task(&task.id).and_then(|old| old.last_run);
+        let old = self.remove_task(&task.id);
+        let (last_run, recent) = old
+            .map(|old| (old.last_run, old.recent))
+            .unwrap_or_default();
         let own = task.spec.timezone.clone().unwrap_or_else(|| zone.clone());
         let schedule = Schedule::new(task.spec.rule.clone(), own);
         let id = task.id.clone();
@@ -113,6 +119,7 @@ impl Fleet {
         };
         let entry = TaskEntry {
             last_run,
+            recent,
             ..TaskEntry::new(task, schedule, cursor, ahead)
         };
         self.tasks.insert(id.clone(), entry);

@@ -100,6 +100,7 @@ impl Core {
                 };
                 self.write(Write::PutAgent(Box::new(row.clone())));
                 let id = row.id.to_string();
+                self.touch(&super::watch::Touched::Agent(row.id.clone()));
                 self.fleet.agents.insert(row.id.clone(), row);
                 Issue {
                     role: PeerRole::Agent,

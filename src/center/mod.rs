@@ -29,6 +29,7 @@ mod sessions;
 mod shell;
 mod tasks;
 mod views;
+mod watch;
 
 pub use self::core::{Core, CoreSettings};
 pub use args::CenterArgs;

@@ -4,7 +4,7 @@
 use super::clients::Asker;
 use super::core::Core;
 use super::fleet::TaskEntry;
-use crate::auth::{Deed, Denied};
+use crate::auth::{Access, Deed, Denied};
 use crate::model::{AgentName, GroupName, Role, TaskId, TaskName, TaskPath};
 use crate::proto::request::{Refusal, RefusalCode};
 use crate::store::AgentRow;
@@ -135,14 +135,14 @@ impl Core {
         }
     }
 
-    /// Whether the asker sees an agent: on all groups, or one of its groups.
-    pub(super) fn sees_agent(asker: &Asker, row: &AgentRow) -> bool {
-        asker.access.sees_all() || row.groups.iter().any(|group| asker.access.sees(group))
+    /// Whether an agent is seen: on all groups, or one of its groups.
+    pub(super) fn sees_agent(access: &Access, row: &AgentRow) -> bool {
+        access.sees_all() || row.groups.iter().any(|group| access.sees(group))
     }
 
     /// An agent that the asker sees.
     pub(super) fn find_agent(&self, asker: &Asker, name: &AgentName) -> Result<&AgentRow, Refusal> {
-        let seen = |row: &&AgentRow| Self::sees_agent(asker, row);
+        let seen = |row: &&AgentRow| Self::sees_agent(&asker.access, row);
         self.fleet
             .agent_named(name)
             .filter(seen)

@@ -45,6 +45,7 @@ impl Core {
             spec,
             next_at: self.next_of(entry),
             last_run: entry.last_run.clone(),
+            recent: entry.recent.iter().copied().collect(),
             running: self.running_of(entry),
             saved_at: task.saved_at,
             changed_by: task.changed_by.clone(),

@@ -1,4 +1,32 @@
 //! The keeper: policy, spawn, process trees, supervision, output files, its socket and the agent's side of
 //! it. Imports `model`. No network, no TLS, no async runtime, no store.
 
+mod account;
+mod client;
+mod clock;
+mod connection;
+mod dir;
+mod error;
+mod find;
+pub mod journal;
+pub mod keeper;
+mod launch;
+mod mark;
+mod output;
+mod policy;
+mod program;
+mod starter;
+mod stream;
+mod stub;
+pub mod supervise;
+mod sys;
+mod tree;
 pub mod wire;
+mod words;
+
+pub use client::{KeeperLink, LinkEvent, is_running, stop};
+pub use error::KeeperError;
+pub use output::Retention;
+pub use program::KeeperProgram;
+pub use stub::run as run_stub;
+pub use tree::TreeKind;

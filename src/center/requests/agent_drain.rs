@@ -6,6 +6,7 @@ use crate::center::clients::Asker;
 use crate::center::core::Core;
 use crate::center::event::Now;
 use crate::center::views::hms;
+use crate::center::watch::Touched;
 use crate::model::Task;
 use crate::proto::request::{AgentDrain, Answer};
 use crate::store::Write;
@@ -17,6 +18,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &AgentDrain)
     row.drain_daemons = ask.drain && ask.daemons;
     core.write(Write::PutAgent(Box::new(row.clone())));
     core.fleet.agents.insert(row.id.clone(), row.clone());
+    core.touch(&Touched::Agent(row.id.clone()));
     let deed = if ask.drain { "drain" } else { "undrain" };
     let reason = format!(
         "{deed}ed: agent {} by {} at {}",

@@ -10,7 +10,7 @@ pub(super) fn answer(core: &Core, asker: &Asker) -> Replied {
         .fleet
         .agents
         .values()
-        .filter(|row| Core::sees_agent(asker, row));
+        .filter(|row| Core::sees_agent(&asker.access, row));
     let mut agents: Vec<_> = seen
         .map(|row| core.agent_view(row, &asker.access))
         .collect();

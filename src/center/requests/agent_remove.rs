@@ -7,6 +7,7 @@ use crate::center::core::Core;
 use crate::center::event::{Effect, Now};
 use crate::center::runs::Stage;
 use crate::center::views::hms;
+use crate::center::watch::Touched;
 use crate::model::{AgentId, Ending, Outcome};
 use crate::proto::hello::{ErrorFrame, LinkError};
 use crate::proto::request::{AgentRemove, Answer};
@@ -39,6 +40,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &AgentRemove
         at: now.at,
     });
     core.fleet.agents.remove(&row.id);
+    core.touch(&Touched::AgentName(row.name.clone()));
     core.holders.retain(|_, holder| *holder != row.id);
     core.members_changed(now, row.groups.iter(), &reason);
     core.audit(now, asker, Audited::new("agent rm", &row.name, None));

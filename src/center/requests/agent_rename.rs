@@ -5,6 +5,7 @@ use crate::center::clients::Asker;
 use crate::center::core::Core;
 use crate::center::event::Now;
 use crate::center::select::refusal;
+use crate::center::watch::Touched;
 use crate::model::{AgentName, Target, Task};
 use crate::proto::request::{AgentRename, Answer, RefusalCode};
 use crate::store::Write;
@@ -26,6 +27,8 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: AgentRename)
     }
     row.name = ask.name.clone();
     core.write(Write::PutAgent(Box::new(row.clone())));
+    core.touch(&Touched::AgentName(ask.agent.clone()));
+    core.touch(&Touched::Agent(row.id.clone()));
     core.fleet.agents.insert(row.id.clone(), row);
     retarget(core, &ask.agent, &ask.name);
     let mut entry = Audited::new("agent rename", &ask.agent, None);

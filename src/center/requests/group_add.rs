@@ -5,6 +5,7 @@ use crate::center::clients::Asker;
 use crate::center::core::Core;
 use crate::center::event::Now;
 use crate::center::select::refusal;
+use crate::center::watch::Touched;
 use crate::proto::request::{Answer, GroupAdd, RefusalCode};
 use crate::store::{GroupRow, Write};
 
@@ -25,6 +26,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: GroupAdd) ->
     };
     core.write(Write::PutGroup(row.clone()));
     core.fleet.groups.insert(row.name.clone(), row);
+    core.touch(&Touched::Group(ask.group.clone()));
     core.audit(
         now,
         asker,

@@ -6,6 +6,7 @@ use crate::center::clients::Asker;
 use crate::center::core::Core;
 use crate::center::event::Now;
 use crate::center::views::hms;
+use crate::center::watch::Touched;
 use crate::model::{AgentId, GroupName};
 use crate::proto::request::{Answer, Changed, GroupAssign};
 use crate::store::{AgentRow, Write};
@@ -79,6 +80,8 @@ fn set_member(
     core.write(Write::PutAgent(Box::new(row.clone())));
     let id = row.id.clone();
     core.fleet.agents.insert(id.clone(), row);
+    core.touch(&Touched::Agent(id.clone()));
+    core.touch(&Touched::Group(group.clone()));
     core.members_changed(now, std::iter::once(group), reason);
     replan_group(core, now, group, &id, reason);
 }

@@ -5,6 +5,7 @@ use crate::center::clients::Asker;
 use crate::center::core::Core;
 use crate::proto::request::Answer;
 use crate::proto::view::GroupView;
+use crate::store::GroupRow;
 
 pub(super) fn answer(core: &Core, asker: &Asker) -> Replied {
     let seen = core
@@ -12,16 +13,21 @@ pub(super) fn answer(core: &Core, asker: &Asker) -> Replied {
         .groups
         .values()
         .filter(|row| asker.access.sees(&row.name));
-    let view = seen.map(|row| GroupView {
-        name: row.name.clone(),
-        agents: core
-            .fleet
-            .agents_of(&row.name)
-            .map(|agent| agent.name.clone())
-            .collect(),
-        tasks: core.fleet.tasks_of(&row.name).count() as u64,
-        run_users: row.run_users.clone(),
-        frozen_until: None,
-    });
-    reply(Answer::Groups(view.collect()))
+    reply(Answer::Groups(
+        seen.map(|row| core.group_view(row)).collect(),
+    ))
+}
+
+impl Core {
+    /// A group with its members.
+    pub(in crate::center) fn group_view(&self, row: &GroupRow) -> GroupView {
+        let agents = self.fleet.agents_of(&row.name);
+        GroupView {
+            name: row.name.clone(),
+            agents: agents.map(|agent| agent.name.clone()).collect(),
+            tasks: self.fleet.tasks_of(&row.name).count() as u64,
+            run_users: row.run_users.clone(),
+            frozen_until: None,
+        }
+    }
 }

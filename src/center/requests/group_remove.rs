@@ -5,6 +5,7 @@ use crate::center::clients::Asker;
 use crate::center::core::Core;
 use crate::center::event::Now;
 use crate::center::select::refusal;
+use crate::center::watch::Touched;
 use crate::proto::request::{Answer, GroupRemove, RefusalCode};
 use crate::store::Write;
 
@@ -24,6 +25,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &GroupRemove
     }
     core.write(Write::RemoveGroup(ask.group.clone()));
     core.fleet.groups.remove(&ask.group);
+    core.touch(&Touched::Group(ask.group.clone()));
     forget_roles(core, ask);
     core.audit(now, asker, Audited::new("group rm", &ask.group, None));
     reply(Answer::Done)

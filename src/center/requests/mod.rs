@@ -31,11 +31,12 @@ mod task_show;
 mod task_start;
 mod task_stop;
 mod token;
+mod watch;
 
 use super::clients::Asker;
 use super::core::Core;
 use super::event::Now;
-use crate::model::GroupName;
+use crate::model::{GroupName, TaskSpec};
 use crate::proto::request::{Answer, Refusal, Request};
 use crate::store::{AuditRow, Write};
 
@@ -91,6 +92,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: Request) -> 
         Request::Status(_) => status::answer(core, now, asker),
         Request::Events(ask) => events::answer(core, asker, &ask),
         Request::Audit(ask) => audit::answer(core, asker, &ask),
+        Request::Watch(_) => watch::answer(core, now, asker),
     }
 }
 
@@ -113,6 +115,16 @@ impl Audited {
             after: None,
         }
     }
+}
+
+/// A spec for the audit log: values of the environment may be secrets and stay out of it.
+fn spec_text(spec: &TaskSpec) -> Option<String> {
+    let mut spec = spec.clone();
+    spec.work
+        .env
+        .values_mut()
+        .for_each(|value| "***".clone_into(value));
+    serde_json::to_string(&spec).ok()
 }
 
 impl Core {

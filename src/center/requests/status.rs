@@ -1,6 +1,7 @@
 //! `ucron status`: the fleet at a glance, over what the asker sees.
 
 use super::{Replied, reply};
+use crate::auth::Access;
 use crate::center::clients::Asker;
 use crate::center::core::{Core, Health};
 use crate::center::event::Now;
@@ -10,15 +11,28 @@ use crate::proto::request::Answer;
 use crate::proto::view::{AgentCounts, AgentView, StatusView, TaskCounts};
 
 pub(super) fn answer(core: &Core, now: Now, asker: &Asker) -> Replied {
+    reply(Answer::Status(Box::new(
+        core.status_view(now, &asker.access),
+    )))
+}
+
+impl Core {
+    /// The fleet at a glance.
+    pub(in crate::center) fn status_view(&self, now: Now, access: &Access) -> StatusView {
+        look(self, now, access)
+    }
+}
+
+fn look(core: &Core, now: Now, access: &Access) -> StatusView {
     let agents: Vec<AgentView> = core
         .fleet
         .agents
         .values()
-        .filter(|row| Core::sees_agent(asker, row))
-        .map(|row| core.agent_view(row, &asker.access))
+        .filter(|row| Core::sees_agent(access, row))
+        .map(|row| core.agent_view(row, access))
         .collect();
     let in_state = |state| agents.iter().filter(|agent| agent.state == state).count() as u64;
-    reply(Answer::Status(Box::new(StatusView {
+    StatusView {
         center: core.settings.addresses.first().cloned().unwrap_or_default(),
         role: "leader".to_owned(),
         epoch: core.settings.epoch,
@@ -31,20 +45,20 @@ pub(super) fn answer(core: &Core, now: Now, asker: &Asker) -> Replied {
             offline: in_state(AgentState::Offline),
             draining: in_state(AgentState::Draining),
         },
-        tasks: count_tasks(core, asker),
+        tasks: count_tasks(core, access),
         running: agents.iter().map(|agent| agent.running).sum(),
         lateness_ms: core
             .lateness
-            .percentiles(now.at, |group| asker.access.sees(group)),
-        problems: problems(core, asker, &agents),
-    })))
+            .percentiles(now.at, |group| access.sees(group)),
+        problems: problems(core, access, &agents),
+    }
 }
 
-fn count_tasks(core: &Core, asker: &Asker) -> TaskCounts {
+fn count_tasks(core: &Core, access: &Access) -> TaskCounts {
     let seen = core
         .fleet
         .tasks_by_path()
-        .filter(|entry| asker.access.sees(&entry.task.group));
+        .filter(|entry| access.sees(&entry.task.group));
     seen.fold(TaskCounts::default(), |mut counts, entry| {
         if entry.task.enabled {
             counts.enabled += 1;
@@ -55,7 +69,7 @@ fn count_tasks(core: &Core, asker: &Asker) -> TaskCounts {
     })
 }
 
-fn problems(core: &Core, asker: &Asker, agents: &[AgentView]) -> Vec<String> {
+fn problems(core: &Core, access: &Access, agents: &[AgentView]) -> Vec<String> {
     let mut problems = Vec::new();
     if let Health::Reloading { trouble } = &core.health {
         problems.push(trouble.clone());
@@ -75,7 +89,7 @@ fn problems(core: &Core, asker: &Asker, agents: &[AgentView]) -> Vec<String> {
             .fleet
             .tasks
             .get(&key.task)
-            .filter(|entry| asker.access.sees(&entry.task.group));
+            .filter(|entry| access.sees(&entry.task.group));
         if let Some(entry) = seen {
             let agent = core.fleet.agent_name(&key.agent);
             problems.push(format!(

@@ -1,6 +1,6 @@
 //! `ucron add`: an operator in the group; the name must be free, or `--if-exists` says what to do.
 
-use super::{Audited, Replied, Reply, reply};
+use super::{Audited, Replied, Reply, reply, spec_text};
 use crate::auth::Deed;
 use crate::center::clients::Asker;
 use crate::center::core::Core;
@@ -141,7 +141,7 @@ fn add(core: &mut Core, now: Now, asker: &Asker, ask: TaskAdd) -> Replied {
     }
     core.put_task(now, asker, "task_saved", task.clone(), None);
     let mut entry = Audited::new("add", task.path(), Some(task.group.clone()));
-    entry.after = serde_json::to_string(&task.spec).ok();
+    entry.after = spec_text(&task.spec);
     core.audit(now, asker, entry);
     let view = core.preview(&task, now, asker);
     let hit = Changed {

@@ -2,7 +2,7 @@
 //! the present one.
 
 use super::task_add::{check_spec, taken_name, unchanged, warnings};
-use super::{Audited, Replied, Reply, reply};
+use super::{Audited, Replied, Reply, reply, spec_text};
 use crate::auth::Deed;
 use crate::center::clients::Asker;
 use crate::center::core::Core;
@@ -87,8 +87,8 @@ fn save(core: &mut Core, now: Now, asker: &Asker, old: &Task, new: Task, dry_run
     core.replan(now, &new.id, &reason);
     core.redistribute(Some(old), Some(&new), &reason);
     let mut entry = Audited::new("edit", new.path(), Some(new.group.clone()));
-    entry.before = serde_json::to_string(&old.spec).ok();
-    entry.after = serde_json::to_string(&new.spec).ok();
+    entry.before = spec_text(&old.spec);
+    entry.after = spec_text(&new.spec);
     core.audit(now, asker, entry);
     let task = core.preview(&new, now, asker);
     let saved = Saved {

@@ -1,12 +1,13 @@
 //! `ucron rm`: an operator in the group. Stop, then delete; history stays; a new task of that name has a new id.
 
 use super::task_stop::stop_runs;
-use super::{Audited, Replied, Reply};
+use super::{Audited, Replied, Reply, spec_text};
 use crate::center::clients::Asker;
 use crate::center::core::Core;
 use crate::center::event::Now;
 use crate::center::events::{Audience, EventLog};
 use crate::center::views::hms;
+use crate::center::watch::Touched;
 use crate::proto::request::{Answer, Changed, TaskRemove};
 use crate::store::Write;
 
@@ -28,8 +29,9 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskRemove)
     });
     core.holders.remove(&task.id);
     core.fleet.remove_task(&task.id);
+    core.touch(&Touched::Task(task.id.clone()));
     let mut entry = Audited::new("rm", task.path(), Some(task.group.clone()));
-    entry.before = serde_json::to_string(&task.spec).ok();
+    entry.before = spec_text(&task.spec);
     core.audit(now, asker, entry);
     let mut event = EventLog::blank(now.at, "task_removed");
     event.task = Some(task.path());

@@ -29,7 +29,9 @@ pub async fn events(client: &mut Client<'_>, args: EventsArgs) -> Result<Exit, F
                     since = Some(event.cursor);
                     breaks = 0;
                 }
-                Some(Ok(Item::Log(_))) => return Err(Fault::unexpected("`events`")),
+                Some(Ok(Item::Log(_) | Item::Change(_))) => {
+                    return Err(Fault::unexpected("`events`"));
+                }
                 Some(Err(fault)) if args.follow && may_go_on(&fault) && breaks < BREAKS => {
                     breaks += 1;
                     client.out.say(&going_on(&fault, since.is_some()));

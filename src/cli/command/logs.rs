@@ -102,7 +102,7 @@ pub async fn show(
         match item {
             None => drop(streams.remove(at)),
             Some(Ok(Item::Log(chunk))) => printer.take(client.out, &chunk)?,
-            Some(Ok(Item::Event(_))) => return Err(Fault::unexpected("`logs`")),
+            Some(Ok(Item::Event(_) | Item::Change(_))) => return Err(Fault::unexpected("`logs`")),
             Some(Err(fault)) => {
                 printer.finish(client.out)?;
                 return Err(fault);

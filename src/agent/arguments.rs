@@ -1,0 +1,133 @@
+//! The command line of `ucron-agent`, and what its commands do. `ucron dev` calls the same as a subcommand of one
+//! executable.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::error::AgentError;
+use super::home::Home;
+use super::joining::{Joining, join};
+use super::shell;
+use crate::config::{AgentSettings, Settings, init_logs};
+use crate::exec::KeeperProgram;
+use crate::model::AgentName;
+
+/// Runs what its center plans on this host, through its keeper.
+#[derive(Debug, Parser)]
+#[command(name = "ucron-agent", version)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands of `ucron-agent`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Join a fleet: the token comes from standard input, or from --token-file.
+    Join(JoinArguments),
+    /// Run the agent in the foreground; starts its keeper unless one is running.
+    Run(RunArguments),
+}
+
+/// Arguments of `join`.
+#[derive(Debug, Args)]
+pub struct JoinArguments {
+    /// The center's address.
+    #[arg(value_name = "CENTER:PORT")]
+    pub center: String,
+    /// The state directory; made if it is not there.
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+    /// The agent's name [default: the host's].
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<AgentName>,
+    /// The file that holds the token, instead of standard input.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// The state directory.
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+    /// Wait for the center here instead of dialling it.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<String>,
+    /// What is logged: error, warn, info, debug or trace [default: info].
+    #[arg(long, value_name = "LEVEL")]
+    pub log: Option<String>,
+    /// How it is logged: text or json [default: text].
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+}
+
+/// Does what the command line says; `keeper` is the program started as keeper where none runs.
+pub fn start(arguments: Arguments, keeper: KeeperProgram) -> Result<(), AgentError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(AgentError::system("start the runtime"))?;
+    match arguments.command {
+        Command::Join(arguments) => runtime.block_on(do_join(arguments)),
+        Command::Run(arguments) => runtime.block_on(do_run(&arguments, keeper)),
+    }
+}
+
+async fn do_join(arguments: JoinArguments) -> Result<(), AgentError> {
+    let joining = Joining {
+        center: arguments.center,
+        dir: arguments.state,
+        name: arguments.name,
+        token_file: arguments.token_file,
+    };
+    let name = join(&joining).await?;
+    let dir = joining.dir.display();
+    let text = format!("joined as {name}; next: ucron-agent run --state {dir}\n");
+    let told = std::io::stderr().write_all(text.as_bytes());
+    told.map_err(AgentError::system("write to standard error"))
+}
+
+async fn do_run(arguments: &RunArguments, keeper: KeeperProgram) -> Result<(), AgentError> {
+    let settings = load(&arguments.state, arguments)?;
+    init_logs(settings.log, settings.log_format);
+    let (home, identity) = Home::open(&arguments.state)?;
+    let stop = stop_on_signal()?;
+    shell::run(home, identity, settings, keeper, stop).await
+}
+
+fn load(dir: &Path, arguments: &RunArguments) -> Result<AgentSettings, AgentError> {
+    let flags = [
+        ("listen", &arguments.listen),
+        ("log", &arguments.log),
+        ("log_format", &arguments.log_format),
+    ];
+    let given = flags
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value.clone()?)));
+    let given: Vec<(&str, String)> = given.collect();
+    Ok(AgentSettings::load(dir, &given)?)
+}
+
+/// Cancelled by the first TERM or INT.
+fn stop_on_signal() -> Result<CancellationToken, AgentError> {
+    let fail = || AgentError::system("watch for signals");
+    let mut term = signal(SignalKind::terminate()).map_err(fail())?;
+    let mut int = signal(SignalKind::interrupt()).map_err(fail())?;
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    crate::workers::Workers::new().spawn("signals", async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        told.cancel();
+    });
+    Ok(stop)
+}

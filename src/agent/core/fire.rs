@@ -1,0 +1,198 @@
+//! Firing: armed runs become due, due runs are decided and given to the keeper. Nothing here waits for a disk.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::super::event::Now;
+use super::super::record::{Closing, Record};
+use super::super::runs::{Excuse, Held, Phase, Place};
+use super::AgentCore;
+use crate::exec::wire::{BootMs, Command, Start};
+use crate::model::{Cause, Ending, Outcome, Overlap, RunId, RunRef, TaskText};
+
+/// A run this late is overdue: it gives way to a later due run of its task and slot. Shorter lateness is the
+/// ordinary hiccup of a busy host, which must not cost a fast rule its occurrences.
+const OVERDUE: Duration = Duration::from_secs(1);
+
+/// The next instant of a clock of milliseconds.
+const TICK: Duration = Duration::from_millis(1);
+
+impl AgentCore {
+    /// Starts what is due.
+    pub(super) fn fire(&mut self, now: Now) {
+        self.collect_due(now);
+        if self.keeper.is_ready() {
+            let latest = self.latest_due();
+            for run_id in self.runs.due() {
+                self.decide(&run_id, &latest, now);
+            }
+        } else {
+            self.expire_due(now);
+        }
+    }
+
+    fn collect_due(&mut self, now: Now) {
+        let away = !self.keeper.is_ready();
+        while let Some((at, run_id)) = self.runs.next_armed().cloned() {
+            if self.clock.fire_at(at, now) > now.boot {
+                return;
+            }
+            self.runs.update(&run_id, |held| {
+                held.phase = Phase::Due;
+                if away && held.excuse == Excuse::None {
+                    held.excuse = Excuse::KeeperAway;
+                }
+            });
+        }
+    }
+
+    /// When the next armed run becomes due.
+    pub(super) fn next_fire(&self, now: Now) -> Option<BootMs> {
+        let (at, _) = self.runs.next_armed()?;
+        Some(self.clock.fire_at(*at, now))
+    }
+
+    /// When the first due run that waits for the keeper is too late.
+    pub(super) fn next_expiry(&self) -> Option<BootMs> {
+        if self.keeper.is_ready() || !self.runs.has_due() {
+            return None;
+        }
+        let due = self.runs.due().into_iter();
+        due.filter_map(|id| self.runs.get(&id).map(|held| held.start_before.plus(TICK)))
+            .min()
+    }
+
+    fn expire_due(&mut self, now: Now) {
+        for run_id in self.runs.due() {
+            self.miss_late(&run_id, now);
+        }
+    }
+
+    /// Whether the run was too late and is closed.
+    fn miss_late(&mut self, run_id: &RunId, now: Now) -> bool {
+        let Some(held) = self.runs.get(run_id) else {
+            return true;
+        };
+        let late = now.boot > held.start_before;
+        if late {
+            self.end(run_id, Outcome::Missed, held.excuse.reason(), now);
+        }
+        late
+    }
+
+    fn decide(&mut self, run_id: &RunId, latest: &HashMap<Place, RunRef>, now: Now) {
+        if self.miss_late(run_id, now) {
+            return;
+        }
+        let Some(held) = self.runs.get(run_id).cloned() else {
+            return;
+        };
+        if let Some(later) = latest.get(&held.place())
+            && self.gives_way(&held, later, now)
+        {
+            let reason = match held.excuse {
+                Excuse::None => format!(
+                    "too late: run {} of the same task was due too",
+                    later.run_id
+                ),
+                excuse => excuse.reason().to_owned(),
+            };
+            return self.end(run_id, Outcome::Missed, reason, now);
+        }
+        self.overlap(&held, now);
+    }
+
+    /// The latest due run of each task and slot. What an operator asked for is no occurrence: it neither gives
+    /// way nor takes a place.
+    fn latest_due(&self) -> HashMap<Place, RunRef> {
+        let due = self.runs.due();
+        let due = due.iter().filter_map(|id| self.runs.get(id));
+        due.filter(|held| held.run.cause != Cause::Operator)
+            .map(|held| (held.place(), held.run.clone()))
+            .collect()
+    }
+
+    /// Of several overdue runs of one task and slot only the latest starts.
+    fn gives_way(&self, held: &Held, latest: &RunRef, now: Now) -> bool {
+        let lateness = self.clock.center(now).since(held.run.scheduled_at);
+        lateness >= OVERDUE
+            && held.run.cause != Cause::Operator
+            && latest.scheduled_at > held.run.scheduled_at
+    }
+
+    fn overlap(&mut self, held: &Held, now: Now) {
+        let run_id = &held.run.run_id;
+        let Some(text) = self.text_of(held) else {
+            return self.end(run_id, Outcome::Missed, "the task's text is not here", now);
+        };
+        let place = held.place();
+        let active = self.runs.active(&place).map(|a| a.run.run_id.clone());
+        let Some(active) = active else {
+            return self.launch(held, text, None, now);
+        };
+        match text.work.overlap {
+            Overlap::Allow => self.launch(held, text, None, now),
+            Overlap::Replace => self.launch(held, text, Some(active), now),
+            Overlap::Queue => self.queue(run_id, &place, now),
+            Overlap::Skip => {
+                let ending = Ending::overlap(&active, self.clock.center(now));
+                self.close(run_id, Closing::Ended(Box::new(ending)));
+            }
+        }
+    }
+
+    fn text_of(&self, held: &Held) -> Option<TaskText> {
+        self.texts.get(&held.run.task, held.run.revision).cloned()
+    }
+
+    fn queue(&mut self, run_id: &RunId, place: &Place, now: Now) {
+        if let Some(queued) = self.runs.queued(place) {
+            let reason = format!("queue full: run {} waits", queued.run.run_id);
+            return self.end(run_id, Outcome::Skipped, reason, now);
+        }
+        self.write(Record::Queued {
+            run_id: run_id.clone(),
+        });
+        self.runs.set(run_id, Phase::Queued);
+    }
+
+    /// Gives a run to the keeper; a run of target `one` only under a lease.
+    fn launch(&mut self, held: &Held, text: TaskText, replaces: Option<RunId>, now: Now) {
+        let not_after = match self.lease {
+            _ if !text.one => None,
+            Some(end) if end > now.boot => Some(end),
+            _ => {
+                let reason = "the agent held no lease of the center".to_owned();
+                return self.close(&held.run.run_id, Closing::NotStarted { reason });
+            }
+        };
+        let exempt = held.phase == Phase::Queued;
+        let start = Start {
+            run: held.run.clone(),
+            text,
+            epoch: held.epoch,
+            start_before: (!exempt).then_some(held.start_before),
+            not_after,
+            replaces,
+        };
+        self.runs.set(&held.run.run_id, Phase::Starting);
+        self.tell(Command::Start(Box::new(start)));
+    }
+
+    /// Starts every queued run whose place is free.
+    pub(super) fn start_queued(&mut self, now: Now) {
+        for place in self.runs.queued_places() {
+            self.start_queued_at(&place, now);
+        }
+    }
+
+    /// Starts the queued run of a place that has become free.
+    pub(super) fn start_queued_at(&mut self, place: &Place, now: Now) {
+        if !self.keeper.is_ready() || self.runs.active(place).is_some() {
+            return;
+        }
+        if let Some(held) = self.runs.queued(place).cloned() {
+            self.overlap(&held, now);
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! Links to centers: who leads, heartbeats, lease, the state told at connect, frames to their deeds.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::super::estimate::Exchange;
+use super::super::event::{LinkId, Now};
+use super::super::record::Record;
+use super::super::runs::{Held, Phase};
+use super::{AgentCore, SILENT_AFTER};
+use crate::exec::wire::{BootMs, Command};
+use crate::model::{Epoch, RunId};
+use crate::proto::agent::{
+    Confirm, FromAgent, Heartbeat, HeartbeatAck, HeldAssignment, HeldRun, RunningRun, State,
+    ToAgent,
+};
+use crate::proto::hello::{ErrorFrame, LinkError, Welcome};
+
+/// Members in one part of the state: at most some 300 bytes each, under half the frame limit.
+pub const STATE_PART: usize = 1_000;
+/// Confirmations kept for orders that are repeated on their link.
+const CONFIRMS: usize = 32;
+
+/// One link to one center.
+#[derive(Debug, Default)]
+pub(super) struct Link {
+    /// The center's epoch, 0 while it stands by.
+    pub epoch: Epoch,
+    /// Whether the state was sent on it.
+    pub stated: bool,
+    /// Numbers of the reports sent on it and the closed runs in each.
+    pub reported: BTreeMap<u64, Vec<RunId>>,
+    /// The last report's number.
+    pub report: u64,
+    heard: BootMs,
+    next_beat: BootMs,
+    last_order: u64,
+    confirms: VecDeque<Confirm>,
+}
+
+/// Whether an order is new on its link.
+pub(super) enum Repetition {
+    /// Never seen.
+    First,
+    /// Its confirmation waits for the disk.
+    UnderWay,
+    /// It was confirmed so.
+    Confirmed(Confirm),
+}
+
+impl Link {
+    /// Takes note of an order's number.
+    pub fn takes(&mut self, seq: u64) -> Repetition {
+        if seq > self.last_order {
+            self.last_order = seq;
+            return Repetition::First;
+        }
+        let known = self.confirms.iter().find(|confirm| confirm.seq == seq);
+        known
+            .cloned()
+            .map_or(Repetition::UnderWay, Repetition::Confirmed)
+    }
+
+    /// Keeps a confirmation for repetitions.
+    pub fn confirmed(&mut self, confirm: Confirm) {
+        if self.confirms.len() == CONFIRMS {
+            self.confirms.pop_front();
+        }
+        self.confirms.push_back(confirm);
+    }
+
+    fn silent_at(&self, heartbeat: Duration) -> BootMs {
+        self.heard.plus(heartbeat * SILENT_AFTER)
+    }
+}
+
+impl AgentCore {
+    pub(super) fn link_up(&mut self, link: LinkId, welcome: &Welcome, sent: BootMs, now: Now) {
+        let held = Link {
+            epoch: welcome.epoch,
+            heard: now.boot,
+            next_beat: now.boot,
+            ..Link::default()
+        };
+        self.links.insert(link, held);
+        self.lead_changed();
+        self.learn_time(
+            link,
+            Exchange {
+                sent,
+                received_at: welcome.now,
+                answered_at: welcome.now,
+                back: now.boot,
+            },
+            now,
+        );
+        self.send_state(link);
+    }
+
+    pub(super) fn link_down(&mut self, link: LinkId) {
+        if self.links.remove(&link).is_none() {
+            return;
+        }
+        self.deferred.retain(|(of, _)| *of != link);
+        self.close_streams(link);
+        if self.links.is_empty() {
+            self.drop_texts();
+        }
+        self.lead_changed();
+    }
+
+    /// The link whose center leads: the highest epoch.
+    pub(super) fn leader(&self) -> Option<LinkId> {
+        self.links
+            .iter()
+            .filter(|(_, link)| link.epoch > Epoch(0))
+            .max_by_key(|(_, link)| link.epoch)
+            .map(|(id, _)| *id)
+    }
+
+    /// A center has said its epoch: one that rises has just taken the lead and is told everything.
+    pub(super) fn link_epoch(&mut self, link: LinkId, epoch: Epoch) {
+        let Some(held) = self.links.get_mut(&link) else {
+            return;
+        };
+        if epoch == held.epoch {
+            return;
+        }
+        let rises = epoch > held.epoch;
+        held.epoch = epoch;
+        if rises {
+            held.stated = false;
+        }
+        self.lead_changed();
+        if rises {
+            self.send_state(link);
+        }
+    }
+
+    pub(super) fn frame(&mut self, link: LinkId, frame: ToAgent, now: Now) {
+        let Some(held) = self.links.get_mut(&link) else {
+            return;
+        };
+        held.heard = now.boot;
+        match frame {
+            ToAgent::HeartbeatAck(ack) => self.acknowledged_beat(link, ack, now),
+            ToAgent::Order(order) => self.order(link, order, now),
+            ToAgent::Acknowledge(ack) => self.acknowledged(link, ack.seq, now),
+            ToAgent::ReadLog(read) => self.read_log(link, read),
+            ToAgent::LogCredit(credit) => self.log_credit(link, credit),
+            ToAgent::CloseLog(close) => self.close_log(link, close.stream),
+            ToAgent::Error(error) => {
+                self.warn(format!("a center closes the link: {}", error.message));
+                self.link_down(link);
+            }
+            ToAgent::Welcome(_) => self.close_link(
+                link,
+                ErrorFrame {
+                    code: LinkError::Unexpected,
+                    message: "a second welcome on one link".to_owned(),
+                },
+            ),
+        }
+    }
+
+    fn acknowledged_beat(&mut self, link: LinkId, ack: HeartbeatAck, now: Now) {
+        self.link_epoch(link, ack.epoch);
+        let sent = BootMs(ack.sent_boot_ms);
+        if sent > now.boot {
+            return;
+        }
+        let exchange = Exchange {
+            sent,
+            received_at: ack.received_at,
+            answered_at: ack.sent_at,
+            back: now.boot,
+        };
+        self.learn_time(link, exchange, now);
+        if ack.epoch > Epoch(0) && ack.epoch >= self.epoch && !ack.lease.length.is_zero() {
+            self.raise_epoch(ack.epoch);
+            let end = sent.plus(ack.lease.length);
+            self.lease = self.lease.max(Some(end));
+        }
+    }
+
+    fn learn_time(&mut self, link: LinkId, exchange: Exchange, now: Now) {
+        if self.leader().is_some_and(|leader| leader != link) || !self.clock.learn(exchange) {
+            return;
+        }
+        let Some((offset_ms, error_ms)) = self.clock.offset() else {
+            return;
+        };
+        self.note(Record::Offset {
+            offset_ms,
+            error_ms,
+        });
+        self.tell(Command::Clock { offset_ms });
+        let far = self.clock.is_far(now);
+        if far && !self.clock_far {
+            let skew = self.clock.skew(now).unwrap_or_default();
+            self.warn(format!(
+                "the host's clock is {skew} ms off the center's; only the center's counts until it is right"
+            ));
+        }
+        self.clock_far = far;
+    }
+
+    /// Heartbeats that are due, and the end of links that are silent.
+    pub(super) fn beat(&mut self, now: Now) {
+        let heartbeat = self.heartbeat;
+        let ids: Vec<LinkId> = self.links.keys().copied().collect();
+        for id in ids {
+            let Some(link) = self.links.get_mut(&id) else {
+                continue;
+            };
+            if now.boot >= link.silent_at(heartbeat) {
+                self.close_silent(id);
+            } else if now.boot >= link.next_beat {
+                link.next_beat = now.boot.plus(heartbeat);
+                self.send_beat(id, now);
+            }
+        }
+    }
+
+    fn send_beat(&mut self, link: LinkId, now: Now) {
+        let beat = Heartbeat {
+            sent_at: now.wall,
+            sent_boot_ms: now.boot.0,
+            skew_ms: self.clock.skew(now),
+            running: u32::try_from(self.runs.active_len()).unwrap_or(u32::MAX),
+        };
+        self.send(link, FromAgent::Heartbeat(beat));
+    }
+
+    fn close_silent(&mut self, link: LinkId) {
+        let silence = (self.heartbeat * SILENT_AFTER).as_secs();
+        let error = ErrorFrame {
+            code: LinkError::Timeout,
+            message: format!("the center was silent for {silence} s"),
+        };
+        self.close_link(link, error);
+    }
+
+    pub(super) fn next_beat(&self) -> Option<BootMs> {
+        self.links
+            .values()
+            .map(|link| link.next_beat.min(link.silent_at(self.heartbeat)))
+            .min()
+    }
+
+    /// Tells everything held, in parts, then the reports that are not acknowledged: once links are served, and
+    /// never to a center that stands by, which would only have to forget it.
+    pub(super) fn send_state(&mut self, link: LinkId) {
+        let leads = self
+            .links
+            .get(&link)
+            .is_some_and(|held| held.epoch > Epoch(0));
+        if !self.ready || !leads {
+            return;
+        }
+        for part in self.state() {
+            self.send(link, FromAgent::State(part));
+        }
+        if let Some(held) = self.links.get_mut(&link) {
+            held.stated = true;
+        }
+        self.lead_changed();
+    }
+
+    fn state(&self) -> Vec<State> {
+        let mut parts = vec![State::default()];
+        let mut len = 0;
+        let mut room = |parts: &mut Vec<State>| {
+            len += 1;
+            if len > STATE_PART {
+                len = 1;
+                parts.push(State::default());
+            }
+            parts.len() - 1
+        };
+        for (task, assigned) in &self.assigned {
+            let at = room(&mut parts);
+            parts[at].assigned.push(HeldAssignment {
+                task: task.clone(),
+                revision: assigned.revision,
+            });
+        }
+        for held in self.runs.iter() {
+            let at = room(&mut parts);
+            tell(held, &mut parts[at]);
+        }
+        if let Some(last) = parts.last_mut() {
+            last.last = true;
+        }
+        parts
+    }
+}
+
+/// A run given to the keeper without an answer yet counts as armed: its start is not known.
+fn tell(held: &Held, state: &mut State) {
+    let running = |attempt, pid, started_at| RunningRun {
+        run: held.run.clone(),
+        attempt,
+        pid,
+        started_at,
+    };
+    match &held.phase {
+        Phase::Armed | Phase::Due | Phase::Queued | Phase::Starting => state.armed.push(HeldRun {
+            run_id: held.run.run_id.clone(),
+            revision: held.run.revision,
+        }),
+        Phase::Running {
+            attempt,
+            pid,
+            started_at,
+        } => state
+            .running
+            .push(running(*attempt, Some(*pid), *started_at)),
+        Phase::Waiting {
+            attempt,
+            started_at,
+        } => state.running.push(running(*attempt, None, *started_at)),
+        Phase::Closed(closed) if !closed.acknowledged => {
+            state.ended.push(held.run.run_id.clone());
+        }
+        Phase::Closed(_) => {}
+    }
+}

@@ -1,0 +1,39 @@
+//! The keeper's clocks: the boot-time clock for everything that is timed, the center's time for reports.
+
+use rustix::time::{ClockId, clock_gettime};
+
+use super::supervise::Now;
+use super::wire::BootMs;
+use crate::model::UnixMs;
+
+/// Boot-time now.
+pub(super) fn boot_now() -> BootMs {
+    BootMs(u64::try_from(millis(ClockId::Boottime)).unwrap_or(0))
+}
+
+fn millis(clock: ClockId) -> i64 {
+    let now = clock_gettime(clock);
+    now.tv_sec * 1000 + now.tv_nsec / 1_000_000
+}
+
+/// Knows the center's time once the agent has told it, and takes the host's until then.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Clock {
+    /// What to add to the boot-time clock.
+    pub offset_ms: Option<i64>,
+}
+
+impl Clock {
+    pub fn now(self) -> Now {
+        let boot = boot_now();
+        let own = i64::try_from(boot.0).unwrap_or(i64::MAX);
+        let center = match self.offset_ms {
+            Some(offset) => own.saturating_add(offset),
+            None => millis(ClockId::Realtime),
+        };
+        Now {
+            boot,
+            center: UnixMs(center),
+        }
+    }
+}

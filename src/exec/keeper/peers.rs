@@ -1,0 +1,303 @@
+//! Peers at the socket: one of them is the agent; `ucron-keeper stop` is another that says one word.
+
+use rustix::event::epoll;
+use tracing::{info, warn};
+
+use super::{Course, FOLLOW_EVERY, Keeper, Source};
+use crate::exec::account::name_of;
+use crate::exec::clock::boot_now;
+use crate::exec::connection::{Connection, Input};
+use crate::exec::starter::Job;
+use crate::exec::stream::{Progress, Reading, Stream};
+use crate::exec::supervise::Event;
+use crate::exec::wire::{self, BootMs, Command, KEEPER_PROTOCOL};
+use crate::model::{AgentName, RunId};
+
+/// Connected peers at most; the oldest that is not the agent goes first.
+const MAX_PEERS: usize = 16;
+
+impl Keeper {
+    pub(super) fn accept(&mut self) {
+        while let Ok((stream, _)) = self.listener.accept() {
+            let peer = match Connection::new(stream) {
+                Ok(peer) => peer,
+                Err(e) => {
+                    warn!(error = %e, "a peer could not be taken on");
+                    continue;
+                }
+            };
+            if ![0, self.dir.uid, self.dir.owner].contains(&peer.uid) {
+                warn!(uid = peer.uid, "a peer of another account was turned away");
+                continue;
+            }
+            self.take_on(peer);
+        }
+    }
+
+    fn take_on(&mut self, peer: Connection) {
+        if self.peers.len() >= MAX_PEERS {
+            let oldest = self
+                .peers
+                .keys()
+                .copied()
+                .find(|token| Some(*token) != self.agent);
+            if let Some(oldest) = oldest {
+                self.drop_peer(oldest);
+            }
+        }
+        let token = self.next_token;
+        self.next_token += 1;
+        let data = epoll::EventData::new_u64(token);
+        if let Err(e) = epoll::add(&self.poll, peer.fd(), data, epoll::EventFlags::IN) {
+            warn!(error = %e, "a peer could not be taken on");
+            return;
+        }
+        self.sources.insert(token, Source::Peer);
+        self.peers.insert(token, peer);
+    }
+
+    fn drop_peer(&mut self, token: u64) {
+        self.sources.remove(&token);
+        self.peers.remove(&token);
+        if self.agent == Some(token) {
+            self.agent = None;
+            self.streams.clear();
+            self.next_follow = None;
+        }
+    }
+
+    pub(super) fn serve_peer(&mut self, token: u64, flags: epoll::EventFlags) {
+        if flags.contains(epoll::EventFlags::OUT) {
+            self.flush(token);
+        }
+        let Some(peer) = self.peers.get_mut(&token) else {
+            return;
+        };
+        for input in peer.read() {
+            match input {
+                Input::Command(command) => self.obey(token, *command),
+                Input::Bad(why) => {
+                    warn!(%why, "a peer said something that is no command; the link is closed");
+                    self.drop_peer(token);
+                }
+                Input::Closed => self.drop_peer(token),
+            }
+            if !self.peers.contains_key(&token) {
+                return;
+            }
+        }
+    }
+
+    fn obey(&mut self, token: u64, command: Command) {
+        match command {
+            Command::Hello { protocol, agent } => self.greet(token, protocol, agent),
+            Command::Shutdown { leave: true } => {
+                info!("the keeper ends and leaves its processes to the next one");
+                self.course = Course::Leave;
+            }
+            Command::Shutdown { leave: false } => {
+                info!("the keeper ends every process, then itself");
+                self.tell(Event::Shutdown);
+            }
+            command if self.agent == Some(token) => self.obey_agent(command),
+            _ => self.drop_peer(token),
+        }
+    }
+
+    fn greet(&mut self, token: u64, protocol: u32, agent: AgentName) {
+        if protocol != KEEPER_PROTOCOL {
+            warn!(
+                agent = protocol,
+                keeper = KEEPER_PROTOCOL,
+                "the agent speaks another version of the keeper's protocol; restart the older of the two"
+            );
+        }
+        if let Some(old) = self.agent.filter(|old| *old != token) {
+            self.drop_peer(old);
+        }
+        // What waits for the former agent is in the set that this one gets.
+        self.held.clear();
+        self.agent = Some(token);
+        let uid = self.peers.get(&token).map(|peer| peer.uid);
+        if let Ok(mut uids) = self.workshop.agent_uids.lock() {
+            let new = uid.filter(|uid| !uids.contains(uid));
+            uids.extend(new);
+        }
+        if let Ok(mut name) = self.workshop.agent.lock() {
+            *name = agent;
+        }
+        self.say(&wire::Event::Hello {
+            protocol: KEEPER_PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: rustix::process::getpid().as_raw_pid(),
+            boot_id: self.boot_id.clone(),
+            user: name_of(self.dir.uid),
+        });
+        self.tell(Event::Connected);
+    }
+
+    fn obey_agent(&mut self, command: Command) {
+        match command {
+            Command::Clock { offset_ms } => self.clock.offset_ms = Some(offset_ms),
+            Command::Arm { run } => self.hand_out(Job::Arm((run.run_id, 1))),
+            Command::Disarm { run_id } => self.hand_out(Job::Disarm((run_id, 1))),
+            Command::ReadLog {
+                stream,
+                run_id,
+                attempt,
+                from,
+                follow,
+            } => self.read_log(Reading {
+                stream,
+                run_id,
+                attempt,
+                from,
+                follow,
+            }),
+            Command::LogCredit { stream, bytes } => {
+                if let Some(reader) = self.streams.get_mut(&stream) {
+                    reader.credit(bytes);
+                    self.pump(stream);
+                }
+            }
+            Command::CloseLog { stream } => drop(self.streams.remove(&stream)),
+            command => {
+                if let Some(event) = event(command) {
+                    self.tell(event);
+                }
+            }
+        }
+    }
+
+    /// Tells the agent, if there is one.
+    pub(super) fn say(&mut self, event: &wire::Event) {
+        let Some(token) = self.agent else {
+            return;
+        };
+        let Some(peer) = self.peers.get_mut(&token) else {
+            return;
+        };
+        if peer.say(event) {
+            self.flush(token);
+        } else {
+            warn!("the agent does not read; the link is closed");
+            self.drop_peer(token);
+        }
+    }
+
+    fn flush(&mut self, token: u64) {
+        let Some(peer) = self.peers.get_mut(&token) else {
+            return;
+        };
+        let flags = if peer.flush() {
+            epoll::EventFlags::IN | epoll::EventFlags::OUT
+        } else {
+            epoll::EventFlags::IN
+        };
+        let data = epoll::EventData::new_u64(token);
+        let _ = epoll::modify(&self.poll, peer.fd(), data, flags);
+    }
+
+    fn progress(&self, run_id: &RunId) -> Progress {
+        Progress {
+            active: self.supervisor.is_active(run_id),
+            attempt: self.supervisor.attempt(run_id),
+        }
+    }
+
+    fn read_log(&mut self, reading: Reading) {
+        let stream = reading.stream;
+        let progress = self.progress(&reading.run_id);
+        match Stream::open(&self.workshop.output, reading, progress) {
+            Ok(reader) => {
+                if reader.follow {
+                    self.next_follow
+                        .get_or_insert(boot_now().plus(FOLLOW_EVERY));
+                }
+                self.streams.insert(stream, reader);
+                self.pump(stream);
+            }
+            Err(why) => self.say(&wire::Event::LogEnd {
+                stream,
+                error: Some(why),
+            }),
+        }
+    }
+
+    fn pump(&mut self, stream: u64) {
+        let Some(run_id) = self
+            .streams
+            .get(&stream)
+            .map(|reader| reader.run_id.clone())
+        else {
+            return;
+        };
+        let progress = self.progress(&run_id);
+        let Some(reader) = self.streams.get_mut(&stream) else {
+            return;
+        };
+        let (events, over) = reader.pump(&self.workshop.output, progress);
+        if over {
+            self.streams.remove(&stream);
+        }
+        for event in events {
+            self.say(&event);
+        }
+    }
+
+    /// The readers of a run whose command has ended.
+    pub(super) fn pump_run(&mut self, run_id: &RunId) {
+        let streams: Vec<u64> = self
+            .streams
+            .iter()
+            .filter(|(_, reader)| reader.run_id == *run_id)
+            .map(|(stream, _)| *stream)
+            .collect();
+        for stream in streams {
+            self.pump(stream);
+        }
+    }
+
+    pub(super) fn pump_followers(&mut self, now: BootMs) {
+        let streams: Vec<u64> = self
+            .streams
+            .iter()
+            .filter(|(_, reader)| reader.follow)
+            .map(|(stream, _)| *stream)
+            .collect();
+        self.next_follow = (!streams.is_empty()).then(|| now.plus(FOLLOW_EVERY));
+        for stream in streams {
+            self.pump(stream);
+        }
+    }
+}
+
+/// Commands that the supervisor decides on.
+fn event(command: Command) -> Option<Event> {
+    Some(match command {
+        Command::Start(start) => Event::Start(start),
+        Command::Stop { run_id, reason } => Event::Stop { run_id, reason },
+        Command::Kill {
+            run_id,
+            signal,
+            reason,
+        } => Event::Kill {
+            run_id,
+            signal,
+            reason,
+        },
+        Command::Assign(assignment) => Event::Assign(assignment),
+        Command::Withdraw { task, reason } => Event::Withdraw { task, reason },
+        Command::Restart {
+            task,
+            one_by_one,
+            reason,
+        } => Event::Restart {
+            task,
+            one_by_one,
+            reason,
+        },
+        Command::Forget { run_id } => Event::Forget { run_id },
+        _ => return None,
+    })
+}

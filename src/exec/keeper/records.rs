@@ -1,0 +1,303 @@
+//! The keeper's records: written before what they announce, synced before what must not be forgotten is said.
+
+use std::collections::HashMap;
+
+use tracing::{error, info, warn};
+
+use super::{AGAIN_EVERY, Keeper};
+use crate::exec::clock::boot_now;
+use crate::exec::error::KeeperError;
+use crate::exec::find::{Found, Search};
+use crate::exec::mark::Marked;
+use crate::exec::starter::{Child, Job};
+use crate::exec::supervise::{Attempt, Effect, Event, Failure, Key, Order, Record};
+use crate::exec::sys::Stage;
+use crate::exec::tree::{Tree, Trees};
+use crate::exec::wire::{self, BootMs};
+use crate::exec::{launch, output, stub};
+use crate::model::Execute;
+
+/// The journal is rewritten when it is this large and has grown to a multiple of what it must hold.
+const REWRITE_AT: u64 = 4 * 1024 * 1024;
+/// That multiple.
+const REWRITE_GROWTH: u64 = 4;
+
+impl Keeper {
+    /// Writes records; where that fails they wait, and nothing that they announce may be done.
+    pub(super) fn write(&mut self, records: Vec<Record>) -> Result<(), String> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        if !self.backlog.is_empty() {
+            self.write_backlog();
+        }
+        if self.backlog.is_empty() {
+            match self.journal.append(&records) {
+                Ok(()) => {
+                    self.written += 1;
+                    self.rewrite_if_large();
+                    return Ok(());
+                }
+                Err(e) => {
+                    error!(error = %e, "the keeper cannot write its records; nothing is started");
+                    self.backlog = records;
+                    self.next_again = Some(boot_now().plus(AGAIN_EVERY));
+                    return Err(e.to_string());
+                }
+            }
+        }
+        self.backlog.extend(records);
+        Err("earlier records could not be written yet".to_owned())
+    }
+
+    pub(super) fn write_backlog(&mut self) {
+        if self.backlog.is_empty() {
+            return;
+        }
+        match self.journal.append(&self.backlog) {
+            Ok(()) => {
+                info!(
+                    records = self.backlog.len(),
+                    "the keeper can write its records again"
+                );
+                self.backlog.clear();
+                self.written += 1;
+            }
+            Err(_) => self.next_again = Some(boot_now().plus(AGAIN_EVERY)),
+        }
+    }
+
+    pub(super) fn refuse_unrecorded(&mut self, order: &Order, why: &str) {
+        let key = (order.run.run_id.clone(), order.attempt);
+        let failure = Failure::Unrecorded(why.to_owned());
+        self.tell(Event::NotLaunched { key, failure });
+    }
+
+    /// Tells the agent once everything recorded so far is on the disk.
+    pub(super) fn say_recorded(&mut self, event: wire::Event) {
+        let clean = self.backlog.is_empty() && self.synced == self.written && self.held.is_empty();
+        if clean {
+            self.say(&event);
+            return;
+        }
+        let number = self.written + u64::from(!self.backlog.is_empty());
+        self.held.push_back((number, event));
+        self.start_sync();
+    }
+
+    /// One sync at a time; what comes meanwhile is in the next one.
+    pub(super) fn start_sync(&mut self) {
+        if self.syncing || self.synced == self.written {
+            return;
+        }
+        let Some(syncs) = &self.syncs else {
+            return;
+        };
+        match self.journal.handle() {
+            Ok(file) => {
+                self.syncing = true;
+                drop(syncs.send(Job::Sync(self.written, file)));
+            }
+            Err(e) => {
+                warn!(error = %e, "the keeper cannot sync its records");
+                self.next_again = Some(boot_now().plus(AGAIN_EVERY));
+            }
+        }
+    }
+
+    pub(super) fn synced(&mut self, number: u64, result: std::io::Result<()>) {
+        self.syncing = false;
+        match result {
+            Ok(()) => {
+                self.synced = self.synced.max(number);
+                self.release_held();
+                if !self.held.is_empty() {
+                    self.start_sync();
+                }
+            }
+            Err(e) => {
+                error!(error = %e, "the keeper's records are not on the disk; results wait");
+                self.next_again = Some(boot_now().plus(AGAIN_EVERY));
+            }
+        }
+    }
+
+    pub(super) fn release_held(&mut self) {
+        while self
+            .held
+            .front()
+            .is_some_and(|(number, _)| *number <= self.synced)
+        {
+            if let Some((_, event)) = self.held.pop_front() {
+                self.say(&event);
+            }
+        }
+    }
+
+    fn rewrite_if_large(&mut self) {
+        let size = self.journal.size();
+        let large = size > REWRITE_AT && size > self.snapshot_size * REWRITE_GROWTH;
+        // A child that is being started writes its mark meanwhile, and its record would be taken for older.
+        if large && self.in_flight == 0 {
+            self.rewrite();
+        }
+    }
+
+    /// The journal anew, holding only what is known now; the marks are in it.
+    fn rewrite(&mut self) {
+        let records = self.supervisor.snapshot();
+        if let Err(e) = self.journal.rewrite(&records) {
+            warn!(error = %e, "the keeper cannot make its journal smaller");
+            // Not again at every record.
+            self.snapshot_size = self.journal.size();
+            return;
+        }
+        self.snapshot_size = self.journal.size();
+        self.synced = self.written;
+        self.release_held();
+        if let Err(e) = self.workshop.marks.set_len(0) {
+            warn!(error = %e, "the keeper cannot empty its marks");
+        }
+    }
+
+    /// Finds out what became of what a former keeper had under way, and goes on with it.
+    pub(super) fn recover(
+        &mut self,
+        effects: Vec<Effect>,
+        attempts: Vec<Attempt>,
+        marks: &HashMap<Key, Marked>,
+    ) -> Result<(), KeeperError> {
+        if self.journal.size() == 0 {
+            let boot_id = self.boot_id.clone();
+            self.journal.append(&[Record::Boot { boot_id }])?;
+        }
+        self.carry_out(effects);
+        for attempt in attempts {
+            self.recover_attempt(&attempt, marks);
+        }
+        let settled = self.supervisor.settle(self.clock.now());
+        if self.in_flight == 0 {
+            self.rewrite();
+        }
+        self.carry_out(settled);
+        self.remove_leftovers();
+        Ok(())
+    }
+
+    fn recover_attempt(&mut self, attempt: &Attempt, marks: &HashMap<Key, Marked>) {
+        let trees = self.workshop.trees.clone();
+        let stubs = self.dir.stubs();
+        let search = Search {
+            base: match &trees {
+                Trees::Cgroup(base) => Some(base),
+                Trees::Stub => None,
+            },
+            stubs: &stubs,
+            marks,
+        };
+        let key = attempt.key.clone();
+        match search.find(attempt) {
+            Found::NotExecuted if attempt.active => self.tell(Event::NotExecuted { key }),
+            Found::NotExecuted => self.tell(Event::TreeGone { key }),
+            Found::Failed(stage, errno) => self.recover_failed(key, stage, errno),
+            Found::Runs {
+                started,
+                pidfd,
+                tree,
+            } => {
+                self.recover_started(attempt, started);
+                let child = Child {
+                    pid: started.0,
+                    pidfd: pidfd.filter(|_| attempt.active),
+                    tree,
+                };
+                self.adopt(&key, child, !attempt.active);
+            }
+            Found::Ended {
+                started,
+                exit,
+                tree,
+            } => {
+                self.recover_started(attempt, started);
+                if attempt.active {
+                    let wanted = self.supervisor.wants_tail(&key.0);
+                    let output = output::end(&self.workshop.output, &key, wanted);
+                    let key = key.clone();
+                    self.tell(Event::Exited { key, exit, output });
+                }
+                self.recover_rest(key, started.0, tree);
+            }
+        }
+    }
+
+    /// A mark without a record: the attempt did run.
+    fn recover_started(&mut self, attempt: &Attempt, (pid, at): (i32, BootMs)) {
+        if attempt.active && attempt.started.is_none() {
+            let key = attempt.key.clone();
+            self.tell(Event::Launched { key, pid, at });
+        }
+    }
+
+    fn recover_rest(&mut self, key: Key, pid: i32, tree: Option<Tree>) {
+        match tree {
+            Some(tree) => {
+                let child = Child {
+                    pid,
+                    pidfd: None,
+                    tree,
+                };
+                self.adopt(&key, child, true);
+            }
+            None => self.tell(Event::TreeGone { key }),
+        }
+    }
+
+    fn recover_failed(&mut self, key: Key, stage: Stage, errno: i32) {
+        let program = self
+            .supervisor
+            .text(&key.0)
+            .map(|text| match &text.work.execute {
+                Execute::Shell(_) => "/bin/sh".to_owned(),
+                Execute::Vector(words) => words.first().cloned().unwrap_or_default(),
+            })
+            .unwrap_or_default();
+        let failure = if stage == Stage::Exec {
+            launch::exec_failure(&program, errno)
+        } else {
+            let error = std::io::Error::from_raw_os_error(errno);
+            Failure::Setup(format!("{}: {error}", stage.words()))
+        };
+        self.tell(Event::NotLaunched { key, failure });
+    }
+
+    /// Empty cgroups and records of sub-reapers that nobody refers to any more.
+    fn remove_leftovers(&self) {
+        let is_live = |name: &str| {
+            crate::exec::dir::parse_file_name(name)
+                .is_some_and(|key| self.children.contains_key(&key))
+        };
+        if let Trees::Cgroup(base) = &self.workshop.trees {
+            for name in names(base).iter().filter(|name| !is_live(name)) {
+                // One that is in use stays.
+                drop(std::fs::remove_dir(base.join(name)));
+            }
+        }
+        let stubs = self.dir.stubs();
+        for name in names(&stubs).iter().filter(|name| !is_live(name)) {
+            let path = stubs.join(name);
+            if stub::read(&path).exit.is_some() {
+                drop(std::fs::remove_file(path));
+            }
+        }
+    }
+}
+
+fn names(dir: &std::path::Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
+}

@@ -1,0 +1,381 @@
+//! Starting: a few threads take orders, look up what a start needs and start it, so that a slow account
+//! directory or a hanging file system holds up the one start and not the keeper.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::{CString, OsString};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender};
+use std::sync::{Arc, Mutex};
+
+use rustix::fs::MemfdFlags;
+
+use super::account::Accounts;
+use super::clock::boot_now;
+use super::dir::{file_name, open_append};
+use super::launch::{self, Host, Launch};
+use super::output::{self, Retention};
+use super::policy::{PolicyFile, Question};
+use super::stub;
+use super::supervise::{Failure, Key, Order};
+use super::sys::{self, Spawn};
+use super::tree::{Tree, Trees, cgroup_of, make_cgroup};
+use super::wire::BootMs;
+use crate::model::AgentName;
+
+/// Armed runs at most: each holds two descriptors. Further ones are made ready when they start.
+const MAX_ARMED: usize = 1024;
+
+/// What a starter does.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// Makes output file and cgroup of a first attempt.
+    Arm(Key),
+    /// Takes them away again.
+    Disarm(Key),
+    /// Starts an attempt.
+    Launch(Box<Order>),
+    /// Takes old output away, but for these attempts.
+    Sweep(HashSet<Key>),
+    /// Waits until a journal's file is on the disk.
+    Sync(u64, File),
+}
+
+/// What a starter has done.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// An attempt runs since then.
+    Launched(Key, BootMs, Child),
+    /// An attempt does not.
+    Failed(Key, Failure),
+    /// Everything up to this number is on the disk, or not.
+    Synced(u64, io::Result<()>),
+}
+
+/// A running attempt.
+#[derive(Debug)]
+pub(super) struct Child {
+    /// The command's pid.
+    pub pid: i32,
+    /// The command's descriptor; a sub-reaper's command is watched through its sub-reaper.
+    pub pidfd: Option<OwnedFd>,
+    /// Its tree.
+    pub tree: Tree,
+}
+
+/// What a run needs beside its text.
+#[derive(Debug)]
+struct Ready {
+    output: File,
+    cgroup: Option<OwnedFd>,
+}
+
+/// What all starters share.
+#[derive(Debug)]
+pub(super) struct Workshop {
+    pub output: PathBuf,
+    pub stubs: PathBuf,
+    pub lock: OwnedFd,
+    pub marks: File,
+    pub null: File,
+    pub policy: PolicyFile,
+    pub accounts: Accounts,
+    pub trees: Trees,
+    pub host: Host,
+    pub retention: Retention,
+    pub stub_command: Vec<OsString>,
+    pub agent: Mutex<AgentName>,
+    pub agent_uids: Mutex<Vec<u32>>,
+    armed: Mutex<HashMap<Key, Ready>>,
+}
+
+/// What the shell gives to a workshop.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub output: PathBuf,
+    pub stubs: PathBuf,
+    pub lock: OwnedFd,
+    pub marks: File,
+    pub policy: PolicyFile,
+    pub trees: Trees,
+    pub host: Host,
+    pub retention: Retention,
+    pub stub_command: Vec<OsString>,
+    pub agent: AgentName,
+    pub agent_uids: Vec<u32>,
+}
+
+/// Where starters put what they have done.
+#[derive(Clone, Debug)]
+pub(super) struct Outbox {
+    pub sender: Sender<Done>,
+    pub bell: Arc<OwnedFd>,
+}
+
+impl Outbox {
+    fn put(&self, done: Done) {
+        // The keeper is ending when nobody reads.
+        drop(self.sender.send(done));
+        let _ = rustix::io::write(&*self.bell, &1u64.to_ne_bytes());
+    }
+}
+
+impl Workshop {
+    pub fn new(parts: Parts) -> io::Result<Self> {
+        Ok(Self {
+            output: parts.output,
+            stubs: parts.stubs,
+            lock: parts.lock,
+            marks: parts.marks,
+            null: File::open("/dev/null")?,
+            policy: parts.policy,
+            accounts: Accounts::default(),
+            trees: parts.trees,
+            host: parts.host,
+            retention: parts.retention,
+            stub_command: parts.stub_command,
+            agent: Mutex::new(parts.agent),
+            agent_uids: Mutex::new(parts.agent_uids),
+            armed: Mutex::new(HashMap::new()),
+        })
+    }
+
+    /// A starter's life: until the keeper takes no more orders.
+    pub fn work(&self, jobs: &Mutex<Receiver<Job>>, outbox: &Outbox) {
+        loop {
+            let job = jobs.lock().ok().and_then(|jobs| jobs.recv().ok());
+            match job {
+                Some(job) => self.carry_out(job, outbox),
+                None => return,
+            }
+        }
+    }
+
+    fn carry_out(&self, job: Job, outbox: &Outbox) {
+        match job {
+            Job::Arm(key) => self.arm(key),
+            Job::Disarm(key) => self.disarm(&key),
+            Job::Launch(order) => {
+                let key = (order.run.run_id.clone(), order.attempt);
+                outbox.put(match self.launch(&key, &order) {
+                    Ok(child) => Done::Launched(key, boot_now(), child),
+                    Err(failure) => Done::Failed(key, failure),
+                });
+            }
+            Job::Sweep(keep) => {
+                let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
+                output::sweep(&self.output, &keep, self.retention, now);
+            }
+            Job::Sync(number, file) => outbox.put(Done::Synced(number, file.sync_data())),
+        }
+    }
+
+    fn arm(&self, key: Key) {
+        let Ok(mut armed) = self.armed.lock() else {
+            return;
+        };
+        if armed.len() >= MAX_ARMED || armed.contains_key(&key) {
+            return;
+        }
+        // What fails here fails again, and is told, when the run starts.
+        if let Ok(ready) = self.make_ready(&key) {
+            armed.insert(key, ready);
+        }
+    }
+
+    fn disarm(&self, key: &Key) {
+        let taken = self
+            .armed
+            .lock()
+            .ok()
+            .and_then(|mut armed| armed.remove(key));
+        if taken.is_some() {
+            output::remove(&self.output, key);
+            if let Trees::Cgroup(base) = &self.trees {
+                Tree::Cgroup(cgroup_of(base, key)).remove();
+            }
+        }
+    }
+
+    fn make_ready(&self, key: &Key) -> Result<Ready, Failure> {
+        let setup = |what: &str, e: &io::Error| Failure::Setup(format!("{what}: {e}"));
+        let output =
+            output::create(&self.output, key).map_err(|e| setup("making its output file", &e))?;
+        let cgroup = match &self.trees {
+            Trees::Cgroup(base) => {
+                let made = make_cgroup(&cgroup_of(base, key));
+                Some(made.map_err(|e| setup("making its cgroup", &e))?)
+            }
+            Trees::Stub => None,
+        };
+        Ok(Ready { output, cgroup })
+    }
+
+    fn launch(&self, key: &Key, order: &Order) -> Result<Child, Failure> {
+        let launch = self.prepare(order);
+        let armed = self
+            .armed
+            .lock()
+            .ok()
+            .and_then(|mut armed| armed.remove(key));
+        let launch = launch?;
+        let ready = match armed {
+            Some(ready) => ready,
+            None => self.make_ready(key)?,
+        };
+        if order.not_after.is_some_and(|limit| limit < boot_now()) {
+            return Err(Failure::Lease);
+        }
+        match &self.trees {
+            Trees::Cgroup(base) => {
+                let started = self.start_in_cgroup(&launch, &ready);
+                let tree = Tree::Cgroup(cgroup_of(base, key));
+                if started.is_err() {
+                    tree.remove();
+                }
+                let (pid, pidfd) = started?;
+                Ok(Child {
+                    pid,
+                    pidfd: Some(pidfd),
+                    tree,
+                })
+            }
+            Trees::Stub => self.start_under_stub(key, &launch, &ready),
+        }
+    }
+
+    fn prepare(&self, order: &Order) -> Result<Launch, Failure> {
+        let work = &order.text.work;
+        let account = self
+            .accounts
+            .find(work.run_user.as_str())
+            .map_err(Failure::Setup)?;
+        let agents = self
+            .agent_uids
+            .lock()
+            .map(|uids| uids.clone())
+            .unwrap_or_default();
+        let question = Question {
+            account: &account,
+            agents: &agents,
+            nice: work.nice,
+            raised: launch::raised(&work.limits, &self.host),
+        };
+        self.policy.check(&question).map_err(Failure::Refused)?;
+        let agent = self
+            .agent
+            .lock()
+            .map(|agent| agent.clone())
+            .map_err(|e| Failure::Setup(e.to_string()))?;
+        launch::prepare(order, &agent, &account, &self.host)
+    }
+
+    fn start_in_cgroup(&self, launch: &Launch, ready: &Ready) -> Result<(i32, OwnedFd), Failure> {
+        let cgroup = ready.cgroup.as_ref().map(AsFd::as_fd);
+        let spawn = launch.spawn(
+            self.null.as_fd(),
+            ready.output.as_fd(),
+            self.marks.as_fd(),
+            cgroup,
+        );
+        let spawned = sys::spawn(&spawn).map_err(|e| launch::failure(launch, e.stage, &e.error))?;
+        Ok((spawned.pid, spawned.pidfd))
+    }
+
+    fn start_under_stub(
+        &self,
+        key: &Key,
+        launch: &Launch,
+        ready: &Ready,
+    ) -> Result<Child, Failure> {
+        let setup = |e: io::Error| Failure::Setup(format!("starting its sub-reaper: {e}"));
+        let text = stub_input(launch).map_err(setup)?;
+        let record = open_append(&self.stubs.join(file_name(key)), 0o600).map_err(setup)?;
+        let (from_stub, report) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .map_err(|e| setup(e.into()))?;
+        let fds = [
+            text.as_fd(),
+            ready.output.as_fd(),
+            record.as_fd(),
+            self.marks.as_fd(),
+            self.lock.as_fd(),
+            report.as_fd(),
+        ];
+        let spawned = sys::spawn(&self.stub_spawn(key, fds))
+            .map_err(|e| Failure::Setup(format!("starting its sub-reaper: {}", e.error)))?;
+        drop(report);
+        let mut line = String::new();
+        File::from(from_stub)
+            .read_to_string(&mut line)
+            .map_err(setup)?;
+        match serde_json::from_str(&line) {
+            Ok(stub::Line::Started { pid, .. }) => Ok(Child {
+                pid,
+                pidfd: None,
+                tree: Tree::Stub {
+                    pid: spawned.pid,
+                    pidfd: spawned.pidfd,
+                },
+            }),
+            other => {
+                wait_for(&spawned.pidfd);
+                drop(std::fs::remove_file(self.stubs.join(file_name(key))));
+                match other {
+                    Ok(stub::Line::Failed { stage, errno }) => {
+                        let error = io::Error::from_raw_os_error(errno);
+                        Err(launch::failure(launch, stage, &error))
+                    }
+                    _ => Err(Failure::Setup(
+                        "its sub-reaper ended before the command".to_owned(),
+                    )),
+                }
+            }
+        }
+    }
+
+    fn stub_spawn<'a>(&'a self, key: &Key, fds: [BorrowedFd<'a>; 6]) -> Spawn<'a> {
+        let mut argv: Vec<OsString> = vec!["ucron-keeper".into()];
+        argv.extend(self.stub_command.iter().cloned());
+        argv.push(file_name(key).into());
+        argv.extend(
+            fds.iter()
+                .map(|fd| OsString::from(fd.as_raw_fd().to_string())),
+        );
+        Spawn {
+            files: vec![c"/proc/self/exe".to_owned()],
+            argv: argv
+                .into_iter()
+                .filter_map(|arg| CString::new(arg.into_vec()).ok())
+                .collect(),
+            envp: Vec::new(),
+            identity: None,
+            directory: None,
+            umask: 0o077,
+            nice: None,
+            limits: Vec::new(),
+            stdin: self.null.as_fd(),
+            stdout: self.null.as_fd(),
+            stderr: self.null.as_fd(),
+            keep: fds.to_vec(),
+            cgroup: None,
+            mark: None,
+        }
+    }
+}
+
+/// The start as the sub-reaper reads it, in memory.
+fn stub_input(launch: &Launch) -> io::Result<File> {
+    let mut file: File = rustix::fs::memfd_create("ucron-launch", MemfdFlags::CLOEXEC)?.into();
+    file.write_all(&serde_json::to_vec(launch)?)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// Reaps a child that is about to end.
+pub(super) fn wait_for(pidfd: &OwnedFd) {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+}

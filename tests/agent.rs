@@ -1,0 +1,485 @@
+//! The agent's program with its keeper against a center of the test's own, over the real TLS link.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "this test starts and stops the programs that it tests, and fails where they cannot be"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use ucron::auth::Authority;
+use ucron::clock;
+use ucron::model::{
+    Cause, Ending, Epoch, Execute, FleetId, GroupName, Outcome, PeerRole, PeerUri, Revision, RunId,
+    RunRef, SessionLease, Slot, TaskId, TaskName, TaskText, UnixMs, UserName, Work,
+};
+use ucron::proto::agent::{
+    Acknowledge, Cancel, FromAgent, HeartbeatAck, HeldAssignment, Order, PlannedRun, ReadLog,
+    RunEvent, State, ToAgent,
+};
+use ucron::proto::handshake::{FIRST_LIMIT, accept, first_hello};
+use ucron::proto::hello::{AgentHello, Welcome};
+use ucron::proto::identity::{Identity, PrivateKey, store_centers};
+use ucron::proto::link::{Bounds, Link};
+use ucron::proto::tls::server_config;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const AGENT: &str = env!("CARGO_BIN_EXE_ucron-agent");
+const KEEPER: &str = env!("CARGO_BIN_EXE_ucron-keeper");
+
+/// A center, and a state directory that has joined it.
+struct World {
+    home: tempfile::TempDir,
+    identity: Identity,
+    listener: TcpListener,
+    user: UserName,
+    agent: Option<Child>,
+}
+
+impl World {
+    async fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let fleet: FleetId = "f1".parse().unwrap();
+        let ca = home.path().join("ca");
+        Authority::create(&ca, &fleet, clock::now()).unwrap();
+        let authority = Authority::load(&ca).unwrap();
+        let member = |role, id: &str| {
+            let key = PrivateKey::make().unwrap();
+            let request = key.request().unwrap();
+            let uri = PeerUri {
+                fleet: fleet.clone(),
+                role,
+                id: id.to_owned(),
+            };
+            let issued = authority.issue(&request, &uri, clock::now()).unwrap();
+            Identity::new(key, &issued.certificate, authority.certificate()).unwrap()
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dir = home.path().join("agent");
+        member(PeerRole::Agent, "01hzzzzzzzzzzzzzzzzzzzzzzz")
+            .store(&dir)
+            .unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        store_centers(&dir, &[address]).unwrap();
+        ucron::files::write_private(&dir.join("agent.name"), b"a1\n").unwrap();
+        let work = home.path().join("work");
+        std::fs::create_dir(&work).unwrap();
+        open_to_all(home.path());
+        open_to_all(&work);
+        Self {
+            identity: member(PeerRole::Center, "01haaaaaaaaaaaaaaaaaaaaaaa"),
+            home,
+            listener,
+            user: run_user(),
+            agent: None,
+        }
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.home.path().join("agent")
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.home.path().join("work").join(name)
+    }
+
+    /// Starts the agent and answers its hello.
+    async fn start(&mut self) -> Peer {
+        self.agent = Some(spawn_agent(&self.dir()));
+        self.meet().await
+    }
+
+    async fn meet(&self) -> Peer {
+        let meeting = async {
+            let (tcp, _) = self.listener.accept().await.unwrap();
+            tcp.set_nodelay(true).unwrap();
+            let config = server_config(&self.identity).unwrap();
+            let accepted = accept(tcp, &config, FIRST_LIMIT).await.unwrap();
+            let peer = accepted.peer.unwrap();
+            let link = Link::<ToAgent, FromAgent>::new(accepted.stream, Bounds::default());
+            let (link, hello, protocol) =
+                first_hello(link, &peer, accepted.deadline).await.unwrap();
+            let mut peer = Peer {
+                link,
+                hello: hello.agent.unwrap(),
+                seq: 0,
+                state: State::default(),
+            };
+            peer.send(ToAgent::Welcome(Welcome {
+                protocol,
+                version: "1".into(),
+                fleet: "f1".into(),
+                agent: Some("a1".parse().unwrap()),
+                epoch: Epoch(1),
+                now: clock::now(),
+            }))
+            .await;
+            peer.take_state().await;
+            peer
+        };
+        tokio::time::timeout(PATIENCE, meeting).await.unwrap()
+    }
+
+    /// Ends the agent as a crash does.
+    fn kill(&mut self) {
+        let mut agent = self.agent.take().unwrap();
+        agent.kill().unwrap();
+        agent.wait().unwrap();
+    }
+
+    fn text(&self, name: &str, line: &str) -> TaskText {
+        let mut work = Work::new(Execute::Shell(line.to_owned()), self.user.clone());
+        work.cwd = Some(self.file("").display().to_string());
+        TaskText {
+            task: id(name).as_str().parse::<TaskId>().unwrap(),
+            revision: Revision(1),
+            group: GroupName::parse("g").unwrap(),
+            name: TaskName::parse(name).unwrap(),
+            one: false,
+            work,
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(mut agent) = self.agent.take() {
+            drop(agent.kill());
+            drop(agent.wait());
+        }
+        let mut stop = Command::new(KEEPER);
+        stop.args(["stop", "--state"]).arg(self.dir());
+        drop(stop.stderr(Stdio::null()).status());
+    }
+}
+
+fn spawn_agent(dir: &Path) -> Child {
+    let mut agent = Command::new(AGENT);
+    agent.args(["run", "--log", "debug", "--state"]).arg(dir);
+    agent.spawn().unwrap()
+}
+
+fn open_to_all(dir: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(dir, mode).unwrap();
+}
+
+/// A root keeper runs everybody but root, another one its own user only.
+fn run_user() -> UserName {
+    let asked = Command::new("id").arg("-un").output().unwrap();
+    let own = String::from_utf8(asked.stdout).unwrap();
+    let user = if own.trim() == "root" {
+        "nobody"
+    } else {
+        own.trim()
+    };
+    UserName::parse(user).unwrap()
+}
+
+fn id(name: &str) -> RunId {
+    RunId::hash(name.as_bytes())
+}
+
+/// The agent as its center sees it.
+struct Peer {
+    link: Link<ToAgent, FromAgent>,
+    hello: AgentHello,
+    seq: u64,
+    state: State,
+}
+
+impl Peer {
+    async fn send(&mut self, frame: ToAgent) {
+        self.link.send(&frame).await.unwrap();
+    }
+
+    /// The next frame that is no heartbeat; those are answered.
+    async fn next(&mut self) -> FromAgent {
+        let next = async {
+            loop {
+                match self.link.next().await.unwrap().expect("the link lives") {
+                    FromAgent::Heartbeat(beat) => {
+                        let ack = HeartbeatAck {
+                            sent_boot_ms: beat.sent_boot_ms,
+                            received_at: clock::now(),
+                            sent_at: clock::now(),
+                            epoch: Epoch(1),
+                            lease: SessionLease {
+                                length: Duration::from_secs(15),
+                            },
+                        };
+                        self.send(ToAgent::HeartbeatAck(ack)).await;
+                    }
+                    frame => return frame,
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, next)
+            .await
+            .expect("the agent says something")
+    }
+
+    async fn take_state(&mut self) {
+        while !self.state.last {
+            let FromAgent::State(part) = self.next().await else {
+                panic!("the state comes first");
+            };
+            self.state.last = part.last;
+            self.state.armed.extend(part.armed);
+            self.state.running.extend(part.running);
+            self.state.ended.extend(part.ended);
+            self.state.assigned.extend(part.assigned);
+        }
+    }
+
+    async fn order(&mut self, fill: impl FnOnce(&mut Order)) {
+        self.seq += 1;
+        let mut order = Order {
+            seq: self.seq,
+            epoch: Epoch(1),
+            texts: Vec::new(),
+            cancel: Vec::new(),
+            plan: Vec::new(),
+            assign: Vec::new(),
+            withdraw: Vec::new(),
+            restart: Vec::new(),
+            kill: Vec::new(),
+        };
+        fill(&mut order);
+        self.send(ToAgent::Order(order)).await;
+    }
+
+    /// Plans a run of a text so far ahead, and waits until that is confirmed.
+    async fn plan(&mut self, name: &str, text: TaskText, ahead: Duration) -> UnixMs {
+        let at = clock::now().plus(ahead);
+        self.order(|order| {
+            order.plan = vec![PlannedRun {
+                run: RunRef {
+                    run_id: id(name),
+                    task: text.task.clone(),
+                    revision: text.revision,
+                    slot: Slot(0),
+                    cause: Cause::Rule,
+                    scheduled_at: at,
+                },
+                start_before: at.plus(Duration::from_mins(1)),
+            }];
+            order.texts = vec![text];
+        })
+        .await;
+        self.confirmed().await;
+        at
+    }
+
+    /// The runs that had started, of the last order's cancels.
+    async fn confirmed(&mut self) -> Vec<RunId> {
+        loop {
+            if let FromAgent::Confirm(confirm) = self.next().await {
+                assert_eq!(confirm.seq, self.seq);
+                assert_eq!(confirm.refused, []);
+                return confirm.started;
+            }
+        }
+    }
+
+    /// Acknowledges reports until one says this.
+    async fn reported<T>(&mut self, wanted: impl Fn(&RunEvent) -> Option<T>) -> T {
+        loop {
+            if let FromAgent::Report(report) = self.next().await {
+                self.send(ToAgent::Acknowledge(Acknowledge { seq: report.seq }))
+                    .await;
+                if let Some(found) = report.events.iter().find_map(&wanted) {
+                    return found;
+                }
+            }
+        }
+    }
+
+    async fn started(&mut self, name: &str) -> (i32, UnixMs) {
+        let run_id = id(name);
+        self.reported(|event| match event {
+            RunEvent::Started {
+                run,
+                pid,
+                started_at,
+                ..
+            } if run.run_id == run_id => Some((*pid, *started_at)),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn ended(&mut self, name: &str) -> Ending {
+        let run_id = id(name);
+        self.reported(|event| match event {
+            RunEvent::Ended { run, ending } if run.run_id == run_id => Some(ending.clone()),
+            _ => None,
+        })
+        .await
+    }
+}
+
+fn is_alive(pid: i32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}
+
+async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(tokio::time::Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_planned_run_fires_at_its_instant_and_is_reported_once() {
+    let mut world = World::new().await;
+    let mut peer = world.start().await;
+    let text = world.text("t1", "echo hello; echo $UCRON_RUN_ID >> fired");
+    let at = peer.plan("r1", text, Duration::from_millis(700)).await;
+    let (_, started_at) = peer.started("r1").await;
+    let late = started_at.0 - at.0;
+    eprintln!("late by {late} ms");
+    assert!((0..1000).contains(&late), "late by {late} ms");
+    let ending = peer.ended("r1").await;
+    assert_eq!(
+        (ending.outcome, ending.exit_code),
+        (Outcome::Succeeded, Some(0))
+    );
+
+    peer.send(ToAgent::ReadLog(ReadLog {
+        stream: 1,
+        run_id: id("r1"),
+        attempt: None,
+        lines: None,
+        follow: false,
+    }))
+    .await;
+    let FromAgent::Log(chunk) = peer.next().await else {
+        panic!("the output comes");
+    };
+    assert_eq!(chunk.data, "aGVsbG8K");
+    assert!(matches!(peer.next().await, FromAgent::LogEnd(end) if end.error.is_none()));
+
+    drop(peer);
+    let peer = world.meet().await;
+    let state = State {
+        last: true,
+        ..State::default()
+    };
+    assert_eq!(peer.state, state, "what is acknowledged is forgotten");
+    let fired = std::fs::read_to_string(world.file("fired")).unwrap();
+    assert_eq!(fired.trim(), id("r1").as_str());
+}
+
+#[tokio::test]
+async fn an_agent_that_is_killed_keeps_its_runs_and_its_processes() {
+    let mut world = World::new().await;
+    let mut peer = world.start().await;
+    let first = peer.hello.incarnation;
+    let sleeper = world.text("sleeper", "sleep 60");
+    peer.plan("r1", sleeper, Duration::ZERO).await;
+    let (pid, _) = peer.started("r1").await;
+    let text = world.text("t2", "echo $UCRON_RUN_ID >> fired");
+    peer.plan("r2", text, Duration::from_secs(2)).await;
+    let daemon = world.text("web", "sleep 60");
+    let (daemon_pid, mut peer) = {
+        let mut daemon = daemon;
+        daemon.work.daemon = true;
+        peer.order(|order| {
+            order.assign = vec![HeldAssignment {
+                task: daemon.task.clone(),
+                revision: daemon.revision,
+            }];
+            order.texts = vec![daemon];
+        })
+        .await;
+        let pid = peer
+            .reported(|event| match event {
+                RunEvent::Started { run, pid, .. } if run.cause == Cause::Daemon => Some(*pid),
+                _ => None,
+            })
+            .await;
+        (pid, peer)
+    };
+
+    world.kill();
+    drop(std::mem::replace(&mut peer, world.start().await));
+    assert_eq!(peer.hello.incarnation.0, first.0 + 1);
+    let armed: Vec<_> = peer.state.armed.iter().map(|held| &held.run_id).collect();
+    let running: Vec<_> = peer.state.running.iter().map(|held| held.pid).collect();
+    assert_eq!(peer.state.assigned.len(), 1);
+    assert!(running.contains(&Some(pid)) && running.contains(&Some(daemon_pid)));
+    assert!(armed.is_empty() || armed == [&id("r2")]);
+    peer.ended("r2").await;
+    assert!(is_alive(pid) && is_alive(daemon_pid));
+    let fired = std::fs::read_to_string(world.file("fired")).unwrap();
+    assert_eq!(fired.lines().count(), 1);
+
+    peer.order(|order| {
+        order.cancel = vec![Cancel {
+            run_id: id("r1"),
+            stop: true,
+            reason: "stopped by admin".into(),
+        }];
+    })
+    .await;
+    assert_eq!(peer.confirmed().await, [id("r1")]);
+    let ending = peer.ended("r1").await;
+    assert_eq!(ending.outcome, Outcome::Stopped);
+    assert_eq!(ending.reason, "stopped by admin");
+}
+
+#[tokio::test]
+async fn an_agent_asked_to_end_does_and_leaves_keeper_and_processes() {
+    let mut world = World::new().await;
+    let mut peer = world.start().await;
+    let text = world.text("sleeper", "sleep 60");
+    peer.plan("r1", text, Duration::ZERO).await;
+    let (pid, _) = peer.started("r1").await;
+    let mut agent = world.agent.take().unwrap();
+    let mut kill = Command::new("kill");
+    kill.arg(agent.id().to_string()).status().unwrap();
+    let ended = std::time::Instant::now();
+    assert!(
+        matches!(peer.link.next().await, Err(fault) if fault.to_string().contains("shuts down"))
+    );
+    let status = tokio::task::spawn_blocking(move || agent.wait()).await;
+    assert!(status.unwrap().unwrap().success());
+    assert!(ended.elapsed() < Duration::from_secs(10));
+    assert!(is_alive(pid));
+    let peer = world.start().await;
+    assert_eq!(peer.state.running.len(), 1);
+    world.kill();
+    drop(peer);
+    let mut stop = Command::new(KEEPER);
+    stop.args(["stop", "--state"]).arg(world.dir());
+    assert!(stop.status().unwrap().success());
+    eventually("the process ends with its keeper", || !is_alive(pid)).await;
+}
+
+#[tokio::test]
+async fn two_agents_cannot_share_a_state_directory() {
+    let mut world = World::new().await;
+    let _peer = world.start().await;
+    let mut second = Command::new(AGENT);
+    second.args(["run", "--state"]).arg(world.dir());
+    let output = second.output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert!(text.contains("another agent is running on"), "{text}");
+}
+
+#[test]
+fn a_directory_that_has_not_joined_says_what_to_do() {
+    let home = tempfile::tempdir().unwrap();
+    let mut agent = Command::new(AGENT);
+    agent.args(["run", "--state"]).arg(home.path());
+    let output = agent.output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("run `ucron-agent join"), "{text}");
+}
