@@ -47,6 +47,7 @@ pub fn task(group: &str, name: &str) -> TaskView {
         zone: Zone::utc(),
         next_at: Some(UnixMs(NOW.0 + 300_000)),
         last_run: Some(run(group, name)),
+        recent: vec![Outcome::Failed],
         running: 0,
         saved_at: UnixMs(NOW.0 - 1000),
         changed_by: "admin".parse().unwrap(),

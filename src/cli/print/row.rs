@@ -136,7 +136,7 @@ mod tests {
             "id group task_name rule timezone execute run_user daemon processes enabled target overlap timeout_ms \
              retries revision next_at last_run tz note catch_up misfire_grace_ms jitter_ms output cwd umask nice env \
              env_file limit stop_signal grace_ms restart start_seconds_ms start_retries parole_ms backoff_ms \
-             success_codes running saved_at changed_by changed_at",
+             success_codes recent running saved_at changed_by changed_at",
         );
         check(
             &plain(&fake::run("web", "probe")),
