@@ -81,7 +81,7 @@ pub enum Failure {
     },
     /// The lease ended before the clone; nothing was started.
     Lease,
-    /// The start could not be recorded; nothing was started.
+    /// Disk or descriptors refused the start's record or output; nothing was started.
     Unrecorded(String),
 }
 
@@ -280,7 +280,7 @@ impl Supervisor {
                 run_id,
                 signal,
                 reason,
-            } => self.kill(&run_id, signal, reason),
+            } => self.kill(now, &run_id, signal, reason),
             Event::Assign(assignment) => self.assign(now, *assignment),
             Event::Withdraw { task, reason } => self.withdraw(now, &task, &reason),
             Event::Restart {

@@ -81,10 +81,9 @@ impl Run {
         }
     }
 
-    /// Whether this attempt's command runs, untouched.
+    /// Whether this attempt's command runs.
     pub fn runs(&self, wanted: u16) -> bool {
-        let running = matches!(self.phase, Phase::Running { attempt, .. } if attempt == wanted);
-        running && self.stop.is_none()
+        matches!(self.phase, Phase::Running { attempt, .. } if attempt == wanted)
     }
 
     /// Whether the next attempt is due at this time.
@@ -330,7 +329,7 @@ impl Supervisor {
             Failure::Unrecorded(why) => {
                 ending.outcome = Outcome::Missed;
                 ending.attempt = key.1.saturating_sub(1);
-                ending.reason = format!("the start could not be recorded: {why}");
+                ending.reason = format!("this host could not start it: {why}");
             }
             Failure::Refused(why) => ending.reason = format!("refused: {why}"),
             Failure::Setup(why) => ending.reason = format!("setup: {why}"),
@@ -563,11 +562,13 @@ impl Supervisor {
         });
     }
 
-    pub(super) fn kill(&mut self, run_id: &RunId, signal: i32, reason: String) {
+    pub(super) fn kill(&mut self, now: Now, run_id: &RunId, signal: i32, reason: String) {
         let Some(run) = self.runs.get_mut(run_id) else {
             return;
         };
         let Phase::Running { attempt, .. } = run.phase else {
+            // There is no process to signal; the run ends all the same.
+            self.stop(now, run_id, &reason);
             return;
         };
         let key = (run_id.clone(), attempt);
@@ -589,7 +590,12 @@ impl Supervisor {
         let Some(run) = self.runs.get(&key.0) else {
             return;
         };
-        let Some(timeout) = run.text.work.timeout.filter(|_| run.runs(key.1)) else {
+        let begun = self
+            .trees
+            .get(key)
+            .is_some_and(|tree| tree.kill_at.is_some());
+        let strikes = run.runs(key.1) && !begun;
+        let Some(timeout) = run.text.work.timeout.filter(|_| strikes) else {
             return;
         };
         let stop = Stop {
