@@ -7,6 +7,7 @@
 //! tree is gone.
 
 mod daemon;
+mod ending;
 mod record;
 mod recover;
 mod run;
