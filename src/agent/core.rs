@@ -122,6 +122,11 @@ impl AgentCore {
         std::mem::take(&mut self.out)
     }
 
+    /// Gives a sign of life this often from the next one on.
+    pub fn set_heartbeat(&mut self, heartbeat: Duration) {
+        self.heartbeat = heartbeat;
+    }
+
     /// The highest epoch known, for the hello.
     pub fn epoch(&self) -> Epoch {
         self.epoch
@@ -309,7 +314,7 @@ impl AgentCore {
     fn set_wake(&mut self, now: Now) {
         let wake = [
             self.next_fire(now),
-            self.next_expiry(),
+            self.next_expiry(now),
             self.next_beat(),
             (!self.ready).then_some(self.ready_by),
             self.again.iter().map(|again| again.at).min(),

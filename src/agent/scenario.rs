@@ -338,6 +338,7 @@ impl Scenario {
             ["disk", "fast"] => self.disk_fast(),
             ["crash" | "starts"] => self.begin(),
             ["dies"] => self.wake = None,
+            ["journal", "is", "short"] => assert!(self.disk.len() < 1000, "{}", self.disk.len()),
             ["reboot"] => self.reboot(),
             ["plan", rest @ ..] => self.plan(rest),
             ["cancel", run, rest @ ..] => self.cancel(run, rest == ["stop"]),
