@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use ucron::auth::Authority;
+use ucron::auth::{Authority, make_token};
 use ucron::clock;
 use ucron::model::{
     Cause, Ending, Epoch, Execute, FleetId, GroupName, Outcome, PeerRole, PeerUri, Revision, RunId,
@@ -20,11 +20,12 @@ use ucron::proto::agent::{
     Acknowledge, Cancel, FromAgent, HeartbeatAck, HeldAssignment, Order, PlannedRun, ReadLog,
     RunEvent, State, ToAgent,
 };
-use ucron::proto::handshake::{FIRST_LIMIT, accept, first_hello};
+use ucron::proto::handshake::{FIRST_LIMIT, accept, dial, first_hello, first_join};
 use ucron::proto::hello::{AgentHello, Welcome};
-use ucron::proto::identity::{Identity, PrivateKey, store_centers};
+use ucron::proto::identity::{Identity, PeerIdentity, PrivateKey, store_centers};
+use ucron::proto::join::{Joined, ToJoiner};
 use ucron::proto::link::{Bounds, Link};
-use ucron::proto::tls::server_config;
+use ucron::proto::tls::{client_config, server_config};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const AGENT: &str = env!("CARGO_BIN_EXE_ucron-agent");
@@ -33,6 +34,8 @@ const KEEPER: &str = env!("CARGO_BIN_EXE_ucron-keeper");
 /// A center, and a state directory that has joined it.
 struct World {
     home: tempfile::TempDir,
+    authority: Authority,
+    fleet: FleetId,
     identity: Identity,
     listener: TcpListener,
     user: UserName,
@@ -71,6 +74,8 @@ impl World {
         open_to_all(&work);
         Self {
             identity: member(PeerRole::Center, "01haaaaaaaaaaaaaaaaaaaaaaa"),
+            authority,
+            fleet,
             home,
             listener,
             user: run_user(),
@@ -88,10 +93,11 @@ impl World {
 
     /// Starts the agent and answers its hello.
     async fn start(&mut self) -> Peer {
-        self.agent = Some(spawn_agent(&self.dir()));
+        self.agent = Some(spawn_agent(&self.dir(), &[]));
         self.meet().await
     }
 
+    /// Takes the agent's call.
     async fn meet(&self) -> Peer {
         let meeting = async {
             let (tcp, _) = self.listener.accept().await.unwrap();
@@ -99,28 +105,25 @@ impl World {
             let config = server_config(&self.identity).unwrap();
             let accepted = accept(tcp, &config, FIRST_LIMIT).await.unwrap();
             let peer = accepted.peer.unwrap();
-            let link = Link::<ToAgent, FromAgent>::new(accepted.stream, Bounds::default());
-            let (link, hello, protocol) =
-                first_hello(link, &peer, accepted.deadline).await.unwrap();
-            let mut peer = Peer {
-                link,
-                hello: hello.agent.unwrap(),
-                seq: 0,
-                state: State::default(),
-            };
-            peer.send(ToAgent::Welcome(Welcome {
-                protocol,
-                version: "1".into(),
-                fleet: "f1".into(),
-                agent: Some("a1".parse().unwrap()),
-                epoch: Epoch(1),
-                now: clock::now(),
-            }))
-            .await;
-            peer.take_state().await;
-            peer
+            let link = Link::new(accepted.stream, Bounds::default());
+            Peer::greet(link, &peer, accepted.deadline).await
         };
         tokio::time::timeout(PATIENCE, meeting).await.unwrap()
+    }
+
+    /// Calls an agent that waits.
+    async fn call(&self, address: &str) -> Peer {
+        let config = client_config(&self.identity).unwrap();
+        let calling = async {
+            loop {
+                if let Ok(dialled) = dial(address, &config).await {
+                    let link = Link::new(dialled.stream, Bounds::default());
+                    return Peer::greet(link, &dialled.peer, dialled.deadline).await;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, calling).await.unwrap()
     }
 
     /// Ends the agent as a crash does.
@@ -150,15 +153,13 @@ impl Drop for World {
             drop(agent.kill());
             drop(agent.wait());
         }
-        let mut stop = Command::new(KEEPER);
-        stop.args(["stop", "--state"]).arg(self.dir());
-        drop(stop.stderr(Stdio::null()).status());
+        stop_quietly(&self.dir());
     }
 }
 
-fn spawn_agent(dir: &Path) -> Child {
+fn spawn_agent(dir: &Path, more: &[&str]) -> Child {
     let mut agent = Command::new(AGENT);
-    agent.args(["run", "--log", "debug", "--state"]).arg(dir);
+    agent.args(["run", "--state"]).arg(dir).args(more);
     agent.spawn().unwrap()
 }
 
@@ -193,6 +194,32 @@ struct Peer {
 }
 
 impl Peer {
+    /// Welcomes an agent and takes its state.
+    async fn greet(
+        link: Link<ToAgent, FromAgent>,
+        peer: &PeerIdentity,
+        deadline: tokio::time::Instant,
+    ) -> Self {
+        let (link, hello, protocol) = first_hello(link, peer, deadline).await.unwrap();
+        let mut peer = Self {
+            link,
+            hello: hello.agent.unwrap(),
+            seq: 0,
+            state: State::default(),
+        };
+        peer.send(ToAgent::Welcome(Welcome {
+            protocol,
+            version: "1".into(),
+            fleet: "f1".into(),
+            agent: Some("a1".parse().unwrap()),
+            epoch: Epoch(1),
+            now: clock::now(),
+        }))
+        .await;
+        peer.take_state().await;
+        peer
+    }
+
     async fn send(&mut self, frame: ToAgent) {
         self.link.send(&frame).await.unwrap();
     }
@@ -456,9 +483,7 @@ async fn an_agent_asked_to_end_does_and_leaves_keeper_and_processes() {
     assert_eq!(peer.state.running.len(), 1);
     world.kill();
     drop(peer);
-    let mut stop = Command::new(KEEPER);
-    stop.args(["stop", "--state"]).arg(world.dir());
-    assert!(stop.status().unwrap().success());
+    assert!(stop_quietly(&world.dir()).success());
     eventually("the process ends with its keeper", || !is_alive(pid)).await;
 }
 
@@ -482,4 +507,77 @@ fn a_directory_that_has_not_joined_says_what_to_do() {
     let output = agent.output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("run `ucron-agent join"), "{text}");
+}
+
+#[tokio::test]
+async fn an_agent_that_waits_is_called_by_its_center_and_the_newest_call_counts() {
+    let mut world = World::new().await;
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    world.agent = Some(spawn_agent(&world.dir(), &["--listen", &address]));
+    let mut first = world.call(&address).await;
+    let mut peer = world.call(&address).await;
+    let ended = tokio::time::timeout(PATIENCE, first.link.next()).await;
+    assert!(!matches!(ended, Ok(Ok(Some(FromAgent::State(_))))));
+    let text = world.text("t1", "true");
+    peer.plan("r1", text, Duration::from_millis(100)).await;
+    assert_eq!(peer.ended("r1").await.outcome, Outcome::Succeeded);
+}
+
+#[tokio::test]
+async fn a_host_joins_with_a_token_from_a_file_and_runs() {
+    let mut world = World::new().await;
+    let dir = world.home.path().join("joined");
+    let token = make_token(PeerRole::Agent, world.authority.pin()).unwrap();
+    let file = world.home.path().join("token");
+    std::fs::write(&file, format!("{}\n", token.text())).unwrap();
+    let address = world.listener.local_addr().unwrap().to_string();
+    let mut join = Command::new(AGENT);
+    join.args(["join", &address, "--name", "web-1", "--state"])
+        .arg(&dir);
+    join.arg("--token-file").arg(&file).stderr(Stdio::piped());
+    let mut joining = join.spawn().unwrap();
+
+    let (tcp, _) = world.listener.accept().await.unwrap();
+    let config = server_config(&world.identity).unwrap();
+    let accepted = accept(tcp, &config, FIRST_LIMIT).await.unwrap();
+    let link = Link::new(accepted.stream, Bounds::default());
+    let (mut link, asked) = first_join(link, accepted.deadline).await.unwrap();
+    assert_eq!(asked.token, token.text());
+    let uri = PeerUri {
+        fleet: world.fleet.clone(),
+        role: PeerRole::Agent,
+        id: "01hyyyyyyyyyyyyyyyyyyyyyyy".to_owned(),
+    };
+    let issued = world.authority.issue(&asked.request, &uri, clock::now());
+    link.send(&ToJoiner::Joined(Joined {
+        fleet: world.fleet.to_string(),
+        name: asked.name.unwrap().to_string(),
+        certificate: issued.unwrap().certificate,
+        centers: vec![address],
+    }))
+    .await
+    .unwrap();
+    let status = tokio::task::spawn_blocking(move || joining.wait()).await;
+    assert!(status.unwrap().unwrap().success());
+    assert_eq!(
+        std::fs::read_to_string(dir.join("agent.name")).unwrap(),
+        "web-1\n"
+    );
+
+    world.agent = Some(spawn_agent(&dir, &[]));
+    let peer = world.meet().await;
+    assert_eq!(peer.hello.incarnation.0, 1);
+    world.kill();
+    eventually("the keeper of the joined host ends", || {
+        stop_quietly(&dir).success()
+    })
+    .await;
+}
+
+fn stop_quietly(dir: &Path) -> std::process::ExitStatus {
+    let mut stop = Command::new(KEEPER);
+    stop.args(["stop", "--state"]).arg(dir);
+    stop.stderr(Stdio::null()).status().unwrap()
 }
