@@ -581,3 +581,88 @@ fn stop_quietly(dir: &Path) -> std::process::ExitStatus {
     stop.args(["stop", "--state"]).arg(dir);
     stop.stderr(Stdio::null()).status().unwrap()
 }
+
+/// The keeper of a state directory, found by its command line.
+fn keeper_pid(dir: &Path) -> Option<u32> {
+    let dir = dir.display().to_string();
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .find(|pid| {
+            let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline"));
+            let line = line.unwrap_or_default();
+            let mut words = line.split('\0');
+            words.next() == Some(KEEPER) && words.any(|word| word == dir)
+        })
+}
+
+#[tokio::test]
+async fn a_killed_keeper_is_started_again_and_its_process_lives_on() {
+    let mut world = World::new().await;
+    let mut peer = world.start().await;
+    let text = world.text("sleeper", "sleep 60");
+    peer.plan("r1", text, Duration::ZERO).await;
+    let (pid, _) = peer.started("r1").await;
+    let keeper = keeper_pid(&world.dir()).unwrap();
+    let text = world.text("t2", "true");
+    peer.plan("r2", text, Duration::from_secs(1)).await;
+    let mut kill = Command::new("kill");
+    kill.args(["-9", &keeper.to_string()]).status().unwrap();
+    assert_eq!(peer.ended("r2").await.outcome, Outcome::Succeeded);
+    assert!(is_alive(pid));
+    assert_ne!(keeper_pid(&world.dir()), Some(keeper));
+    peer.order(|order| {
+        order.cancel = vec![Cancel {
+            run_id: id("r1"),
+            stop: true,
+            reason: "stopped by admin".into(),
+        }];
+    })
+    .await;
+    assert_eq!(peer.confirmed().await, [id("r1")]);
+    assert_eq!(peer.ended("r1").await.outcome, Outcome::Stopped);
+}
+
+#[tokio::test]
+async fn no_run_is_lost_or_doubled_while_the_agent_is_killed_again_and_again() {
+    const TASKS: usize = 6;
+    const SECONDS: usize = 4;
+    let mut world = World::new().await;
+    let mut peer = world.start().await;
+    let mut open = std::collections::BTreeSet::new();
+    for second in 0..SECONDS {
+        for task in 0..TASKS {
+            let name = format!("r{task}-{second}");
+            let text = world.text(&format!("t{task}"), "echo $UCRON_RUN_ID >> fired");
+            let ahead = Duration::from_millis(600)
+                + Duration::from_secs(1) * u32::try_from(second).unwrap();
+            peer.plan(&name, text, ahead).await;
+            open.insert(id(&name));
+        }
+    }
+    let mut next_kill = tokio::time::Instant::now() + Duration::from_millis(500);
+    while !open.is_empty() {
+        match tokio::time::timeout_at(next_kill, peer.next()).await {
+            Ok(FromAgent::Report(report)) => {
+                for event in &report.events {
+                    if let RunEvent::Ended { run, ending } = event {
+                        assert_eq!(ending.outcome, Outcome::Succeeded, "{ending:?}");
+                        open.remove(&run.run_id);
+                    }
+                }
+                let seq = report.seq;
+                peer.send(ToAgent::Acknowledge(Acknowledge { seq })).await;
+            }
+            Ok(_) => {}
+            Err(_) => {
+                world.kill();
+                peer = world.start().await;
+                next_kill = tokio::time::Instant::now() + Duration::from_millis(570);
+            }
+        }
+    }
+    let fired = std::fs::read_to_string(world.file("fired")).unwrap();
+    let runs: std::collections::BTreeSet<&str> = fired.lines().collect();
+    assert_eq!(runs.len(), TASKS * SECONDS);
+    assert_eq!(fired.lines().count(), TASKS * SECONDS, "each exactly once");
+}
