@@ -149,6 +149,12 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            for file in ["agent.journal", "keeper.log", "keeper/journal"] {
+                let text = std::fs::read_to_string(self.dir().join(file));
+                eprintln!("--- {file}\n{}", text.unwrap_or_default());
+            }
+        }
         if let Some(mut agent) = self.agent.take() {
             drop(agent.kill());
             drop(agent.wait());
@@ -366,6 +372,9 @@ async fn eventually(what: &str, condition: impl Fn() -> bool) {
 async fn a_planned_run_fires_at_its_instant_and_is_reported_once() {
     let mut world = World::new().await;
     let mut peer = world.start().await;
+    let agent = world.agent.as_ref().unwrap().id().to_string();
+    let mut reread = Command::new("kill");
+    reread.args(["-HUP", &agent]).status().unwrap();
     let text = world.text("t1", "echo hello; echo $UCRON_RUN_ID >> fired");
     let at = peer.plan("r1", text, Duration::from_millis(700)).await;
     let (_, started_at) = peer.started("r1").await;

@@ -67,6 +67,8 @@ struct Again {
 #[derive(Debug, Default)]
 pub struct AgentCore {
     heartbeat: Duration,
+    /// Bytes of one frame at most.
+    max_frame: usize,
     life: Option<(Incarnation, BootId)>,
     clock: Estimate,
     clock_far: bool,
@@ -104,10 +106,11 @@ pub struct AgentCore {
 }
 
 impl AgentCore {
-    /// An agent that knows nothing and gives a sign of life this often.
-    pub fn new(heartbeat: Duration) -> Self {
+    /// An agent that knows nothing, gives a sign of life this often and sends frames of so many bytes at most.
+    pub fn new(heartbeat: Duration, max_frame: usize) -> Self {
         Self {
             heartbeat,
+            max_frame,
             ..Self::default()
         }
     }

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::redial::Redial;
 use super::shell::Happening;
@@ -127,7 +127,7 @@ fn link(
 ) -> Result<Found, KeeperError> {
     match connect_once(number, dir, name, happenings) {
         Err(KeeperError::NotRunning(_)) => {
-            warn!("no keeper runs for the state directory; one is started");
+            info!("no keeper runs for the state directory; one is started");
             program.start(dir)?;
             connect_once(number, dir, name, happenings)
         }

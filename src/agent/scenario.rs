@@ -81,7 +81,7 @@ fn millis(text: &str) -> u64 {
 impl Scenario {
     fn new() -> Self {
         let mut scenario = Self {
-            core: AgentCore::new(HEARTBEAT),
+            core: AgentCore::new(HEARTBEAT, 1 << 20),
             time: 0,
             up: UP,
             boots: 1,
@@ -106,7 +106,7 @@ impl Scenario {
 
     /// A new life of the agent on what is on disk.
     fn begin(&mut self) {
-        self.core = AgentCore::new(HEARTBEAT);
+        self.core = AgentCore::new(HEARTBEAT, 1 << 20);
         self.wake = None;
         self.unsynced.clear();
         self.reports.clear();

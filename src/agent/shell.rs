@@ -146,7 +146,7 @@ impl Shell {
             tell.clone(),
         );
         let mut shell = Self {
-            core: AgentCore::new(settings.heartbeat),
+            core: AgentCore::new(settings.heartbeat, bounds.max_frame),
             keepers: Keepers::new(home.dir.clone(), keeper, tell),
             happenings,
             sessions,

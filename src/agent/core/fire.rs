@@ -1,6 +1,6 @@
 //! Firing: armed runs become due, due runs are decided and given to the keeper. Nothing here waits for a disk.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::event::Now;
@@ -62,9 +62,13 @@ impl AgentCore {
         }
         let due = self.runs.due();
         let due = due.iter().filter_map(|id| self.runs.get(id));
-        due.map(|held| match self.keeper.is_ready() {
-            true => self.lease_wanted_by(held, now),
-            false => held.start_before.plus(TICK),
+        let ready = self.keeper.is_ready();
+        due.map(|held| {
+            if ready {
+                self.lease_wanted_by(held, now)
+            } else {
+                held.start_before.plus(TICK)
+            }
         })
         .min()
     }
@@ -92,7 +96,7 @@ impl AgentCore {
         late
     }
 
-    fn decide(&mut self, run_id: &RunId, latest: &HashMap<Place, RunRef>, now: Now) {
+    fn decide(&mut self, run_id: &RunId, latest: &BTreeMap<Place, RunRef>, now: Now) {
         if self.miss_late(run_id, now) {
             return;
         }
@@ -116,7 +120,7 @@ impl AgentCore {
 
     /// The latest due run of each task and slot. What an operator asked for is no occurrence: it neither gives
     /// way nor takes a place.
-    fn latest_due(&self) -> HashMap<Place, RunRef> {
+    fn latest_due(&self) -> BTreeMap<Place, RunRef> {
         let due = self.runs.due();
         let due = due.iter().filter_map(|id| self.runs.get(id));
         due.filter(|held| held.run.cause != Cause::Operator)
