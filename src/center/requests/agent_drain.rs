@@ -36,7 +36,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &AgentDrain)
             } else {
                 "agent undrain"
             },
-            &&row.name,
+            &row.name,
             None,
         ),
     );

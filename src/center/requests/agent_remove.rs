@@ -43,7 +43,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &AgentRemove
     core.touch(&Touched::AgentName(row.name.clone()));
     core.holders.retain(|_, holder| *holder != row.id);
     core.members_changed(now, row.groups.iter(), &reason);
-    core.audit(now, asker, Audited::new("agent rm", &&row.name, None));
+    core.audit(now, asker, Audited::new("agent rm", &row.name, None));
     reply(Answer::Done)
 }
 

@@ -31,7 +31,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &AgentRename
     core.touch(&Touched::Agent(row.id.clone()));
     core.fleet.agents.insert(row.id.clone(), row);
     retarget(core, &ask.agent, &ask.name);
-    let mut entry = Audited::new("agent rename", &&ask.agent, None);
+    let mut entry = Audited::new("agent rename", &ask.agent, None);
     entry.after = Some(ask.name.to_string());
     core.audit(now, asker, entry);
     reply(Answer::Done)

@@ -30,7 +30,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &GroupAdd) -
     core.audit(
         now,
         asker,
-        Audited::new("group add", &&ask.group, Some(ask.group.clone())),
+        Audited::new("group add", &ask.group, Some(ask.group.clone())),
     );
     reply(Answer::Done)
 }

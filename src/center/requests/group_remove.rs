@@ -27,7 +27,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &GroupRemove
     core.fleet.groups.remove(&ask.group);
     core.touch(&Touched::Group(ask.group.clone()));
     forget_roles(core, ask);
-    core.audit(now, asker, Audited::new("group rm", &&ask.group, None));
+    core.audit(now, asker, Audited::new("group rm", &ask.group, None));
     reply(Answer::Done)
 }
 

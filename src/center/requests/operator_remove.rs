@@ -35,7 +35,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &OperatorRem
         ));
         core.client_down(session);
     }
-    core.audit(now, asker, Audited::new("operator rm", &&row.name, None));
+    core.audit(now, asker, Audited::new("operator rm", &row.name, None));
     reply(Answer::Done)
 }
 

@@ -42,7 +42,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &RunKill) ->
     core.audit(
         now,
         asker,
-        Audited::new("kill", &&view.run_id, Some(view.group.clone())),
+        Audited::new("kill", &view.run_id, Some(view.group.clone())),
     );
     let hit = Changed {
         changed: true,

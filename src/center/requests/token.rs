@@ -59,7 +59,7 @@ pub(super) fn for_operator(
     core.audit(
         now,
         asker,
-        Audited::new("token operator", &&ask.operator, None),
+        Audited::new("token operator", &ask.operator, None),
     );
     reply(make(
         core,
