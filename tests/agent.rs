@@ -148,6 +148,7 @@ impl World {
 }
 
 impl Drop for World {
+    #[allow(clippy::print_stderr, reason = "what a failed test leaves to read")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             for file in ["agent.journal", "keeper.log", "keeper/journal"] {
