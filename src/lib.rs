@@ -3,6 +3,8 @@
 
 pub mod agent;
 pub mod auth;
+pub mod center;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod exec;

@@ -6,4 +6,4 @@ mod token;
 
 pub use access::{Access, Deed, Denied};
 pub use ca::{Authority, AuthorityError, Issued, LIFE, LIFE_CA};
-pub use token::{RandomError, make_token, same_token};
+pub use token::{RandomError, make_token, same_token, seed};

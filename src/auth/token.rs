@@ -16,6 +16,11 @@ pub fn make_token(role: PeerRole, pin: Fingerprint) -> Result<Token, RandomError
     Ok(Token::new(role, &random()?, pin))
 }
 
+/// 256 random bits, for whoever makes ids and secrets from them.
+pub fn seed() -> Result<[u8; 32], RandomError> {
+    random()
+}
+
 /// Random bytes that nobody can guess.
 pub(super) fn random<const N: usize>() -> Result<[u8; N], RandomError> {
     let mut bytes = [0; N];

@@ -1,2 +1,7 @@
-//! The program; its deeds are in the library.
-fn main() {}
+//! The center's program; its deeds are in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ucron::center::main(std::env::args_os())
+}

@@ -42,7 +42,13 @@ pub struct Changes {
 
 impl Changes {
     /// A change begins: what is drafted from now on belongs to it.
-    pub fn begin(&mut self, now: UnixMs, session: SessionId, request: u64, task: Option<TaskId>) -> ChangeId {
+    pub fn begin(
+        &mut self,
+        now: UnixMs,
+        session: SessionId,
+        request: u64,
+        task: Option<TaskId>,
+    ) -> ChangeId {
         self.last += 1;
         let id = ChangeId(self.last);
         let change = Change {
@@ -91,7 +97,9 @@ impl Changes {
 
     /// A run of this change was cancelled, or had started.
     pub fn cancelled(&mut self, id: ChangeId, run: &RunId, had_started: bool) {
-        let Some(change) = self.open.get_mut(&id) else { return };
+        let Some(change) = self.open.get_mut(&id) else {
+            return;
+        };
         // Counted as cancelled when the change was made; the agent knows better.
         if had_started && change.counted.insert(run.clone()) {
             change.hit.cancelled = change.hit.cancelled.saturating_sub(1);
@@ -108,7 +116,9 @@ impl Changes {
 
     /// The link to an agent is gone before it confirmed.
     pub fn agent_gone(&mut self, id: ChangeId, agent: &AgentId) {
-        let Some(change) = self.open.get_mut(&id) else { return };
+        let Some(change) = self.open.get_mut(&id) else {
+            return;
+        };
         let before = change.pending.len();
         change.pending.retain(|(pending, _)| pending != agent);
         if change.pending.len() < before {
@@ -123,7 +133,10 @@ impl Changes {
 
     /// Throws all away; the requests that wait.
     pub fn clear(&mut self) -> Vec<(SessionId, u64)> {
-        std::mem::take(&mut self.open).into_values().map(|change| (change.session, change.request)).collect()
+        std::mem::take(&mut self.open)
+            .into_values()
+            .map(|change| (change.session, change.request))
+            .collect()
     }
 
     /// When the first answer must be given whatever is confirmed.
@@ -133,8 +146,12 @@ impl Changes {
 
     fn take_settled(&mut self, now: UnixMs) -> Vec<Change> {
         let settled = |change: &Change| change.pending.is_empty() || change.deadline <= now;
-        let ids: Vec<ChangeId> =
-            self.open.iter().filter(|(_, change)| settled(change)).map(|(id, _)| *id).collect();
+        let ids: Vec<ChangeId> = self
+            .open
+            .iter()
+            .filter(|(_, change)| settled(change))
+            .map(|(id, _)| *id)
+            .collect();
         ids.iter().filter_map(|id| self.open.remove(id)).collect()
     }
 }
@@ -174,14 +191,26 @@ impl Core {
         let mut agents = change.away.clone();
         agents.extend(change.pending.iter().map(|(agent, _)| agent.clone()));
         let until = |agent: &AgentId| self.may_fire_until(change.task.as_ref(), agent);
-        let named = agents.iter().filter_map(|id| self.fleet.agents.get(id).map(|row| (id, row.name.clone())));
-        named.map(|(id, agent)| Unconfirmed { agent, may_fire_until: until(id) }).collect()
+        let named = agents
+            .iter()
+            .filter_map(|id| self.fleet.agents.get(id).map(|row| (id, row.name.clone())));
+        named
+            .map(|(id, agent)| Unconfirmed {
+                agent,
+                may_fire_until: until(id),
+            })
+            .collect()
     }
 
     /// Until when an agent may start what it holds of a task.
     fn may_fire_until(&self, task: Option<&TaskId>, agent: &AgentId) -> Option<UnixMs> {
-        let runs = self.open.of_task(task?).into_iter().filter_map(|id| self.open.get(&id));
-        let held = runs.filter(|run| run.row.agent.as_ref() == Some(agent) && !run.stage.has_started());
+        let runs = self
+            .open
+            .of_task(task?)
+            .into_iter()
+            .filter_map(|id| self.open.get(&id));
+        let held =
+            runs.filter(|run| run.row.agent.as_ref() == Some(agent) && !run.stage.has_started());
         held.map(|run| run.row.start_before).max()
     }
 
@@ -192,15 +221,26 @@ impl Core {
     }
 
     /// A run has ended that somebody may wait for.
-    pub(super) fn run_waited_for(&mut self, view: RunView) {
+    pub(super) fn run_waited_for(&mut self, view: &RunView) {
         for waiter in &mut self.waits {
             if waiter.waiting.remove(&view.run_id) {
                 waiter.ended.push(view.clone());
             }
         }
-        let done: Vec<RunWaiter> = self.waits.extract_if(.., |waiter| waiter.waiting.is_empty()).collect();
+        self.settle_waits();
+    }
+
+    /// Answers those who have nothing left to wait for.
+    pub(super) fn settle_waits(&mut self) {
+        let done: Vec<RunWaiter> = self
+            .waits
+            .extract_if(.., |waiter| waiter.waiting.is_empty())
+            .collect();
         for waiter in done {
-            let page = RunPage { runs: waiter.ended, more: false };
+            let page = RunPage {
+                runs: waiter.ended,
+                more: false,
+            };
             self.answer_later(waiter.session, waiter.request, Answer::Runs(page));
         }
     }

@@ -3,11 +3,12 @@
 //! answers, acknowledgements) is held back until the batch that carries it is committed. A batch that fails
 //! changes nothing: memory is thrown away and read from the store again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::changes::Changes;
 use super::clients::Clients;
+use super::entropy::Entropy;
 use super::event::{Effect, Event, LogLevel, Now, Ticket};
 use super::events::EventLog;
 use super::fleet::Fleet;
@@ -16,8 +17,9 @@ use super::orders::Drafts;
 use super::reads::Reading;
 use super::runs::{OpenRun, OpenRuns, SlotKey, Stage};
 use super::sessions::Sessions;
-use crate::model::{AgentId, Epoch, RequestId, RunId, TaskId, UnixMs};
+use crate::model::{AgentId, Epoch, Fingerprint, FleetId, RequestId, RunId, TaskId, UnixMs};
 use crate::proto::agent::SlotReport;
+use crate::proto::view::RunView;
 use crate::rule::Zone;
 use crate::store::{AnswerRow, Snapshot, Write};
 
@@ -25,7 +27,7 @@ use crate::store::{AnswerRow, Snapshot, Write};
 #[derive(Clone, Debug)]
 pub struct CoreSettings {
     /// The fleet's id.
-    pub fleet: String,
+    pub fleet: FleetId,
     /// The epoch under which this center leads.
     pub epoch: Epoch,
     /// Zone of tasks that name none.
@@ -39,7 +41,9 @@ pub struct CoreSettings {
     /// Where the center answers, the address to dial first.
     pub addresses: Vec<String>,
     /// CA fingerprint for tokens.
-    pub pin: String,
+    pub pin: Fingerprint,
+    /// 256 random bits: where ids and tokens come from.
+    pub seed: [u8; 32],
 }
 
 impl CoreSettings {
@@ -87,8 +91,11 @@ pub struct Core {
     pub(super) reading: BTreeMap<Ticket, Reading>,
     pub(super) health: Health,
     pub(super) waits: Vec<super::changes::RunWaiter>,
-    pub(super) touched: BTreeSet<TaskId>,
+    /// Runs that ended lately.
+    pub(super) ended: VecDeque<RunView>,
     pub(super) next_ticket: u64,
+    pub(super) flushed_at: UnixMs,
+    pub(super) entropy: Entropy,
     /// Writes of the batch being gathered.
     writes: Vec<Write>,
     /// Effects to be carried out once that batch is durable.
@@ -119,8 +126,10 @@ impl Core {
             reading: BTreeMap::new(),
             health: Health::Well,
             waits: Vec::new(),
-            touched: BTreeSet::new(),
+            ended: VecDeque::new(),
             next_ticket: 0,
+            flushed_at: UnixMs(0),
+            entropy: Entropy::new(settings.seed),
             writes: Vec::new(),
             held: Vec::new(),
             in_flight: None,
@@ -142,6 +151,7 @@ impl Core {
             self.send_orders();
         }
         self.settle_changes(now);
+        self.flush_watchers(now);
         self.commit();
         self.set_alarm(now);
         std::mem::take(&mut self.now)
@@ -155,19 +165,30 @@ impl Core {
             Event::Loaded(result) => self.reload(now, result),
             Event::RunsRead(ticket, result) => self.runs_read(now, ticket, result),
             Event::AuditRead(ticket, result) => self.audit_read(ticket, result),
-            Event::AgentUp { session, agent, hello, address } => {
+            Event::AgentUp {
+                session,
+                agent,
+                hello,
+                address,
+            } => {
                 self.agent_up(now, session, &agent, &hello, &address);
             }
             Event::AgentFrame(session, frame) => self.agent_frame(now, session, frame),
             Event::AgentDown(session, why) => self.agent_down(now, session, &why),
-            Event::ClientUp { session, operator, address } => {
+            Event::ClientUp {
+                session,
+                operator,
+                address,
+            } => {
                 self.client_up(now, session, &operator, address);
             }
             Event::ClientFrame(session, frame) => self.client_frame(now, session, frame),
             Event::ClientDown(session) => self.client_down(session),
-            Event::Join { session, join, hash, address } => {
-                self.join(now, session, &join, hash.as_deref(), &address);
-            }
+            Event::Join {
+                session,
+                join,
+                address,
+            } => self.join(now, session, &join, &address),
         }
     }
 
@@ -200,7 +221,8 @@ impl Core {
             return;
         }
         self.in_flight = Some(std::mem::take(&mut self.held));
-        self.now.push(Effect::Commit(std::mem::take(&mut self.writes)));
+        self.now
+            .push(Effect::Commit(std::mem::take(&mut self.writes)));
     }
 
     fn release(&mut self) {
@@ -214,8 +236,10 @@ impl Core {
         let mut dropped = self.in_flight.take().unwrap_or_default();
         dropped.append(&mut self.held);
         self.writes.clear();
-        self.health = Health::Reloading { trouble: trouble.to_owned() };
-        self.log(LogLevel::Warn, format!("cannot write the store: {trouble}; nothing new is planned until it can be"));
+        self.health = Health::Reloading {
+            trouble: trouble.to_owned(),
+        };
+        self.log(LogLevel::Warn, trouble.to_owned());
         self.take_back(dropped, trouble);
         self.close_agents(trouble);
         self.retry_at = Some(now.at.plus(RELOAD_EVERY));
@@ -233,7 +257,10 @@ impl Core {
             Ok(snapshot) => {
                 self.adopt(&snapshot);
                 self.health = Health::Well;
-                self.log(LogLevel::Info, "the store was read again; planning goes on".to_owned());
+                self.log(
+                    LogLevel::Info,
+                    "the store was read again; planning goes on".to_owned(),
+                );
             }
             Err(trouble) => {
                 self.health = Health::Reloading { trouble };
@@ -248,9 +275,17 @@ impl Core {
         self.open = OpenRuns::default();
         self.holders.clone_from(&snapshot.holders);
         for row in &snapshot.open_runs {
-            let stage = if row.agent.is_some() { Stage::Handed } else { Stage::Waiting };
+            let stage = if row.agent.is_some() {
+                Stage::Handed
+            } else {
+                Stage::Waiting
+            };
             let cancelled = self.cancelled_by_store(row);
-            self.open.insert(OpenRun { row: row.clone(), stage, cancelled });
+            self.open.insert(OpenRun {
+                row: row.clone(),
+                stage,
+                cancelled,
+            });
         }
         for stored in &snapshot.last_runs {
             let view = self.stored_view(stored);
@@ -258,7 +293,11 @@ impl Core {
                 entry.last_run = Some(view);
             }
         }
-        self.answers = snapshot.answers.iter().map(|row| (row.request_id.clone(), row.clone())).collect();
+        self.answers = snapshot
+            .answers
+            .iter()
+            .map(|row| (row.request_id.clone(), row.clone()))
+            .collect();
     }
 
     fn set_alarm(&mut self, now: Now) {
@@ -269,14 +308,26 @@ impl Core {
             self.changes.next_deadline(),
             self.sessions.next_deadline(now, &self.settings),
             self.retry_at,
+            self.next_flush(now),
         ];
-        let Some(at) = wanted.into_iter().flatten().min() else { return };
+        let Some(at) = wanted.into_iter().flatten().min() else {
+            return;
+        };
         // A batch under way wakes the core by itself; until then an instant already past would spin.
-        let at = if self.in_flight.is_some() { at.max(now.at.plus(Duration::from_millis(50))) } else { at };
+        let at = if self.in_flight.is_some() {
+            at.max(now.at.plus(Duration::from_millis(50)))
+        } else {
+            at
+        };
         if self.alarm != Some(at) || at <= now.at {
             self.alarm = Some(at);
             self.now.push(Effect::Alarm(at));
         }
+    }
+
+    /// The fleet's id.
+    pub fn fleet_id(&self) -> &FleetId {
+        &self.settings.fleet
     }
 
     /// A new ticket for a read of the store.

@@ -10,6 +10,8 @@ use super::views::hms;
 use crate::model::{Cause, Ending, Outcome, RunId};
 use crate::store::{RunRow, Write};
 
+/// Outcomes of a task kept for its strip.
+const RECENT: usize = 20;
 /// How often a run of target `one` on a silent agent is looked at.
 const ONE_EVERY: Duration = Duration::from_secs(1);
 
@@ -29,9 +31,12 @@ impl Core {
             return;
         }
         match &run.cancelled {
-            Some(Cancelled { reason, confirmed: true }) => {
+            Some(Cancelled {
+                reason,
+                confirmed: true,
+            }) => {
                 let ending = Ending::unstarted(Outcome::Skipped, reason.clone(), now.at);
-                self.end_run(now, id, ending);
+                self.end_run(now, id, &ending);
             }
             None if run.stage == Stage::Waiting => {
                 let why = self.why_unsent(run);
@@ -44,14 +49,19 @@ impl Core {
     /// A run that an agent may have: open until the agent answers, or has been silent for too long.
     fn look_at_handed(&mut self, now: Now, id: &RunId) {
         let Some(run) = self.open.get(id) else { return };
-        let Some(agent) = run.row.agent.clone() else { return };
+        let Some(agent) = run.row.agent.clone() else {
+            return;
+        };
         if self.sessions.of(&agent).is_none() {
             let give_up_at = run.row.run.scheduled_at.plus(self.settings.lost_after);
             if give_up_at <= now.at {
                 let name = self.fleet.agent_name(&agent);
-                let since = self.sessions.offline_since(&agent).map_or_else(String::new, |at| format!(" since {}", hms(at)));
+                let since = self
+                    .sessions
+                    .offline_since(&agent)
+                    .map_or_else(String::new, |at| format!(" since {}", hms(at)));
                 let reason = format!("agent {name} silent{since}; it may have started");
-                self.end_run(now, id, Ending::unstarted(Outcome::Lost, reason, now.at));
+                self.end_run(now, id, &Ending::unstarted(Outcome::Lost, reason, now.at));
                 return;
             }
             if run.row.target.is_none() && self.give_away(now, id) {
@@ -60,18 +70,29 @@ impl Core {
         }
         let Some(run) = self.open.get(id) else { return };
         let soon = run.row.target.is_none() && now.at < run.row.start_before;
-        let next = if soon { now.at.plus(ONE_EVERY) } else { run.row.run.scheduled_at.plus(self.settings.lost_after) };
+        let next = if soon {
+            now.at.plus(ONE_EVERY)
+        } else {
+            run.row.run.scheduled_at.plus(self.settings.lost_after)
+        };
         self.open.look_at(id, next.max(now.at.plus(ONE_EVERY)));
     }
 
     /// Gives a run of target `one` to another agent, once the lease of the silent one is certainly over and
     /// nothing else of the task may run there. Whether it was.
     fn give_away(&mut self, now: Now, id: &RunId) -> bool {
-        let Some(run) = self.open.get(id) else { return false };
-        let Some(from) = run.row.agent.clone() else { return false };
+        let Some(run) = self.open.get(id) else {
+            return false;
+        };
+        let Some(from) = run.row.agent.clone() else {
+            return false;
+        };
         let over = self.sessions.lease_over(&from, self.settings.lease()) < now.mono;
         let siblings = self.open.of_task(&run.row.run.task);
-        let busy = siblings.iter().filter_map(|id| self.open.get(id)).any(|run| run.stage.has_started());
+        let busy = siblings
+            .iter()
+            .filter_map(|id| self.open.get(id))
+            .any(|run| run.stage.has_started());
         if !over || busy || now.at >= run.row.start_before {
             return false;
         }
@@ -80,11 +101,21 @@ impl Core {
 
     /// Gives an unstarted run of target `one` to the next best agent; whether there is one.
     pub(super) fn reassign(&mut self, id: &RunId, from: &crate::model::AgentId) -> bool {
-        let Some(run) = self.open.get(id) else { return false };
-        let Some(entry) = self.fleet.tasks.get(&run.row.run.task) else { return false };
+        let Some(run) = self.open.get(id) else {
+            return false;
+        };
+        let Some(entry) = self.fleet.tasks.get(&run.row.run.task) else {
+            return false;
+        };
         let task = entry.task.clone();
-        let Some(to) = self.pick_one(&task, Some(from)) else { return false };
-        self.write(Write::ReassignRun { run_id: id.clone(), from: Some(from.clone()), to: to.clone() });
+        let Some(to) = self.pick_one(&task, Some(from)) else {
+            return false;
+        };
+        self.write(Write::ReassignRun {
+            run_id: id.clone(),
+            from: Some(from.clone()),
+            to: to.clone(),
+        });
         self.open.give_to(id, to);
         if let Some(run) = self.open.get_mut(id) {
             run.stage = Stage::Waiting;
@@ -96,8 +127,15 @@ impl Core {
     /// Why a run was never handed to a link.
     fn why_unsent(&self, run: &OpenRun) -> String {
         let Some(agent) = &run.row.agent else {
-            let group = self.fleet.tasks.get(&run.row.run.task).map(|entry| entry.task.group.to_string());
-            return format!("no agent of group {} could take it", group.unwrap_or_default());
+            let group = self
+                .fleet
+                .tasks
+                .get(&run.row.run.task)
+                .map(|entry| entry.task.group.to_string());
+            return format!(
+                "no agent of group {} could take it",
+                group.unwrap_or_default()
+            );
         };
         let name = self.fleet.agent_name(agent);
         match self.fleet.agents.get(agent) {
@@ -112,7 +150,7 @@ impl Core {
 
     /// Ends a run of which it is certain that nothing was started.
     pub(super) fn end_missed(&mut self, now: Now, id: &RunId, reason: &str) {
-        self.end_run(now, id, Ending::unstarted(Outcome::Missed, reason, now.at));
+        self.end_run(now, id, &Ending::unstarted(Outcome::Missed, reason, now.at));
     }
 
     /// An agent says that it will not start a run.
@@ -121,10 +159,15 @@ impl Core {
     }
 
     /// Gives an open run its outcome.
-    pub(super) fn end_run(&mut self, now: Now, id: &RunId, ending: Ending) {
-        let Some(run) = self.open.remove(id) else { return };
-        self.write(Write::EndRun { run_id: id.clone(), ending: Box::new(ending.clone()) });
-        self.tell_ended(now, &run.row, &ending);
+    pub(super) fn end_run(&mut self, now: Now, id: &RunId, ending: &Ending) {
+        let Some(run) = self.open.remove(id) else {
+            return;
+        };
+        self.write(Write::EndRun {
+            run_id: id.clone(),
+            ending: Box::new(ending.clone()),
+        });
+        self.tell_ended(now, &run.row, ending);
     }
 
     /// What everybody learns when a run has ended: the task's last run, events, those who wait.
@@ -140,13 +183,22 @@ impl Core {
         event.reason.clone_from(&view.reason);
         let group = view.group.clone();
         if let Some(entry) = self.fleet.tasks.get_mut(&row.run.task) {
-            let newer = entry.last_run.as_ref().is_none_or(|last| last.scheduled_at <= view.scheduled_at);
+            let newer = entry
+                .last_run
+                .as_ref()
+                .is_none_or(|last| last.scheduled_at <= view.scheduled_at);
             let told = row.run.cause == Cause::Daemon || newer;
             if told {
                 entry.last_run = Some(view.clone());
             }
+            entry.recent.push_back(ending.outcome);
+            if entry.recent.len() > RECENT {
+                entry.recent.pop_front();
+            }
         }
         self.publish(Audience::Group(group), event);
-        self.run_waited_for(view);
+        self.touch_ended(&view);
+        self.remember(&view);
+        self.run_waited_for(&view);
     }
 }

@@ -74,8 +74,6 @@ pub enum Event {
         session: SessionId,
         /// What it said.
         join: Join,
-        /// Hash of its token, if it has the form of one.
-        hash: Option<String>,
         /// From where.
         address: String,
     },

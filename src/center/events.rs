@@ -29,7 +29,11 @@ pub struct EventLog {
 impl EventLog {
     /// An empty log of this epoch.
     pub fn new(epoch: Epoch) -> Self {
-        Self { epoch, first: 1, ring: VecDeque::new() }
+        Self {
+            epoch,
+            first: 1,
+            ring: VecDeque::new(),
+        }
     }
 
     /// An event of this kind, all else empty.
@@ -97,7 +101,10 @@ mod tests {
     fn log(events: u64) -> EventLog {
         let mut log = EventLog::new(Epoch(7));
         for i in 0..events {
-            log.push(Audience::AnyOf(vec![]), EventLog::blank(UnixMs(i.cast_signed()), "slot"));
+            log.push(
+                Audience::AnyOf(vec![]),
+                EventLog::blank(UnixMs(i.cast_signed()), "slot"),
+            );
         }
         log
     }

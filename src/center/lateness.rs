@@ -29,11 +29,22 @@ impl Latenesses {
     /// Percentiles over the starts in the groups that the asker sees.
     pub fn percentiles(&self, now: UnixMs, sees: impl Fn(&GroupName) -> bool) -> Lateness {
         let oldest = now.minus(WINDOW);
-        let seen = self.starts.iter().filter(|(at, group, _)| *at >= oldest && sees(group));
-        let mut late: Vec<i64> = seen.map(|(.., late)| *late).collect();
-        late.sort_unstable();
-        let at = |percent: usize| late.get((late.len().saturating_sub(1)) * percent / 100).copied();
-        Lateness { p50: at(50), p99: at(99), max: late.last().copied() }
+        let recent = self
+            .starts
+            .iter()
+            .filter(|(at, group, _)| *at >= oldest && sees(group));
+        let mut sorted: Vec<i64> = recent.map(|(.., late)| *late).collect();
+        sorted.sort_unstable();
+        let at = |percent: usize| {
+            sorted
+                .get((sorted.len().saturating_sub(1)) * percent / 100)
+                .copied()
+        };
+        Lateness {
+            p50: at(50),
+            p99: at(99),
+            max: sorted.last().copied(),
+        }
     }
 }
 
@@ -43,12 +54,21 @@ mod tests {
 
     #[test]
     fn percentiles_are_over_what_the_asker_sees() {
-        let (web, db) = (GroupName::parse("web").unwrap(), GroupName::parse("db").unwrap());
+        let (web, db) = (
+            GroupName::parse("web").unwrap(),
+            GroupName::parse("db").unwrap(),
+        );
         let mut late = Latenesses::default();
         (0..100).for_each(|i| late.push(UnixMs(1000), web.clone(), i));
         late.push(UnixMs(1000), db, 5000);
-        let seen = late.percentiles(UnixMs(2000), |group| *group == web);
-        assert_eq!((seen.p50, seen.p99, seen.max), (Some(49), Some(98), Some(99)));
-        assert_eq!(late.percentiles(UnixMs(2000), |_| false), Lateness::default());
+        let recent = late.percentiles(UnixMs(2000), |group| *group == web);
+        assert_eq!(
+            (recent.p50, recent.p99, recent.max),
+            (Some(49), Some(98), Some(99))
+        );
+        assert_eq!(
+            late.percentiles(UnixMs(2000), |_| false),
+            Lateness::default()
+        );
     }
 }

@@ -91,16 +91,31 @@ impl Core {
         if is_empty(&order) {
             return false;
         }
-        let Some(session) = self.sessions.of_mut(agent) else { return false };
+        let Some(session) = self.sessions.of_mut(agent) else {
+            return false;
+        };
         session.seq += 1;
         order.seq = session.seq;
         let outstanding = Outstanding {
-            planned: order.plan.iter().map(|planned| planned.run.run_id.clone()).collect(),
-            cancelled: order.cancel.iter().map(|cancel| cancel.run_id.clone()).collect(),
+            planned: order
+                .plan
+                .iter()
+                .map(|planned| planned.run.run_id.clone())
+                .collect(),
+            cancelled: order
+                .cancel
+                .iter()
+                .map(|cancel| cancel.run_id.clone())
+                .collect(),
         };
-        session.outstanding.insert(order.seq, (outstanding, draft.changes.clone()));
+        session
+            .outstanding
+            .insert(order.seq, (outstanding, draft.changes.clone()));
         let (id, seq) = (session.id, order.seq);
-        draft.changes.iter().for_each(|change| self.changes.ordered(*change, agent, seq));
+        draft
+            .changes
+            .iter()
+            .for_each(|change| self.changes.ordered(*change, agent, seq));
         self.later(Effect::ToAgent(id, Box::new(ToAgent::Order(order))));
         true
     }
@@ -135,9 +150,13 @@ impl Core {
         bytes: &mut usize,
     ) -> bool {
         // A task that is gone meanwhile: its runs are being cancelled, the agent needs no text.
-        let Some(entry) = self.fleet.tasks.get(task) else { return true };
+        let Some(entry) = self.fleet.tasks.get(task) else {
+            return true;
+        };
         let key = (entry.task.id.clone(), entry.task.revision);
-        let Some(session) = self.sessions.of_mut(agent) else { return true };
+        let Some(session) = self.sessions.of_mut(agent) else {
+            return true;
+        };
         if session.texts.contains(&key) {
             return true;
         }
@@ -154,32 +173,48 @@ impl Core {
 
     /// An agent has an order on its disk.
     pub(super) fn confirmed(&mut self, now: Now, id: SessionId, confirm: &Confirm) {
-        let Some(session) = self.sessions.get_mut(id) else { return };
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
         let agent = session.agent.clone();
-        let Some((outstanding, changes)) = session.outstanding.remove(&confirm.seq) else { return };
+        let Some((outstanding, changes)) = session.outstanding.remove(&confirm.seq) else {
+            return;
+        };
         for run in &outstanding.cancelled {
             let had_started = confirm.started.contains(run);
             self.cancel_confirmed(now, run, had_started);
-            changes.iter().for_each(|change| self.changes.cancelled(*change, run, had_started));
+            for change in &changes {
+                self.changes.cancelled(*change, run, had_started);
+            }
         }
         for run in &outstanding.planned {
-            if let Some(open) = self.open.get_mut(run).filter(|open| open.stage == Stage::Handed) {
+            if let Some(open) = self
+                .open
+                .get_mut(run)
+                .filter(|open| open.stage == Stage::Handed)
+            {
                 open.stage = Stage::Armed;
             }
         }
         for refused in &confirm.refused {
             self.refused_by_agent(now, &refused.run_id, &refused.reason);
         }
-        changes.iter().for_each(|change| self.changes.confirmed(*change, &agent, confirm.seq));
+        for change in &changes {
+            self.changes.confirmed(*change, &agent, confirm.seq);
+        }
     }
 
     fn cancel_confirmed(&mut self, now: Now, id: &RunId, had_started: bool) {
-        let Some(run) = self.open.get_mut(id) else { return };
+        let Some(run) = self.open.get_mut(id) else {
+            return;
+        };
         if had_started {
             run.cancelled = None;
             return;
         }
-        let Some(Cancelled { confirmed, .. }) = &mut run.cancelled else { return };
+        let Some(Cancelled { confirmed, .. }) = &mut run.cancelled else {
+            return;
+        };
         *confirmed = true;
         run.stage = Stage::Waiting;
         if run.row.run.scheduled_at <= now.at {

@@ -21,7 +21,9 @@ impl Core {
     /// Plans what is due within the lead.
     pub(super) fn plan(&mut self, now: Now) {
         for _ in 0..MOST_OCCURRENCES {
-            let Some((plan_at, id)) = self.fleet.first_due() else { return };
+            let Some((plan_at, id)) = self.fleet.first_due() else {
+                return;
+            };
             if plan_at > now.at {
                 return;
             }
@@ -30,7 +32,9 @@ impl Core {
     }
 
     fn plan_occurrence(&mut self, now: Now, id: &TaskId) {
-        let Some(entry) = self.fleet.tasks.get(id) else { return };
+        let Some(entry) = self.fleet.tasks.get(id) else {
+            return;
+        };
         let Some(at) = entry.next_at else { return };
         let task = entry.task.clone();
         if task.spec.work.daemon {
@@ -45,15 +49,25 @@ impl Core {
 
     fn move_cursor(&mut self, id: &TaskId, at: UnixMs) {
         self.fleet.set_cursor(id, at);
-        self.write(Write::SetCursor { task: id.clone(), at });
+        self.write(Write::SetCursor {
+            task: id.clone(),
+            at,
+        });
     }
 
     fn restart_daemon(&mut self, task: &Task, reason: &str) {
-        let agents: Vec<AgentId> = self.fleet.candidates(task).map(|agent| agent.id.clone()).collect();
+        let agents: Vec<AgentId> = self
+            .fleet
+            .candidates(task)
+            .map(|agent| agent.id.clone())
+            .collect();
         for agent in agents {
             if self.sessions.is_linked(&agent) {
-                let restart =
-                    RestartSlots { task: task.id.clone(), one_by_one: false, reason: reason.to_owned() };
+                let restart = RestartSlots {
+                    task: task.id.clone(),
+                    one_by_one: false,
+                    reason: reason.to_owned(),
+                };
                 self.drafts.of(&agent).restart.push(restart);
             }
         }
@@ -80,14 +94,23 @@ impl Core {
         if task.spec.target.is_one() {
             return self.pick_one(task, None).into_iter().collect();
         }
-        self.fleet.candidates(task).map(|agent| agent.id.clone()).collect()
+        self.fleet
+            .candidates(task)
+            .map(|agent| agent.id.clone())
+            .collect()
     }
 
     /// The agent for a run of target `one`: the one that has an open run of the task, else the least loaded
     /// that is linked and not drained. `not` is out of the question.
     pub(super) fn pick_one(&self, task: &Task, not: Option<&AgentId>) -> Option<AgentId> {
-        let open = self.open.of_task(&task.id).into_iter().filter_map(|id| self.open.get(&id));
-        let sticky = open.filter(|run| run.cancelled.is_none()).find_map(|run| run.row.agent.clone());
+        let open = self
+            .open
+            .of_task(&task.id)
+            .into_iter()
+            .filter_map(|id| self.open.get(&id));
+        let sticky = open
+            .filter(|run| run.cancelled.is_none())
+            .find_map(|run| run.row.agent.clone());
         if let Some(agent) = sticky.filter(|agent| Some(agent) != not) {
             return Some(agent);
         }
@@ -106,12 +129,20 @@ impl Core {
             return;
         }
         self.write(Write::PlanRun(row.clone()));
-        let run = OpenRun { row, stage: Stage::Waiting, cancelled: None };
+        let run = OpenRun {
+            row,
+            stage: Stage::Waiting,
+            cancelled: None,
+        };
         let id = run.id().clone();
         let overdue = run.row.run.scheduled_at < now.at && run.row.run.cause == Cause::Rule;
         self.open.insert(run);
         if overdue {
-            self.end_missed(now, &id, "the center was down, or could not write its store, when it was due");
+            self.end_missed(
+                now,
+                &id,
+                "the center was down, or could not write its store, when it was due",
+            );
         } else {
             self.hand_out(&id);
         }
@@ -120,12 +151,17 @@ impl Core {
     /// Hands a waiting run to its agent if that is linked and takes new runs.
     pub(super) fn hand_out(&mut self, id: &RunId) {
         let Some(run) = self.open.get(id) else { return };
-        let Some(agent) = run.row.agent.clone() else { return };
+        let Some(agent) = run.row.agent.clone() else {
+            return;
+        };
         let drained = self.fleet.agents.get(&agent).is_none_or(|row| row.draining);
         if drained || run.cancelled.is_some() || !self.sessions.is_linked(&agent) {
             return;
         }
-        let planned = PlannedRun { run: run.row.run.clone(), start_before: run.row.start_before };
+        let planned = PlannedRun {
+            run: run.row.run.clone(),
+            start_before: run.row.start_before,
+        };
         self.drafts.of(&agent).plan.push(planned);
         if let Some(run) = self.open.get_mut(id) {
             run.stage = Stage::Handed;
@@ -137,7 +173,9 @@ impl Core {
     pub(super) fn replan(&mut self, now: Now, id: &TaskId, reason: &str) {
         let wanted = self.wanted(now, id);
         for run_id in self.open.of_task(id) {
-            let Some(run) = self.open.get(&run_id) else { continue };
+            let Some(run) = self.open.get(&run_id) else {
+                continue;
+            };
             let ahead = run.is_pending() && run.row.run.scheduled_at > now.at;
             if ahead && !wanted.contains_key(&run_id) {
                 self.cancel(now, &run_id, reason, false);
@@ -152,7 +190,9 @@ impl Core {
 
     /// The runs that a task shall have within the lead from now.
     fn wanted(&self, now: Now, id: &TaskId) -> BTreeMap<RunId, RunRow> {
-        let Some(entry) = self.fleet.tasks.get(id) else { return BTreeMap::new() };
+        let Some(entry) = self.fleet.tasks.get(id) else {
+            return BTreeMap::new();
+        };
         if !entry.task.enabled || entry.task.spec.work.daemon {
             return BTreeMap::new();
         }
@@ -168,7 +208,9 @@ impl Core {
     /// A run that is open and due again, or in another revision.
     fn revive(&mut self, row: &RunRow) {
         let id = &row.run.run_id;
-        let Some(run) = self.open.get_mut(id) else { return };
+        let Some(run) = self.open.get_mut(id) else {
+            return;
+        };
         let same = run.cancelled.is_none() && run.row.run.revision == row.run.revision;
         if same || run.stage.has_started() {
             return;
@@ -186,24 +228,39 @@ impl Core {
     /// Cancels what the agent may hold of a run that it is about to get anew.
     fn take_back_armed(&mut self, id: &RunId) {
         let Some(run) = self.open.get(id) else { return };
-        let Some(agent) = run.row.agent.clone() else { return };
+        let Some(agent) = run.row.agent.clone() else {
+            return;
+        };
         if run.stage != Stage::Waiting && self.sessions.is_linked(&agent) {
-            let cancel = Cancel { run_id: id.clone(), stop: false, reason: String::new() };
+            let cancel = Cancel {
+                run_id: id.clone(),
+                stop: false,
+                reason: String::new(),
+            };
             self.drafts.of(&agent).cancel.push(cancel);
         }
     }
 
     /// A run shall not start; if it has, `stop` says whether it is ended.
     pub(super) fn cancel(&mut self, now: Now, id: &RunId, reason: &str, stop: bool) {
-        let Some(run) = self.open.get_mut(id) else { return };
+        let Some(run) = self.open.get_mut(id) else {
+            return;
+        };
         let waiting = run.stage == Stage::Waiting;
         if !run.stage.has_started() {
-            run.cancelled = Some(Cancelled { reason: reason.to_owned(), confirmed: waiting });
+            run.cancelled = Some(Cancelled {
+                reason: reason.to_owned(),
+                confirmed: waiting,
+            });
         }
         let agent = run.row.agent.clone();
         let agent = agent.filter(|agent| !waiting && self.sessions.is_linked(agent));
         if let Some(agent) = agent {
-            let cancel = Cancel { run_id: id.clone(), stop, reason: reason.to_owned() };
+            let cancel = Cancel {
+                run_id: id.clone(),
+                stop,
+                reason: reason.to_owned(),
+            };
             self.drafts.of(&agent).cancel.push(cancel);
         } else if waiting {
             self.look_at_run(now, id);
@@ -217,17 +274,36 @@ impl Core {
             .fleet
             .tasks_by_path()
             .map(|entry| &entry.task)
-            .filter(|task| task.enabled && task.spec.rule.kind() == RuleKind::Reboot && task.saved_at < booted_at)
-            .filter(|task| self.fleet.candidates(task).any(|candidate| candidate.id == *agent))
+            .filter(|task| {
+                task.enabled
+                    && task.spec.rule.kind() == RuleKind::Reboot
+                    && task.saved_at < booted_at
+            })
+            .filter(|task| {
+                self.fleet
+                    .candidates(task)
+                    .any(|candidate| candidate.id == *agent)
+            })
             .cloned()
             .collect();
         for task in due {
             for slot in (0..task.spec.work.processes).map(Slot) {
-                let row = row(&task, now.at, Cause::Rule, slot, Some(agent.clone()), Some(agent.clone()));
+                let row = row(
+                    &task,
+                    now.at,
+                    Cause::Rule,
+                    slot,
+                    Some(agent.clone()),
+                    Some(agent.clone()),
+                );
                 let id = row.run.run_id.clone();
                 self.plan_run(now, row);
                 if up > REBOOT_WITHIN {
-                    self.end_missed(now, &id, "the center learnt of the boot more than 10 min after it");
+                    self.end_missed(
+                        now,
+                        &id,
+                        "the center learnt of the boot more than 10 min after it",
+                    );
                 }
             }
         }
@@ -242,10 +318,34 @@ fn row(
     target: Option<AgentId>,
     agent: Option<AgentId>,
 ) -> RunRow {
-    let key = RunKey { task: task.id.clone(), scheduled_at: at, target, slot, cause };
+    let key = RunKey {
+        task: task.id.clone(),
+        scheduled_at: at,
+        target,
+        slot,
+        cause,
+    };
     let run_id = RunId::of(&key);
     let revision = task.revision;
-    let RunKey { task, scheduled_at, target, slot, cause } = key;
-    let run = RunRef { run_id, task, revision, slot, cause, scheduled_at };
-    RunRow { run, target, agent, start_before: at.plus(START_BEFORE) }
+    let RunKey {
+        task,
+        scheduled_at,
+        target,
+        slot,
+        cause,
+    } = key;
+    let run = RunRef {
+        run_id,
+        task,
+        revision,
+        slot,
+        cause,
+        scheduled_at,
+    };
+    RunRow {
+        run,
+        target,
+        agent,
+        start_before: at.plus(START_BEFORE),
+    }
 }

@@ -15,7 +15,9 @@ use crate::store::Write;
 impl Core {
     /// A part of what an agent holds; the last one is taken in.
     pub(super) fn state_part(&mut self, now: Now, id: SessionId, part: State) {
-        let Some(session) = self.sessions.get_mut(id) else { return };
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
         if session.reconciled {
             self.close_agent(now, id, LinkError::Unexpected, "a second state on one link");
             return;
@@ -34,8 +36,16 @@ impl Core {
     }
 
     fn reconcile(&mut self, now: Now, agent: &AgentId, new_boot: bool, state: &State) {
-        let armed: BTreeMap<&RunId, Revision> = state.armed.iter().map(|held| (&held.run_id, held.revision)).collect();
-        let running: BTreeMap<&RunId, &RunningRun> = state.running.iter().map(|held| (&held.run.run_id, held)).collect();
+        let armed: BTreeMap<&RunId, Revision> = state
+            .armed
+            .iter()
+            .map(|held| (&held.run_id, held.revision))
+            .collect();
+        let running: BTreeMap<&RunId, &RunningRun> = state
+            .running
+            .iter()
+            .map(|held| (&held.run.run_id, held))
+            .collect();
         let ended: BTreeSet<&RunId> = state.ended.iter().collect();
         for id in self.open.of_agent(agent) {
             if let Some(held) = running.get(&id) {
@@ -60,28 +70,55 @@ impl Core {
     }
 
     fn found_running(&mut self, id: &RunId, held: &RunningRun) {
-        let Some(run) = self.open.get_mut(id) else { return };
-        run.stage = Stage::Running { attempt: held.attempt, pid: held.pid, started_at: held.started_at };
+        let Some(run) = self.open.get_mut(id) else {
+            return;
+        };
+        run.stage = Stage::Running {
+            attempt: held.attempt,
+            pid: held.pid,
+            started_at: held.started_at,
+        };
         // Cancelled by a stop while its agent was away: the stop sequence begins now.
         if let Some(cancelled) = run.cancelled.take() {
-            let stop = self.fleet.tasks.get(&held.run.task).is_none_or(|entry| !entry.task.enabled);
-            if let (true, Some(agent)) = (stop, self.open.get(id).and_then(|run| run.row.agent.clone())) {
-                let cancel = Cancel { run_id: id.clone(), stop: true, reason: cancelled.reason };
+            let stop = self
+                .fleet
+                .tasks
+                .get(&held.run.task)
+                .is_none_or(|entry| !entry.task.enabled);
+            if let (true, Some(agent)) = (
+                stop,
+                self.open.get(id).and_then(|run| run.row.agent.clone()),
+            ) {
+                let cancel = Cancel {
+                    run_id: id.clone(),
+                    stop: true,
+                    reason: cancelled.reason,
+                };
                 self.drafts.of(&agent).cancel.push(cancel);
             }
         }
     }
 
     fn found_armed(&mut self, agent: &AgentId, id: &RunId, revision: Revision) {
-        let Some(run) = self.open.get_mut(id) else { return };
+        let Some(run) = self.open.get_mut(id) else {
+            return;
+        };
         run.stage = Stage::Armed;
         let stale = run.row.run.revision != revision;
         if run.cancelled.is_none() && !stale {
             return;
         }
-        let reason = run.cancelled.as_ref().map(|cancelled| cancelled.reason.clone()).unwrap_or_default();
+        let reason = run
+            .cancelled
+            .as_ref()
+            .map(|cancelled| cancelled.reason.clone())
+            .unwrap_or_default();
         let again = run.cancelled.is_none();
-        self.drafts.of(agent).cancel.push(Cancel { run_id: id.clone(), stop: true, reason });
+        self.drafts.of(agent).cancel.push(Cancel {
+            run_id: id.clone(),
+            stop: true,
+            reason,
+        });
         if again {
             self.hand_out(id);
         }
@@ -89,7 +126,9 @@ impl Core {
 
     /// The agent does not know a run that is open for it.
     fn not_found(&mut self, now: Now, agent: &AgentId, id: &RunId, new_boot: bool) {
-        let Some(run) = self.open.get_mut(id) else { return };
+        let Some(run) = self.open.get_mut(id) else {
+            return;
+        };
         let due = run.row.run.scheduled_at <= now.at;
         let was = std::mem::replace(&mut run.stage, Stage::Waiting);
         let name = self.fleet.agent_name(agent);
@@ -100,17 +139,27 @@ impl Core {
             Stage::Running { .. } | Stage::Ending => true,
         };
         if may_have_started {
-            let why = if new_boot { "was rebooted" } else { "came back without knowing it" };
+            let why = if new_boot {
+                "was rebooted"
+            } else {
+                "came back without knowing it"
+            };
             let reason = format!("agent {name} {why} at {}; it may have started", hms(now.at));
-            self.end_run(now, id, Ending::unstarted(Outcome::Lost, reason, now.at));
+            self.end_run(now, id, &Ending::unstarted(Outcome::Lost, reason, now.at));
             return;
         }
-        let Some(run) = self.open.get_mut(id) else { return };
+        let Some(run) = self.open.get_mut(id) else {
+            return;
+        };
         if let Some(cancelled) = &mut run.cancelled {
             cancelled.confirmed = true;
             self.look_at_run(now, id);
         } else if due && now.at > run.row.start_before {
-            self.end_missed(now, id, &format!("the plan did not reach agent {name} in time"));
+            self.end_missed(
+                now,
+                id,
+                &format!("the plan did not reach agent {name} in time"),
+            );
         } else {
             self.hand_out(id);
         }
@@ -118,9 +167,17 @@ impl Core {
 
     /// Runs armed on the agent that the center has no open run for: ended meanwhile, or of another center's.
     fn cancel_unknown(&mut self, agent: &AgentId, armed: &BTreeMap<&RunId, Revision>) {
-        for id in armed.keys().filter(|id| !self.open.get(id).is_some_and(|run| run.row.agent.as_ref() == Some(agent))) {
+        for id in armed.keys().filter(|id| {
+            self.open
+                .get(id)
+                .is_none_or(|run| run.row.agent.as_ref() != Some(agent))
+        }) {
             let reason = "the center no longer plans it".to_owned();
-            self.drafts.of(agent).cancel.push(Cancel { run_id: (*id).clone(), stop: false, reason });
+            self.drafts.of(agent).cancel.push(Cancel {
+                run_id: (*id).clone(),
+                stop: false,
+                reason,
+            });
         }
     }
 
@@ -130,7 +187,9 @@ impl Core {
 
     /// Daemons that shall run on an agent now.
     pub(super) fn assigned_to(&self, agent: &AgentId) -> Vec<Task> {
-        let Some(row) = self.fleet.agents.get(agent) else { return Vec::new() };
+        let Some(row) = self.fleet.agents.get(agent) else {
+            return Vec::new();
+        };
         if row.draining && row.drain_daemons {
             return Vec::new();
         }
@@ -148,28 +207,46 @@ impl Core {
         if !task.enabled {
             return BTreeSet::new();
         }
-        let able = self.fleet.candidates(task).filter(|agent| !(agent.draining && agent.drain_daemons));
+        let able = self
+            .fleet
+            .candidates(task)
+            .filter(|agent| !(agent.draining && agent.drain_daemons));
         let able: BTreeSet<AgentId> = able.map(|agent| agent.id.clone()).collect();
         if !task.spec.target.is_one() {
             return able;
         }
         // Never two: while its holder may still have processes, nobody else gets it.
-        if let Some(holder) = self.holders.get(&task.id).filter(|holder| self.fleet.agents.contains_key(*holder)) {
+        if let Some(holder) = self
+            .holders
+            .get(&task.id)
+            .filter(|holder| self.fleet.agents.contains_key(*holder))
+        {
             return able.into_iter().filter(|agent| agent == holder).collect();
         }
-        let load = |agent: &AgentId| (!self.sessions.is_linked(agent), self.open.of_agent(agent).len());
+        let load = |agent: &AgentId| {
+            (
+                !self.sessions.is_linked(agent),
+                self.open.of_agent(agent).len(),
+            )
+        };
         able.into_iter().min_by_key(load).into_iter().collect()
     }
 
     fn compare_assignments(&mut self, agent: &AgentId, held: &[HeldAssignment]) {
-        let held: BTreeMap<&TaskId, Revision> = held.iter().map(|held| (&held.task, held.revision)).collect();
+        let held: BTreeMap<&TaskId, Revision> = held
+            .iter()
+            .map(|held| (&held.task, held.revision))
+            .collect();
         let wanted = self.assigned_to(agent);
         for task in &wanted {
             if held.get(&task.id) != Some(&task.revision) {
                 self.assign(agent, task);
             }
         }
-        for id in held.keys().filter(|id| !wanted.iter().any(|task| task.id == ***id)) {
+        for id in held
+            .keys()
+            .filter(|id| !wanted.iter().any(|task| task.id == ***id))
+        {
             self.withdraw(agent, id, "no longer assigned to this agent");
         }
     }
@@ -180,7 +257,10 @@ impl Core {
             self.set_holder(&task.id, Some(agent));
         }
         if self.sessions.is_linked(agent) {
-            let assignment = HeldAssignment { task: task.id.clone(), revision: task.revision };
+            let assignment = HeldAssignment {
+                task: task.id.clone(),
+                revision: task.revision,
+            };
             self.drafts.of(agent).assign.push(assignment);
         }
     }
@@ -190,13 +270,18 @@ impl Core {
             Some(agent) => drop(self.holders.insert(task.clone(), agent.clone())),
             None => drop(self.holders.remove(task)),
         }
-        self.write(Write::SetHolder { task: task.clone(), agent: agent.cloned() });
+        self.write(Write::SetHolder {
+            task: task.clone(),
+            agent: agent.cloned(),
+        });
     }
 
     /// A daemon of target `one` has no process left where it was: it may go elsewhere, if it shall.
     pub(super) fn holder_stopped(&mut self, agent: &AgentId, id: &TaskId) {
         let held = self.holders.get(id) == Some(agent);
-        let Some(task) = self.fleet.tasks.get(id).map(|entry| entry.task.clone()) else { return };
+        let Some(task) = self.fleet.tasks.get(id).map(|entry| entry.task.clone()) else {
+            return;
+        };
         if held && !self.daemon_agents(&task).contains(agent) {
             self.set_holder(id, None);
             self.redistribute(None, Some(&task), "");
@@ -206,34 +291,55 @@ impl Core {
     /// Takes a daemon from an agent, if that is linked.
     pub(super) fn withdraw(&mut self, agent: &AgentId, task: &TaskId, reason: &str) {
         if self.sessions.is_linked(agent) {
-            self.drafts.of(agent).withdraw.push(Withdraw { task: task.clone(), reason: reason.to_owned() });
+            self.drafts.of(agent).withdraw.push(Withdraw {
+                task: task.clone(),
+                reason: reason.to_owned(),
+            });
         }
     }
 
     /// Makes every agent's assignment of one daemon what it shall be, after a change.
-    pub(super) fn redistribute(&mut self, before: Option<&Task>, after: Option<&Task>, reason: &str) {
+    pub(super) fn redistribute(
+        &mut self,
+        before: Option<&Task>,
+        after: Option<&Task>,
+        reason: &str,
+    ) {
         let agents: Vec<AgentId> = self.fleet.agents.keys().cloned().collect();
-        let wanted = after.filter(|task| task.spec.work.daemon).map(|task| self.daemon_agents(task)).unwrap_or_default();
+        let wanted = after
+            .filter(|task| task.spec.work.daemon)
+            .map(|task| self.daemon_agents(task))
+            .unwrap_or_default();
         for agent in agents {
             if let (Some(task), true) = (after, wanted.contains(&agent)) {
                 self.assign(&agent, task);
-            } else if let Some(task) = before.filter(|task| task.spec.work.daemon) {
-                if self.holds_slots(&agent, &task.id) {
-                    self.withdraw(&agent, &task.id, reason);
-                }
+            } else if let Some(task) = before.filter(|task| task.spec.work.daemon)
+                && self.holds_slots(&agent, &task.id)
+            {
+                self.withdraw(&agent, &task.id, reason);
             }
         }
     }
 
     fn holds_slots(&self, agent: &AgentId, task: &TaskId) -> bool {
-        let live = self.slots.keys().any(|key| key.agent == *agent && key.task == *task);
+        let live = self
+            .slots
+            .keys()
+            .any(|key| key.agent == *agent && key.task == *task);
         let member = self.fleet.tasks.get(task).map(|entry| &entry.task.group);
-        live || self.fleet.agents.get(agent).is_some_and(|row| member.is_some_and(|group| row.groups.contains(group)))
+        live || self
+            .fleet
+            .agents
+            .get(agent)
+            .is_some_and(|row| member.is_some_and(|group| row.groups.contains(group)))
     }
 
     /// The slots of a daemon that have a process now.
     pub(super) fn live_slots(&self, task: &TaskId) -> Vec<&SlotKey> {
-        let live = self.slots.iter().filter(|(key, slot)| key.task == *task && slot.pid.is_some());
+        let live = self
+            .slots
+            .iter()
+            .filter(|(key, slot)| key.task == *task && slot.pid.is_some());
         live.map(|(key, _)| key).collect()
     }
 }

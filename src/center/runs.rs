@@ -163,7 +163,11 @@ impl OpenRuns {
 /// One part of the key of an index to all ids under it.
 fn ids<K: Ord + Clone>(index: &BTreeSet<(K, RunId)>, key: &K) -> Vec<RunId> {
     let lowest = RunId::lowest();
-    index.range((key.clone(), lowest)..).take_while(|(k, _)| k == key).map(|(_, id)| id.clone()).collect()
+    index
+        .range((key.clone(), lowest)..)
+        .take_while(|(k, _)| k == key)
+        .map(|(_, id)| id.clone())
+        .collect()
 }
 
 /// A slot of a daemon as its agent last told.

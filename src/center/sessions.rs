@@ -8,7 +8,7 @@ use super::changes::ChangeId;
 use super::core::{Core, CoreSettings, Health};
 use super::event::{Effect, LogLevel, Now, Outstanding, SessionId};
 use super::events::{Audience, EventLog};
-use crate::model::{AgentId, BootId, Incarnation, Revision, SessionLease, TaskId, UnixMs};
+use crate::model::{AgentId, Incarnation, Revision, SessionLease, TaskId, UnixMs};
 use crate::proto::agent::{FromAgent, Heartbeat, HeartbeatAck, State, ToAgent};
 use crate::proto::hello::{AgentHello, ErrorFrame, Hello, LinkError, PROTOCOL, Welcome};
 use crate::store::{AgentRow, Write};
@@ -22,8 +22,6 @@ pub struct AgentSession {
     pub agent: AgentId,
     /// From where.
     pub address: String,
-    /// Its boot.
-    pub boot_id: BootId,
     /// Its life.
     pub incarnation: Incarnation,
     /// Whether the center knew it in another boot before this link.
@@ -81,7 +79,9 @@ impl Sessions {
 
     /// An agent's link, to be changed.
     pub fn of_mut(&mut self, agent: &AgentId) -> Option<&mut AgentSession> {
-        self.by_agent.get(agent).and_then(|id| self.by_id.get_mut(id))
+        self.by_agent
+            .get(agent)
+            .and_then(|id| self.by_id.get_mut(id))
     }
 
     /// Whether an agent can be given orders now.
@@ -102,7 +102,12 @@ impl Sessions {
     /// Until when, on the boot-time clock, an agent may hold a session lease. The margin is for the time that
     /// an acknowledgement needs and for clocks that run at different speeds.
     pub fn lease_over(&self, agent: &AgentId, lease: Duration) -> Duration {
-        let sent = self.leases.get(agent).copied().unwrap_or_default().max(self.started);
+        let sent = self
+            .leases
+            .get(agent)
+            .copied()
+            .unwrap_or_default()
+            .max(self.started);
         sent + lease + Duration::from_secs(2)
     }
 
@@ -124,17 +129,31 @@ impl Sessions {
     /// When the first link will have been silent too long.
     pub fn next_deadline(&self, now: Now, settings: &CoreSettings) -> Option<UnixMs> {
         let first = self.by_id.values().map(|session| session.heard).min()?;
-        Some(now.at.plus((first + settings.silent).saturating_sub(now.mono)).plus(Duration::from_millis(1)))
+        Some(
+            now.at
+                .plus((first + settings.silent).saturating_sub(now.mono))
+                .plus(Duration::from_millis(1)),
+        )
     }
 }
 
 impl Core {
     /// An agent has said hello: it is let in, or told why not.
-    pub(super) fn agent_up(&mut self, now: Now, id: SessionId, agent: &AgentId, hello: &Hello, address: &str) {
+    pub(super) fn agent_up(
+        &mut self,
+        now: Now,
+        id: SessionId,
+        agent: &AgentId,
+        hello: &Hello,
+        address: &str,
+    ) {
         match self.admit(agent, hello) {
             Ok((row, said)) => self.let_in(now, id, row, &said, hello, address),
             Err(error) => {
-                self.log(LogLevel::Warn, format!("agent {agent} from {address} refused: {}", error.message));
+                self.log(
+                    LogLevel::Warn,
+                    format!("agent {agent} from {address} refused: {}", error.message),
+                );
                 self.now(Effect::Close(id, error));
             }
         }
@@ -143,15 +162,23 @@ impl Core {
     fn admit(&self, agent: &AgentId, hello: &Hello) -> Result<(AgentRow, AgentHello), ErrorFrame> {
         let refuse = |code, message: String| Err(ErrorFrame { code, message });
         if let Health::Reloading { trouble } = &self.health {
-            return refuse(LinkError::Internal, format!("the center's store cannot be written: {trouble}"));
+            return refuse(LinkError::Internal, trouble.to_owned());
         }
         let Some(row) = self.fleet.agents.get(agent) else {
-            return refuse(LinkError::Identity, "this agent was removed from the fleet; join it anew".to_owned());
+            return refuse(
+                LinkError::Identity,
+                "this agent was removed from the fleet; join it anew".to_owned(),
+            );
         };
         let Some(said) = &hello.agent else {
-            return refuse(LinkError::UnknownMessage, "an agent's hello names its boot and incarnation".to_owned());
+            return refuse(
+                LinkError::UnknownMessage,
+                "an agent's hello names its boot and incarnation".to_owned(),
+            );
         };
-        let newest = self.sessions.of(agent).map_or(row.incarnation, |live| live.incarnation.max(row.incarnation));
+        let newest = self.sessions.of(agent).map_or(row.incarnation, |live| {
+            live.incarnation.max(row.incarnation)
+        });
         let same_life = said.incarnation == newest && row.boot_id.as_ref() == Some(&said.boot_id);
         if said.incarnation > newest || same_life {
             return Ok((row.clone(), said.clone()));
@@ -166,17 +193,38 @@ impl Core {
         )
     }
 
-    fn let_in(&mut self, now: Now, id: SessionId, row: AgentRow, said: &AgentHello, hello: &Hello, address: &str) {
+    fn let_in(
+        &mut self,
+        now: Now,
+        id: SessionId,
+        row: AgentRow,
+        said: &AgentHello,
+        hello: &Hello,
+        address: &str,
+    ) {
         if let Some(old) = self.sessions.of(&row.id).map(|session| session.id) {
             let message = "another session of this agent took its place".to_owned();
-            self.now(Effect::Close(old, ErrorFrame { code: LinkError::Replaced, message }));
+            self.now(Effect::Close(
+                old,
+                ErrorFrame {
+                    code: LinkError::Replaced,
+                    message,
+                },
+            ));
             self.drop_session(now, old);
         }
-        let new_boot = row.boot_id.as_ref().is_some_and(|boot| *boot != said.boot_id);
+        let new_boot = row
+            .boot_id
+            .as_ref()
+            .is_some_and(|boot| *boot != said.boot_id);
         let first_seen = row.boot_id.as_ref() != Some(&said.boot_id);
         let mut row = row;
         row.boot_id = Some(said.boot_id.clone());
-        row.boot_seen_at = if first_seen { Some(now.at) } else { row.boot_seen_at };
+        row.boot_seen_at = if first_seen {
+            Some(now.at)
+        } else {
+            row.boot_seen_at
+        };
         row.incarnation = said.incarnation;
         row.version = Some(hello.version.clone());
         row.last_seen_at = Some(now.at);
@@ -186,7 +234,6 @@ impl Core {
             id,
             agent: row.id.clone(),
             address: address.to_owned(),
-            boot_id: said.boot_id.clone(),
             incarnation: said.incarnation,
             new_boot,
             state: State::default(),
@@ -207,7 +254,7 @@ impl Core {
         let welcome = Welcome {
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            fleet: self.settings.fleet.clone(),
+            fleet: self.settings.fleet.to_string(),
             agent: Some(row.name.clone()),
             epoch: self.settings.epoch,
             now: now.at,
@@ -221,10 +268,14 @@ impl Core {
 
     /// One message of an agent.
     pub(super) fn agent_frame(&mut self, now: Now, id: SessionId, frame: FromAgent) {
-        let Some(session) = self.sessions.get_mut(id) else { return };
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
         session.heard = now.mono;
         match frame {
-            FromAgent::Hello(_) => self.close_agent(now, id, LinkError::Unexpected, "a second hello"),
+            FromAgent::Hello(_) => {
+                self.close_agent(now, id, LinkError::Unexpected, "a second hello");
+            }
             FromAgent::Heartbeat(beat) => self.heartbeat(now, id, &beat),
             FromAgent::State(state) => self.state_part(now, id, state),
             FromAgent::Confirm(confirm) => self.confirmed(now, id, &confirm),
@@ -233,14 +284,19 @@ impl Core {
             FromAgent::LogEnd(end) => self.log_end(id, end),
             FromAgent::Error(error) => {
                 let name = self.session_name(id);
-                self.log(LogLevel::Warn, format!("agent {name} closed its link: {}", error.message));
+                self.log(
+                    LogLevel::Warn,
+                    format!("agent {name} closed its link: {}", error.message),
+                );
                 self.agent_down(now, id, &error.message);
             }
         }
     }
 
     fn heartbeat(&mut self, now: Now, id: SessionId, beat: &Heartbeat) {
-        let Some(session) = self.sessions.get_mut(id) else { return };
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
         session.skew_ms = beat.skew_ms;
         let agent = session.agent.clone();
         let ack = HeartbeatAck {
@@ -248,7 +304,9 @@ impl Core {
             received_at: now.at,
             sent_at: now.at,
             epoch: self.settings.epoch,
-            lease: SessionLease { length: self.settings.lease() },
+            lease: SessionLease {
+                length: self.settings.lease(),
+            },
         };
         self.sessions.leases.insert(agent.clone(), now.mono);
         if let Some(row) = self.fleet.agents.get_mut(&agent) {
@@ -258,23 +316,42 @@ impl Core {
     }
 
     fn session_name(&mut self, id: SessionId) -> String {
-        let agent = self.sessions.get_mut(id).map(|session| session.agent.clone());
+        let agent = self
+            .sessions
+            .get_mut(id)
+            .map(|session| session.agent.clone());
         agent.map_or_else(|| "?".to_owned(), |agent| self.fleet.agent_name(&agent))
     }
 
     /// Tells an agent why, and lets go of its link.
     pub(super) fn close_agent(&mut self, now: Now, id: SessionId, code: LinkError, why: &str) {
         let name = self.session_name(id);
-        self.log(LogLevel::Warn, format!("link to agent {name} closed: {why}"));
-        self.now(Effect::Close(id, ErrorFrame { code, message: why.to_owned() }));
+        self.log(
+            LogLevel::Warn,
+            format!("link to agent {name} closed: {why}"),
+        );
+        self.now(Effect::Close(
+            id,
+            ErrorFrame {
+                code,
+                message: why.to_owned(),
+            },
+        ));
         self.agent_down(now, id, why);
     }
 
     /// An agent's link is gone.
     pub(super) fn agent_down(&mut self, now: Now, id: SessionId, why: &str) {
-        let Some(agent) = self.drop_session(now, id) else { return };
-        let Some(row) = self.fleet.agents.get(&agent).cloned() else { return };
-        self.log(LogLevel::Warn, format!("agent {} is offline: {why}", row.name));
+        let Some(agent) = self.drop_session(now, id) else {
+            return;
+        };
+        let Some(row) = self.fleet.agents.get(&agent).cloned() else {
+            return;
+        };
+        self.log(
+            LogLevel::Warn,
+            format!("agent {} is offline: {why}", row.name),
+        );
         let mut event = EventLog::blank(now.at, "agent_offline");
         event.agent = Some(row.name);
         why.clone_into(&mut event.reason);
@@ -284,7 +361,9 @@ impl Core {
     fn drop_session(&mut self, now: Now, id: SessionId) -> Option<AgentId> {
         let session = self.sessions.remove(id, now.at)?;
         for (_, changes) in session.outstanding.values() {
-            changes.iter().for_each(|change| self.changes.agent_gone(*change, &session.agent));
+            for change in changes {
+                self.changes.agent_gone(*change, &session.agent);
+            }
         }
         self.drafts.forget(&session.agent);
         self.end_logs_of(id);
@@ -295,9 +374,19 @@ impl Core {
     pub(super) fn drop_silent(&mut self, now: Now) {
         let silent = self.settings.silent;
         let late = |session: &&AgentSession| session.heard + silent < now.mono;
-        let gone: Vec<SessionId> = self.sessions.iter().filter(late).map(|session| session.id).collect();
+        let gone: Vec<SessionId> = self
+            .sessions
+            .iter()
+            .filter(late)
+            .map(|session| session.id)
+            .collect();
         for id in gone {
-            self.close_agent(now, id, LinkError::Timeout, "nothing heard for three heartbeats");
+            self.close_agent(
+                now,
+                id,
+                LinkError::Timeout,
+                "nothing heard for three heartbeats",
+            );
         }
     }
 
@@ -305,8 +394,14 @@ impl Core {
     pub(super) fn close_agents(&mut self, trouble: &str) {
         let all: Vec<SessionId> = self.sessions.iter().map(|session| session.id).collect();
         for id in all {
-            let message = format!("the center's store cannot be written: {trouble}");
-            self.now(Effect::Close(id, ErrorFrame { code: LinkError::Internal, message }));
+            let message = trouble.to_owned();
+            self.now(Effect::Close(
+                id,
+                ErrorFrame {
+                    code: LinkError::Internal,
+                    message,
+                },
+            ));
         }
     }
 }

@@ -38,9 +38,14 @@ pub struct CenterSettings {
     /// How long a center keeps the lead without renewing; it renews three times as often.
     #[serde(deserialize_with = "span::deserialize")]
     pub lease: Duration,
-    /// How long runs that have ended are kept.
+    /// How long runs that have ended are kept, failures excepted.
     #[serde(deserialize_with = "span::deserialize")]
     pub history: Duration,
+    /// How many ended runs of one task are kept.
+    pub history_runs: u32,
+    /// How long failures are kept.
+    #[serde(deserialize_with = "span::deserialize")]
+    pub history_failures: Duration,
     /// Longest frame.
     pub max_frame: Bytes,
     /// What is logged.
@@ -58,7 +63,9 @@ impl Default for CenterSettings {
             lead: 10 * SECOND,
             heartbeat: 3 * SECOND,
             lease: 3 * SECOND,
-            history: 90 * DAY,
+            history: 30 * DAY,
+            history_runs: 10_000,
+            history_failures: 90 * DAY,
             max_frame: Bytes(1 << 20),
             log: LogLevel::default(),
             log_format: LogFormat::default(),
@@ -93,6 +100,8 @@ impl Settings for CenterSettings {
         "heartbeat",
         "lease",
         "history",
+        "history_runs",
+        "history_failures",
         "max_frame",
         "log",
         "log_format",

@@ -297,7 +297,7 @@ mod tests {
         let keep = HashSet::from([key("a")]);
         let retention = Retention {
             bytes: 0,
-            age: Duration::from_secs(60),
+            age: Duration::from_mins(1),
         };
         sweep(dir.path(), &keep, retention, 0);
         assert!(open(dir.path(), &key("a")).is_ok());

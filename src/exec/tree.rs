@@ -108,12 +108,9 @@ pub(super) fn cgroup_of(base: &Path, key: &Key) -> PathBuf {
     base.join(file_name(key))
 }
 
-/// Makes a cgroup, or takes the empty one that is there.
+/// Makes a cgroup, or takes the empty one that is there. Somebody may have tidied its parent away.
 pub(super) fn make_cgroup(path: &Path) -> io::Result<OwnedFd> {
-    match DirBuilder::new().create(path) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-        _ => {}
-    }
+    DirBuilder::new().recursive(true).create(path)?;
     Ok(File::open(path)?.into())
 }
 
@@ -125,7 +122,10 @@ impl Tree {
                 std::fs::write(path.join("cgroup.kill"), "1")
             }
             Self::Cgroup(path) => signal_cgroup(path, signal),
-            Self::Stub { pid, pidfd } => signal_descendants(*pid, pidfd, signal),
+            Self::Stub { pid, pidfd } => {
+                signal_descendants(*pid, pidfd, signal);
+                Ok(())
+            }
         }
     }
 
@@ -256,19 +256,19 @@ fn descendants(of: i32) -> Vec<(i32, Stat)> {
 
 /// Signals what is below a sub-reaper, in rounds: each process once, KILL until none is left. A process that was
 /// seen below it and still has the same start time behind its pidfd is one of the tree.
-fn signal_descendants(stub: i32, stub_pidfd: &OwnedFd, signal: i32) -> io::Result<()> {
+fn signal_descendants(stub: i32, stub_pidfd: &OwnedFd, signal: i32) {
     let mut done: HashSet<(i32, u64)> = HashSet::new();
     for _ in 0..ROUNDS {
         let found = descendants(stub);
         if has_ended(stub_pidfd) {
-            return Ok(());
+            return;
         }
         let fresh: Vec<_> = found
             .into_iter()
             .filter(|(pid, stat)| done.insert((*pid, stat.start)))
             .collect();
         if fresh.is_empty() {
-            return Ok(());
+            return;
         }
         for (pid, seen) in fresh {
             let Ok(pidfd) = open_pid(pid) else { continue };
@@ -277,7 +277,6 @@ fn signal_descendants(stub: i32, stub_pidfd: &OwnedFd, signal: i32) -> io::Resul
             }
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]

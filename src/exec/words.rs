@@ -41,16 +41,15 @@ pub fn span(span: Duration) -> String {
         (millis / 1000 % 60, "s"),
         (millis % 1000, "ms"),
     ];
-    let words: String = parts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, unit)| format!("{count}{unit}"))
-        .collect();
-    if words.is_empty() {
-        "0s".to_owned()
-    } else {
-        words
+    let mut words = String::new();
+    for (count, unit) in parts.iter().filter(|(count, _)| *count > 0) {
+        words.push_str(&count.to_string());
+        words.push_str(unit);
     }
+    if words.is_empty() {
+        words.push_str("0s");
+    }
+    words
 }
 
 #[cfg(test)]

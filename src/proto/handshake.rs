@@ -296,6 +296,9 @@ pub async fn first_join(
             }
         }
         Ok(None) => LinkFault::Closed,
+        Err(LinkFault::Frame(fault)) if fault.code() == LinkError::UnknownMessage => {
+            LinkFault::Unexpected("without a certificate nothing is taken but one whole `join`")
+        }
         Err(fault) => fault,
     };
     link.close(fault.frame(false)).await;

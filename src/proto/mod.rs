@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod client;
 pub mod codec;
+pub mod fault;
 pub mod gate;
 pub mod handshake;
 pub mod hello;
@@ -11,7 +12,8 @@ pub mod identity;
 pub mod join;
 pub mod link;
 pub mod request;
+mod strict;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod tls;
 pub mod view;

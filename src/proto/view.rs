@@ -32,6 +32,8 @@ pub struct TaskView {
     pub next_at: Option<UnixMs>,
     /// Its last run that has started or ended.
     pub last_run: Option<RunView>,
+    /// Outcomes of its last runs that this center saw, oldest first, at most 20.
+    pub recent: Vec<Outcome>,
     /// Runs under way (daemons: slots with a process).
     pub running: u64,
     /// When this revision was saved.

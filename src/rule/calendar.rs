@@ -1,14 +1,11 @@
 //! A calendar rule and the local times that it matches. Knows no zone and no clock change; a local
-//! time is a number of seconds on the wall (see `civil`).
-//!
-//! The crate `croner` could match local times too; it is the oracle of this file's test instead.
-//! It reads `L,15W` as `LW`, keeps 5 kB of years per rule, walks day by day to the year 5000
-//! for a rule that is over, and a parser with places is needed before it in any case.
+//! time is a number of seconds on the wall (see `civil`). The matching itself is `pattern`'s.
 
-use super::civil::{DAY_SECONDS, Date, FIRST_YEAR, LAST_YEAR, is_leap};
-use super::days::Days;
+use croner::errors::CronError;
+
 use super::error::Field;
 use super::field::{Item, Items};
+use super::pattern::Pattern;
 
 /// The seven fields as they were read.
 #[derive(Clone, Debug)]
@@ -22,51 +19,49 @@ pub(super) struct Fields {
     pub(super) year: Items,
 }
 
-/// The fields as sets, made for searching.
-#[derive(Clone, PartialEq, Eq, Debug)]
+impl Fields {
+    /// Whether the day of month, taken alone, ever comes in the rule's months and years.
+    pub(super) fn is_date_possible(&self) -> Result<bool, CronError> {
+        let fields = Self {
+            day_of_week: Items::every(),
+            ..self.clone()
+        };
+        Ok(!patterns(&fields)?.is_empty())
+    }
+
+    /// How many times a matching day has, by the wall.
+    fn times_per_day(&self) -> usize {
+        self.hour.values(Field::Hour).len()
+            * self.minute.values(Field::Minute).len()
+            * self.second.values(Field::Second).len()
+    }
+}
+
+/// A calendar rule, made for searching. It matches at one time at least.
+#[derive(Clone, Debug)]
 pub(super) struct Calendar {
-    seconds: u64,
-    minutes: u64,
-    hours: u64,
-    days: Days,
-    months: u64,
-    years: Vec<YearSpan>,
+    /// The rule matches where one of these does.
+    patterns: Vec<Pattern>,
+    times_per_day: usize,
     wildcard: bool,
     endless: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct YearSpan {
-    low: i64,
-    high: i64,
-    step: i64,
-}
-
-impl YearSpan {
-    /// The first year of the span that is not before `year`.
-    fn next(self, year: i64) -> Option<i64> {
-        let steps = (year - self.low + self.step - 1)
-            .div_euclid(self.step)
-            .max(0);
-        let found = self.low + steps * self.step;
-        (found <= self.high).then_some(found)
-    }
-}
-
 impl Calendar {
-    pub(super) fn new(fields: &Fields) -> Self {
-        Self {
-            seconds: bits(&fields.second, Field::Second),
-            minutes: bits(&fields.minute, Field::Minute),
-            hours: bits(&fields.hour, Field::Hour),
-            days: Days::new(&fields.day_of_month, &fields.day_of_week),
-            months: bits(&fields.month, Field::Month),
-            years: year_spans(&fields.year),
+    /// The calendar of these fields; `None` if no year has a matching date.
+    pub(super) fn new(fields: &Fields) -> Result<Option<Self>, CronError> {
+        let patterns = patterns(fields)?;
+        if patterns.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            patterns,
+            times_per_day: fields.times_per_day(),
             wildcard: [&fields.second, &fields.minute, &fields.hour]
                 .iter()
                 .any(|items| items.starred),
             endless: fields.year.starred,
-        }
+        }))
     }
 
     /// A rule with `*` before the day: it skips gaps and fires in both passes of a fold.
@@ -80,154 +75,52 @@ impl Calendar {
     }
 
     /// How many times a matching day has, by the wall.
-    pub(super) fn times_per_day(&self) -> u32 {
-        self.hours.count_ones() * self.minutes.count_ones() * self.seconds.count_ones()
+    pub(super) fn times_per_day(&self) -> usize {
+        self.times_per_day
     }
 
-    /// Whether any year has a matching date.
-    pub(super) fn is_possible(&self) -> bool {
-        self.any_date(|year, month| self.days.in_month(year, month))
-    }
-
-    /// Whether the day of month, taken alone, ever comes in the rule's months.
-    pub(super) fn is_date_possible(&self) -> bool {
-        self.any_date(|year, month| self.days.in_month_by_date(year, month))
-    }
-
-    fn any_date(&self, days: impl Fn(i64, u32) -> u32) -> bool {
-        // A year is one of 14 shapes: leap or not, and the weekday it starts with.
-        let mut seen = [false; 14];
-        let mut year = FIRST_YEAR;
-        while let Some(found) = self.next_year(year) {
-            let start = Date {
-                year: found,
-                month: 1,
-                day: 1,
+    /// The first matching local time strictly after `after`, from `FIRST_YEAR` to `LAST_YEAR`.
+    pub(super) fn next(&self, after: i64) -> Result<Option<i64>, CronError> {
+        let mut first = None;
+        for pattern in &self.patterns {
+            if let Some(found) = pattern.next(after)? {
+                first = Some(first.map_or(found, |first: i64| first.min(found)));
             }
-            .weekday();
-            let shape = start as usize + if is_leap(found) { 7 } else { 0 };
-            if !std::mem::replace(&mut seen[shape], true)
-                && (1..=12).any(|month| self.has_month(month) && days(found, month) != 0)
-            {
-                return true;
-            }
-            year = found + 1;
         }
-        false
-    }
-
-    fn has_month(&self, month: u32) -> bool {
-        self.months & (1 << month) != 0
-    }
-
-    fn next_year(&self, year: i64) -> Option<i64> {
-        self.years.iter().filter_map(|span| span.next(year)).min()
-    }
-
-    /// The first matching local time strictly after `after`, to `LAST_YEAR`.
-    pub(super) fn next(&self, after: i64) -> Option<i64> {
-        let from = after + 1;
-        let day = from.div_euclid(DAY_SECONDS);
-        let found = self.next_day(day)?;
-        if found > day {
-            return Some(found * DAY_SECONDS + self.next_time(0)?);
-        }
-        match self.next_time(from.rem_euclid(DAY_SECONDS)) {
-            Some(second) => Some(day * DAY_SECONDS + second),
-            None => Some(self.next_day(day + 1)? * DAY_SECONDS + self.next_time(0)?),
-        }
-    }
-
-    /// The first matching day that is not before `day`.
-    fn next_day(&self, day: i64) -> Option<i64> {
-        let mut date = Date::from_days(day);
-        loop {
-            let year = self.next_year(date.year)?;
-            if year > date.year {
-                date = Date {
-                    year,
-                    month: 1,
-                    day: 1,
-                };
-            }
-            let Some(month) = next_bit(self.months, date.month) else {
-                date = Date {
-                    year: year + 1,
-                    month: 1,
-                    day: 1,
-                };
-                continue;
-            };
-            if month > date.month {
-                date = Date {
-                    year,
-                    month,
-                    day: 1,
-                };
-            }
-            let days = u64::from(self.days.in_month(year, month));
-            if let Some(day) = next_bit(days, date.day) {
-                return Some(Date { year, month, day }.days());
-            }
-            // Month 13 has no bit and leads to the next year.
-            date = Date {
-                year,
-                month: month + 1,
-                day: 1,
-            };
-        }
-    }
-
-    /// The first matching second of a day that is not before `from`.
-    fn next_time(&self, from: i64) -> Option<i64> {
-        let from = u32::try_from(from).ok()?;
-        let (mut hour, mut minute, mut second) = (from / 3600, from / 60 % 60, from % 60);
-        loop {
-            let next_hour = next_bit(self.hours, hour)?;
-            if next_hour > hour {
-                (hour, minute, second) = (next_hour, 0, 0);
-            }
-            let Some(next_minute) = next_bit(self.minutes, minute) else {
-                (hour, minute, second) = (hour + 1, 0, 0);
-                continue;
-            };
-            if next_minute > minute {
-                (minute, second) = (next_minute, 0);
-            }
-            if let Some(second) = next_bit(self.seconds, second) {
-                return Some(i64::from(hour * 3600 + minute * 60 + second));
-            }
-            (minute, second) = (minute + 1, 0);
-        }
+        Ok(first)
     }
 }
 
-fn bits(items: &Items, field: Field) -> u64 {
-    items
-        .values(field)
-        .iter()
-        .fold(0, |bits, value| bits | 1 << value)
+/// The patterns that together mean these fields; those that never match are left out.
+fn patterns(fields: &Fields) -> Result<Vec<Pattern>, CronError> {
+    day_lists(&fields.day_of_month)
+        .into_iter()
+        .filter_map(|day_of_month| {
+            let fields = Fields {
+                day_of_month,
+                ..fields.clone()
+            };
+            Pattern::new(&fields).transpose()
+        })
+        .collect()
 }
 
-/// The lowest set bit that is not below `from`.
-fn next_bit(bits: u64, from: u32) -> Option<u32> {
-    let left = bits.checked_shr(from)?;
-    (left != 0).then(|| from + left.trailing_zeros())
-}
-
-fn year_spans(items: &Items) -> Vec<YearSpan> {
-    items
+/// The days of the month as one list, or two where croner would misread one: it keeps `L` and `LW`
+/// as flags of the whole list, and with both of them set the last day itself is lost.
+fn day_lists(days: &Items) -> Vec<Items> {
+    let is_mixed = days.list.contains(&Item::Last) && days.list.contains(&Item::LastWeekday);
+    if !is_mixed {
+        return vec![days.clone()];
+    }
+    let (last_weekday, rest) = days
         .list
         .iter()
-        .filter_map(|item| match *item {
-            Item::Star { step } => Some((FIRST_YEAR, LAST_YEAR, step)),
-            Item::Span { low, high, step } => Some((i64::from(low), i64::from(high), step)),
-            _ => None,
-        })
-        .map(|(low, high, step)| YearSpan {
-            low,
-            high,
-            step: i64::from(step),
+        .partition(|item| **item == Item::LastWeekday);
+    [last_weekday, rest]
+        .into_iter()
+        .map(|list| Items {
+            list,
+            ..days.clone()
         })
         .collect()
 }

@@ -158,6 +158,11 @@ pub enum Problem {
     /// Something after an `@word` that takes nothing.
     #[error("is too much; nothing may follow {0}")]
     Trailing(&'static str),
+    /// The rest of a line from a crontab.
+    #[error(
+        "is a command and no part of the rule, which says only when; give it as the command to execute"
+    )]
+    Command,
     /// Nothing was written.
     #[error("is empty")]
     Empty,
@@ -167,6 +172,9 @@ pub enum Problem {
     /// Dates such as 30 February.
     #[error("never comes: no year has such a date")]
     Never,
+    /// Every field is good, yet the matcher refuses them together; it says why.
+    #[error("cannot be matched: {0}")]
+    Unmatched(String),
     /// `@every` without a readable duration.
     #[error("{0}")]
     Duration(DurationError),

@@ -321,6 +321,13 @@ fn name_value(field: Field, text: &str) -> Option<u16> {
     Some(first + u16::try_from(place).ok()?)
 }
 
+/// Whether a text begins with the name of a month or day: `FRIDAY`, `mon-fri`.
+pub(super) fn begins_with_name(text: &str) -> bool {
+    let start = text.get(..3).unwrap_or(text);
+    let mut names = MONTHS.iter().chain(&WEEKDAYS);
+    names.any(|name| name.eq_ignore_ascii_case(start))
+}
+
 fn not_a_value(field: Field) -> Problem {
     match field {
         Field::Month => Problem::NotAName("JAN-DEC"),

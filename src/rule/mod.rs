@@ -2,13 +2,12 @@
 //! argument. The one thing read from the machine is its zone data (see `zone`).
 //!
 //! In reading order: `definition` (what a rule is) and `parse` (how its text becomes one, with
-//! `field` for one field and `error` for what can be wrong), `days` and `calendar` (which local
+//! `field` for one field and `error` for what can be wrong), `calendar` and `pattern` (which local
 //! times match), `zone` (local times to instants) and `schedule` (the occurrences), then `words`,
 //! `duration`, `moment` and `time` for what people read and write.
 
 mod calendar;
 mod civil;
-mod days;
 mod definition;
 mod duration;
 mod error;
@@ -17,6 +16,7 @@ mod instant;
 mod moment;
 mod near;
 mod parse;
+mod pattern;
 mod schedule;
 #[cfg(test)]
 mod tests;

@@ -4,11 +4,13 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use croner::errors::CronError;
+
 use super::calendar::{Calendar, Fields};
 use super::definition::{At, Shape};
 use super::duration::parse_duration;
 use super::error::{Field, Problem, RuleError};
-use super::field::{Fault, Item, Items, Part, parse_field};
+use super::field::{Fault, Item, Items, Part, begins_with_name, parse_field};
 use super::instant::UnixMs;
 use super::moment::{MomentError, parse_moment};
 
@@ -97,10 +99,7 @@ fn parse_parts(parts: &[Part<'_>]) -> Result<Parsed, Fault> {
     match parts {
         [] => Err((0..0, Field::Rule, Problem::Empty)),
         [first, rest @ ..] if first.text.starts_with('@') => parse_nickname(*first, rest),
-        _ => {
-            let fields = parse_fields(parts)?;
-            parse_calendar(&fields, parts)
-        }
+        _ => parse_calendar(parts).map_err(|fault| command_fault(parts).unwrap_or(fault)),
     }
 }
 
@@ -122,8 +121,7 @@ fn parse_alias(name: Part<'_>, lower: &str, rest: &[Part<'_>]) -> Result<Parsed,
         return Err((name.span(), Field::Rule, problem));
     };
     nothing_after(nickname, rest)?;
-    let fields = parse_fields(&words(fields))?;
-    Ok(Shape::Calendar(Calendar::new(&fields)).into())
+    parse_calendar(&words(fields)).map_err(|(_, field, problem)| (name.span(), field, problem))
 }
 
 fn nearest(word: &str) -> String {
@@ -135,10 +133,37 @@ fn nearest(word: &str) -> String {
 }
 
 fn nothing_after(name: &'static str, rest: &[Part<'_>]) -> Result<(), Fault> {
-    match span_of(rest) {
-        None => Ok(()),
-        Some(span) => Err((span, Field::Rule, Problem::Trailing(name))),
+    let Some(span) = span_of(rest) else {
+        return Ok(());
+    };
+    let problem = if has_command(rest) {
+        Problem::Command
+    } else {
+        Problem::Trailing(name)
+    };
+    Err((span, Field::Rule, problem))
+}
+
+/// What to say of a line pasted from a crontab: five fields, then perhaps an account, a command.
+fn command_fault(parts: &[Part<'_>]) -> Option<Fault> {
+    let (fields, rest) = parts.split_at_checked(5)?;
+    if !has_command(rest) {
+        return None;
     }
+    let command = (span_of(rest)?, Field::Rule, Problem::Command);
+    Some(parse_fields(fields).err().unwrap_or(command))
+}
+
+fn has_command(parts: &[Part<'_>]) -> bool {
+    parts.iter().any(|part| is_command(part.text))
+}
+
+/// Whether a word can only belong to a command, not be a field with a mistake in it: a path, a
+/// variable, a quote, or a name that is longer than and unlike those of days and months.
+fn is_command(word: &str) -> bool {
+    let is_name = |word: &str| word.len() > 3 && !begins_with_name(word);
+    word.starts_with(['/', '.', '~', '$', '"', '\'', '(', '[', '{', ':'])
+        || word.starts_with(|c: char| c.is_ascii_alphabetic()) && is_name(word)
 }
 
 fn span_of(parts: &[Part<'_>]) -> Option<Range<usize>> {
@@ -218,15 +243,18 @@ fn wrong_count(parts: &[Part<'_>]) -> Fault {
     (span, Field::Rule, Problem::FieldCount(count))
 }
 
-fn parse_calendar(fields: &Fields, parts: &[Part<'_>]) -> Result<Parsed, Fault> {
-    let calendar = Calendar::new(fields);
-    if !calendar.is_possible() {
+fn parse_calendar(parts: &[Part<'_>]) -> Result<Parsed, Fault> {
+    let fields = parse_fields(parts)?;
+    let unmatched = |error: CronError| {
+        let problem = Problem::Unmatched(error.to_string());
+        (span_of(parts).unwrap_or(0..0), Field::Rule, problem)
+    };
+    let Some(calendar) = Calendar::new(&fields).map_err(unmatched)? else {
         return Err((day_span(parts), Field::DayOfMonth, Problem::Never));
-    }
-    let warnings = warnings(fields, &calendar);
+    };
     Ok(Parsed {
         shape: Shape::Calendar(calendar),
-        warnings,
+        warnings: warnings(&fields).map_err(unmatched)?,
     })
 }
 
@@ -236,7 +264,7 @@ fn day_span(parts: &[Part<'_>]) -> Range<usize> {
     span_of(&parts[first..]).unwrap_or(0..0)
 }
 
-fn warnings(fields: &Fields, calendar: &Calendar) -> Vec<String> {
+fn warnings(fields: &Fields) -> Result<Vec<String>, CronError> {
     let mut warnings = Vec::new();
     let (dates, weekdays) = (&fields.day_of_month, &fields.day_of_week);
     let both = dates.is_restricted() && weekdays.is_restricted();
@@ -247,7 +275,7 @@ fn warnings(fields: &Fields, calendar: &Calendar) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if both && !weekdays.and && !calendar.is_date_possible() {
+    if both && !weekdays.and && !fields.is_date_possible()? {
         warnings.push("no year has that day of month; only the day of week counts".to_owned());
     }
     for (field, items) in [
@@ -261,7 +289,7 @@ fn warnings(fields: &Fields, calendar: &Calendar) -> Vec<String> {
     ] {
         warnings.extend(long_step(field, items));
     }
-    warnings
+    Ok(warnings)
 }
 
 /// A step that never leaves the first value.

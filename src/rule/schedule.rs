@@ -3,6 +3,8 @@
 //! Invariants: an occurrence is strictly after the instant asked for; it is the same from every
 //! instant since the one before; no two fall on one instant.
 
+use croner::errors::CronError;
+
 use super::calendar::Calendar;
 use super::definition::{At, Rule, Shape};
 use super::instant::UnixMs;
@@ -28,6 +30,10 @@ pub enum ScheduleError {
     /// The rule goes on, but not within the years that ucron can count.
     #[error("no occurrence after {0} can be worked out: times end with the year 2999")]
     Horizon(UnixMs),
+    /// The matcher failed. It is asked only where it has an answer, so this is a defect, but it must
+    /// not look as if the rule were over.
+    #[error("no occurrence after {0} can be worked out: the rule's fields cannot be searched")]
+    Search(UnixMs),
 }
 
 /// What a clock change does to one occurrence.
@@ -129,6 +135,7 @@ impl Schedule {
         after: UnixMs,
     ) -> Result<Option<UnixMs>, ScheduleError> {
         let due = next_second(calendar, &self.zone, after.0.div_euclid(1000))
+            .map_err(|_| ScheduleError::Search(after))?
             .and_then(|second| within_horizon(second.saturating_mul(1000)));
         if due.is_none() && calendar.is_endless() {
             return Err(ScheduleError::Horizon(after));
@@ -145,7 +152,7 @@ impl Schedule {
         if let Some(gap) = bridged
             && calendar
                 .next(gap.at + gap.before - 1)
-                .is_some_and(|local| gap.skips(local))
+                .is_ok_and(|local| local.is_some_and(|local| gap.skips(local)))
         {
             return Shift::Gap;
         }
@@ -172,8 +179,9 @@ fn within_horizon(at: i64) -> Option<UnixMs> {
 /// The first second strictly after `after` at which the calendar is due in the zone.
 ///
 /// Goes from clock change to clock change; between two of them local time is instant plus offset.
-fn next_second(calendar: &Calendar, zone: &Zone, after: i64) -> Option<i64> {
+fn next_second(calendar: &Calendar, zone: &Zone, after: i64) -> Result<Option<i64>, CronError> {
     let fixed = !calendar.is_wildcard();
+    let mut search = Search::new(calendar);
     let mut from = after;
     let mut next = zone.next_change(after);
     loop {
@@ -184,20 +192,48 @@ fn next_second(calendar: &Calendar, zone: &Zone, after: i64) -> Option<i64> {
             let change = zone.changes()[last];
             local = local.max(change.at + change.before - 1);
         }
-        let found = calendar.next(local);
+        let found = search.next(local)?;
         let Some(change) = zone.changes().get(next) else {
-            return found.map(|local| local - offset);
+            return Ok(found.map(|local| local - offset));
         };
         match found {
-            Some(local) if local - offset < change.at => return Some(local - offset),
+            Some(local) if local - offset < change.at => return Ok(Some(local - offset)),
             Some(local) if fixed && change.is_bridged_gap() && change.skips(local) => {
-                return Some(change.at);
+                return Ok(Some(change.at));
             }
             // Nothing later on the wall; only a fold could bring the last local times again.
-            None if change.after > change.before => return None,
+            None if change.after > change.before => return Ok(None),
             _ => {}
         }
         from = change.at - 1;
         next += 1;
+    }
+}
+
+/// Searches a calendar, and remembers the last answer: between two occurrences of a rare rule lie
+/// decades of clock changes, and all but those of a fold ask for the same one again.
+struct Search<'a> {
+    calendar: &'a Calendar,
+    /// Asked after the first, found the second.
+    known: Option<(i64, i64)>,
+}
+
+impl<'a> Search<'a> {
+    fn new(calendar: &'a Calendar) -> Self {
+        Self {
+            calendar,
+            known: None,
+        }
+    }
+
+    fn next(&mut self, after: i64) -> Result<Option<i64>, CronError> {
+        if let Some((asked, found)) = self.known
+            && (asked..found).contains(&after)
+        {
+            return Ok(Some(found));
+        }
+        let found = self.calendar.next(after)?;
+        self.known = found.map(|found| (after, found));
+        Ok(found)
     }
 }

@@ -1,5 +1,6 @@
 //! Tests of the rules as a whole: the vectors, the refusals, the promises on random rules.
 
+mod oracle;
 mod promises;
 mod refusals;
 mod schedules;

@@ -42,7 +42,7 @@ pub(super) fn per_day(schedule: &Schedule) -> String {
         Shape::Calendar(calendar) => {
             let fields = parse::fields_of(schedule.rule().text());
             let every_day = fields.is_some_and(|fields| days::is_every_day(&fields));
-            let times = times_words(u128::from(calendar.times_per_day()));
+            let times = times_words(calendar.times_per_day() as u128);
             if every_day {
                 format!("{times} a day")
             } else {

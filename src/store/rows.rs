@@ -1,6 +1,7 @@
 //! What goes into the store and comes out of it, independent of the database.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::model::{
     AgentId, AgentName, BootId, Ending, Epoch, GroupName, Incarnation, OperatorId, OperatorName,
@@ -288,4 +289,26 @@ pub struct RunQuery {
     pub open: bool,
     /// At most so many; 0 = all.
     pub limit: u32,
+}
+
+/// How long ended runs are kept. A failure is `failed`, `timed_out` or `lost`; the latest run of a task that is
+/// not removed always stays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Keep {
+    /// Runs that are no failures, at most so long.
+    pub age: Duration,
+    /// Of those only what is among so many newest runs of their task.
+    pub per_task: u32,
+    /// Failures, at most so long.
+    pub failures_age: Duration,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self {
+            age: Duration::from_hours(30 * 24),
+            per_task: 10_000,
+            failures_age: Duration::from_hours(90 * 24),
+        }
+    }
 }

@@ -66,9 +66,9 @@ impl Keeper {
     }
 
     /// Takes over an attempt of a former keeper.
-    pub(super) fn adopt(&mut self, key: Key, child: Child, ended: bool) {
+    pub(super) fn adopt(&mut self, key: &Key, child: Child, ended: bool) {
         self.hold(key.clone(), child, ended);
-        self.look_at(&key);
+        self.look_at(key);
     }
 
     fn hold(&mut self, key: Key, child: Child, ended: bool) {
@@ -139,13 +139,13 @@ impl Keeper {
                 (None, signal) => Exit::Signal(signal.unwrap_or(0)),
             },
             Ok(None) => return,
-            Err(_) => match sys::exit_status(pidfd.as_fd()) {
-                Some(status) => decode(status),
-                None => {
+            Err(_) => {
+                let Some(status) = sys::exit_status(pidfd.as_fd()) else {
                     self.reap_later(key);
                     return;
-                }
-            },
+                };
+                decode(status)
+            }
         };
         self.command_ended(key, exit, false);
     }

@@ -211,7 +211,7 @@ impl Keeper {
                     pidfd: pidfd.filter(|_| attempt.active),
                     tree,
                 };
-                self.adopt(key, child, !attempt.active);
+                self.adopt(&key, child, !attempt.active);
             }
             Found::Ended {
                 started,
@@ -246,7 +246,7 @@ impl Keeper {
                     pidfd: None,
                     tree,
                 };
-                self.adopt(key, child, true);
+                self.adopt(&key, child, true);
             }
             None => self.tell(Event::TreeGone { key }),
         }

@@ -325,9 +325,7 @@ impl Supervisor {
         let ran = ran_for(now, record.running_since);
         record.pid = None;
         record.running_since = None;
-        if record.then != Then::Policy {
-            record.enter(SlotState::Stopping, now, ending.reason.clone());
-        } else {
+        if record.then == Then::Policy {
             let long = ran >= work.work.start_seconds && !ran.is_zero();
             record.failures = if long {
                 0
@@ -335,14 +333,10 @@ impl Supervisor {
                 record.failures.saturating_add(1)
             };
             let next = slot::after(&work.work, ending, record.failures, &run.run_id);
-            settle(
-                record,
-                now,
-                next,
-                ending,
-                &work.work.parole,
-                last_output.as_deref(),
-            );
+            let last_output = last_output.as_deref();
+            settle(record, now, next, ending, &work.work.parole, last_output);
+        } else {
+            record.enter(SlotState::Stopping, now, ending.reason.clone());
         }
         let due = record.due;
         self.say_slot(&run.task, run.slot);

@@ -7,6 +7,7 @@
 //! tree is gone.
 
 mod daemon;
+mod ending;
 mod record;
 mod recover;
 mod run;
@@ -81,7 +82,7 @@ pub enum Failure {
     },
     /// The lease ended before the clone; nothing was started.
     Lease,
-    /// The start could not be recorded; nothing was started.
+    /// Disk or descriptors refused the start's record or output; nothing was started.
     Unrecorded(String),
 }
 
@@ -280,7 +281,7 @@ impl Supervisor {
                 run_id,
                 signal,
                 reason,
-            } => self.kill(&run_id, signal, reason),
+            } => self.kill(now, &run_id, signal, reason),
             Event::Assign(assignment) => self.assign(now, *assignment),
             Event::Withdraw { task, reason } => self.withdraw(now, &task, &reason),
             Event::Restart {
@@ -361,7 +362,9 @@ impl Supervisor {
         if let Some(known) = self.texts.get(&key) {
             return Arc::clone(known);
         }
-        self.record(Record::Text { text: text.clone() });
+        self.record(Record::Text {
+            text: Box::new(text.clone()),
+        });
         let text = Arc::new(text);
         self.texts.insert(key, Arc::clone(&text));
         text

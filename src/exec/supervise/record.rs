@@ -20,7 +20,7 @@ pub enum Record {
     /// A task's text, to which the records that follow refer.
     Text {
         /// The text.
-        text: TaskText,
+        text: Box<TaskText>,
     },
     /// A run is known from here on.
     Accepted {

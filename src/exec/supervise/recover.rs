@@ -35,7 +35,7 @@ pub struct Recovered {
 impl Supervisor {
     /// Folds records of former keepers. What was active in another boot is `lost`, and its daemons wait for the
     /// agent to assign them again.
-    pub fn recover(records: Vec<Record>, boot_id: BootId, now: Now) -> Recovered {
+    pub fn recover(records: Vec<Record>, boot_id: &BootId, now: Now) -> Recovered {
         let mut supervisor = Self::new(boot_id.clone());
         let mut boot = None;
         let mut attempts = Vec::new();
@@ -50,7 +50,7 @@ impl Supervisor {
                 supervisor.fold(record, &mut attempts);
             }
         }
-        if boot.as_ref() == Some(&boot_id) {
+        if boot.as_ref() == Some(boot_id) {
             supervisor.resume(now, &mut attempts);
         } else {
             attempts.clear();
@@ -79,7 +79,7 @@ impl Supervisor {
             Record::Boot { .. } => {}
             Record::Text { text } => {
                 let key = (text.task.clone(), text.revision);
-                self.texts.insert(key, Arc::new(text));
+                self.texts.insert(key, Arc::from(text));
             }
             Record::Accepted {
                 run,
@@ -146,8 +146,11 @@ impl Supervisor {
                 at,
             } => {
                 run.phase = Phase::Starting { attempt, at };
+                let key = (run_id, attempt);
+                // Recorded again where a keeper found that it had not been executed: one attempt all the same.
+                attempts.retain(|known| known.key != key);
                 attempts.push(Attempt {
-                    key: (run_id, attempt),
+                    key,
                     not_before: at,
                     started: None,
                     active: true,
@@ -208,7 +211,7 @@ impl Supervisor {
     }
 
     /// The same boot: timers are set again, slots find their processes.
-    fn resume(&mut self, now: Now, attempts: &mut Vec<Attempt>) {
+    fn resume(&mut self, now: Now, attempts: &mut [Attempt]) {
         // Only the last attempt can be open; of former ones the tree at most is left.
         for attempt in attempts.iter_mut() {
             let run = self.runs.get(&attempt.key.0);
@@ -267,7 +270,7 @@ impl Supervisor {
             record.pid = pid;
             record.running_since = since;
             record.ever_started = true;
-            record.reason = "found by a new keeper".to_owned();
+            "found by a new keeper".clone_into(&mut record.reason);
             let due = since.map(|since| since.plus(daemon.text.work.start_seconds));
             record.due = due;
             daemon.slots.push(record);
@@ -305,7 +308,7 @@ impl Supervisor {
             .collect();
         for run_id in active {
             if let Some(ending) = self.runs.get(&run_id).map(|run| after_reboot(run, now)) {
-                self.end(now, &run_id, ending);
+                self.end(now, &run_id, &ending);
             }
         }
         let confirmed: Vec<RunId> = self.confirmed.iter().cloned().collect();
@@ -320,7 +323,7 @@ impl Supervisor {
             boot_id: self.boot_id.clone(),
         }];
         records.extend(self.texts.values().map(|text| Record::Text {
-            text: TaskText::clone(text),
+            text: Box::new(TaskText::clone(text)),
         }));
         for daemon in self.daemons.values().filter(|daemon| !daemon.leaving) {
             records.push(Record::Assigned {

@@ -2,11 +2,11 @@
 
 use tokio::io::{DuplexStream, duplex};
 
-use super::super::client::{Cancel, Credit};
+use super::super::client::{Cancel, Credit, FromClient, ToClient};
 use super::super::handshake::{OURS, accept, connect, first_hello, first_join, hello, say_hello};
-use super::super::hello::{PeerRole, Welcome};
+use super::super::hello::{LinkError, PeerRole, Welcome};
 use super::super::identity::PeerIdentity;
-use super::super::join::{Join, Joined, join};
+use super::super::join::{FromJoiner, Join, Joined, ToJoiner, join};
 use super::super::testing::Fleet;
 use super::super::tls::{client_config, server_config};
 use super::*;
@@ -21,14 +21,22 @@ type ClientEnd = Link<FromClient, ToClient>;
 fn bounds() -> Bounds {
     Bounds {
         max_frame: 1000,
-        line: SHORT,
+        line: SOON,
         queue: 4000,
+    }
+}
+
+/// For tests of what happens when time is over.
+fn hasty() -> Bounds {
+    Bounds {
+        line: SHORT,
+        ..bounds()
     }
 }
 
 fn center_and_wire() -> (CenterEnd, DuplexStream) {
     let (near, far) = duplex(1024);
-    (Link::new(near, bounds()), far)
+    (Link::new(near, hasty()), far)
 }
 
 fn credit(id: u64) -> FromClient {
@@ -143,7 +151,7 @@ async fn a_peer_that_does_not_read_is_closed_as_slow() {
 #[tokio::test]
 async fn a_write_that_does_not_get_through_ends_the_link() {
     let (near, _far) = duplex(64);
-    let client: ClientEnd = Link::new(near, bounds());
+    let client: ClientEnd = Link::new(near, hasty());
     let (sender, worker, mut reader) = client.split();
     for id in 0..10 {
         sender.try_send(&credit(id)).unwrap();
@@ -207,13 +215,18 @@ async fn greet(first: FromClient) -> (Result<u32, String>, String) {
     let center: CenterEnd = Link::new(far, Bounds::default());
     client.send(&first).await.unwrap();
     let deadline = Instant::now() + SOON;
-    match first_hello(center, &peer, deadline).await {
-        Ok((_, _, version)) => (Ok(version), String::new()),
-        Err(fault) => {
-            let answer = client.next().await.unwrap_err().to_string();
-            (Err(fault.to_string()), answer)
-        }
-    }
+    let answering = async {
+        let answer = client.next().await;
+        drop(client);
+        answer.map_err(|fault| fault.to_string()).err()
+    };
+    let greeting = async {
+        let greeted = first_hello(center, &peer, deadline).await;
+        greeted.map(|(_, _, version)| version)
+    };
+    let (greeted, answer) = tokio::join!(greeting, answering);
+    let greeted = greeted.map_err(|fault| fault.to_string());
+    (greeted, answer.unwrap_or_default())
 }
 
 #[tokio::test]
@@ -277,11 +290,12 @@ async fn members_greet_each_other_over_tls() {
 /// What a stranger reads that sends these bytes as its first.
 async fn stranger(sent: &str) -> String {
     let (near, mut wire) = duplex(4096);
-    let center = Link::<ToJoiner, FromJoiner>::new(near, bounds());
+    let center = Link::<ToJoiner, FromJoiner>::new(near, hasty());
     wire.write_all(sent.as_bytes()).await.unwrap();
     let read = async {
         let mut answer = String::new();
         wire.read_to_string(&mut answer).await.unwrap();
+        drop(wire);
         answer
     };
     let (joined, answer) = tokio::join!(first_join(center, Instant::now() + SOON), read);

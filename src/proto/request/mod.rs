@@ -5,12 +5,14 @@
 mod fleet;
 mod runs;
 mod tasks;
+mod watch;
 
 use serde::{Deserialize, Serialize};
 
 pub use fleet::*;
 pub use runs::*;
 pub use tasks::*;
+pub use watch::*;
 
 use super::view::{
     AgentView, AuditView, EventView, GroupView, LogView, OperatorView, ProcessView, RunView,
@@ -83,6 +85,8 @@ pub enum Request {
     Events(Events),
     /// Answer: `audit`.
     Audit(Audit),
+    /// Stream of `change` items.
+    Watch(Watch),
 }
 
 impl Request {
@@ -103,7 +107,15 @@ impl Request {
                 | Self::Status(_)
                 | Self::Events(_)
                 | Self::Audit(_)
+                | Self::Watch(_)
         )
+    }
+}
+
+impl Request {
+    /// Whether its answer holds a secret, so that it is never kept.
+    pub fn has_secret(&self) -> bool {
+        matches!(self, Self::TokenAgent(_) | Self::TokenOperator(_))
     }
 }
 
@@ -161,6 +173,8 @@ pub enum Item {
     Log(LogView),
     /// Something happened.
     Event(Box<EventView>),
+    /// Something is as it is now.
+    Change(Box<Change>),
 }
 
 /// Why a request is refused.

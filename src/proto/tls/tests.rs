@@ -1,5 +1,7 @@
 //! Who gets in, who does not, and what each side reads about it: TLS over an in-memory connection.
 
+use std::time::Duration;
+
 use rustls::pki_types::UnixTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 

@@ -1,6 +1,6 @@
 //! The promises of DESIGN.md, section 4, on random rules, zones and instants from fixed seeds: a
 //! brute-force matcher that asks every second or minute of the neighbourhood of a clock change,
-//! and `croner` as a second opinion on plain calendars.
+//! and the oracle as a second opinion on plain calendars.
 
 use std::collections::BTreeSet;
 
@@ -10,6 +10,7 @@ use jiff::{Timestamp, ToSpan};
 use super::super::parse::fields_of;
 use super::super::zone::find;
 use super::super::{Problem, Rule, Schedule, UnixMs, Zone, parse_duration, parse_time};
+use super::oracle::Oracle;
 
 const ZONES: [&str; 10] = [
     "UTC",
@@ -56,32 +57,48 @@ impl Dice {
         let hour = self.one(&[
             "*", "*/2", "2", "1,2,3", "0-23", "0", "*/3", "23", "1-3/2", "3",
         ]);
-        let day = self.one(&["*", "*", "*", "*/2", "L", "LW", "15W", "1,31", "8-14", "?"]);
-        let month = self.one(&["*", "*", "*", "3,4,10,11", "*/2", "MAR-NOV"]);
-        let weekday = self.one(&["*", "*", "*", "SUN", "1-5", "+SUN", "0#1", "5L", "*/2", "?"]);
+        let day = self.one(&[
+            "*",
+            "*",
+            "*",
+            "*/2",
+            "L",
+            "LW",
+            "15W",
+            "1,31",
+            "8-14",
+            "?",
+            "L,15W",
+            "LW,L",
+            "LW,3,15W",
+            "1W,30W,31W",
+            "*/1",
+            "29,30",
+        ]);
+        let month = self.one(&["*", "*", "*", "3,4,10,11", "*/2", "MAR-NOV", "2"]);
+        let weekday = self.one(&[
+            "*", "*", "*", "SUN", "1-5", "+SUN", "0#1", "5L", "*/2", "?", "5-7,1#5", "+1-5", "*/1",
+            "+6L,7#2",
+        ]);
         format!("{minute} {hour} {day} {month} {weekday}")
     }
 }
 
 /// A matcher that knows no more of a rule than its fields, and of the zone only jiff's answers.
 struct Brute {
-    cron: croner::Cron,
-    is_wildcard: bool,
+    oracle: Oracle,
     zone: TimeZone,
 }
 
 impl Brute {
     fn new(rule: &Rule, zone: TimeZone) -> Self {
-        let fields = fields_of(rule.text()).unwrap();
-        Self {
-            cron: rule.text().parse().unwrap(),
-            is_wildcard: fields.minute.starred || fields.hour.starred,
-            zone,
-        }
+        let oracle = Oracle::new(&fields_of(rule.text()).unwrap());
+        Self { oracle, zone }
     }
 
     fn is_match(&self, civil: jiff::civil::DateTime) -> bool {
-        self.cron.is_time_matching(&civil).unwrap()
+        self.oracle
+            .is_match(Offset::UTC.to_timestamp(civil).unwrap().as_second())
     }
 
     /// Every minute of the days around `middle`, by the rule's words: fixed rules in the first
@@ -92,11 +109,11 @@ impl Brute {
             let at = first + minute.minutes();
             let civil = self.zone.to_datetime(at);
             let is_first_pass = self.zone.to_ambiguous_timestamp(civil).earlier().ok() == Some(at);
-            if self.is_match(civil) && (self.is_wildcard || is_first_pass) {
+            if self.is_match(civil) && (self.oracle.is_wildcard() || is_first_pass) {
                 due.insert(at.as_millisecond());
             }
         }
-        if !self.is_wildcard {
+        if !self.oracle.is_wildcard() {
             self.add_gaps(first, minutes, &mut due);
         }
         due
@@ -205,32 +222,56 @@ fn random_rules_agree_with_brute_force_around_clock_changes() {
     }
 }
 
-#[test]
-fn random_calendars_agree_with_croner_where_no_clock_changes() {
-    for seed in 1_000..2_000 {
-        let mut dice = Dice(seed);
-        let text = format!("{} {}", dice.one(&["0", "*/20", "5,7"]), dice.rule());
-        let schedule = Schedule::new(Rule::parse(&text).unwrap(), Zone::utc());
-        let cron = croner::parser::CronParser::builder()
-            .seconds(croner::parser::Seconds::Required)
-            .build()
-            .parse(&text)
-            .unwrap();
-        let mut second = i64::try_from(dice.below(3_000_000_000)).unwrap();
-        for _ in 0..20 {
-            let after = Timestamp::from_second(second).unwrap();
-            let civil = cron
-                .find_next_occurrence(&Offset::UTC.to_datetime(after), false)
-                .unwrap();
-            let expected = Offset::UTC.to_timestamp(civil).unwrap().as_millisecond();
-            let due = schedule.next_after(UnixMs(second * 1000)).unwrap();
-            assert_eq!(
-                due,
-                Some(UnixMs(expected)),
-                "seed {seed}: `{text}` after {after}"
-            );
-            second = expected / 1000;
+/// Goes through a random rule in UTC, which has no clock changes, beside the oracle.
+fn check_calendar(seed: u64) {
+    let mut dice = Dice(seed);
+    let second = dice.one(&["0", "*/20", "5,7", "59", "0-59/70"]);
+    let plain = dice.any_rule();
+    let year = dice.one(&[
+        "*",
+        "*",
+        "*/4",
+        "1970-2999",
+        "2027,2029",
+        "1999",
+        "2000-2040/3",
+        "2999",
+    ]);
+    let text = format!("{second} {plain} {year}");
+    let oracle = Oracle::new(&fields_of(&text).unwrap());
+    let rule = match Rule::parse(&text) {
+        Ok(rule) => rule,
+        Err(error) => {
+            assert_eq!(error.problem, Problem::Never, "{text}");
+            assert!(!oracle.is_possible(), "seed {seed}: `{text}`");
+            return;
         }
+    };
+    assert!(oracle.is_possible(), "seed {seed}: `{text}`");
+    let schedule = Schedule::new(rule, Zone::utc());
+    let mut second = i64::try_from(dice.below(3_000_000_000)).unwrap() - 1_000_000_000;
+    for _ in 0..20 {
+        let due = schedule.next_after(UnixMs(second * 1000)).ok().flatten();
+        let expected = oracle.next(second);
+        assert_eq!(
+            due,
+            expected.map(|second| UnixMs(second * 1000)),
+            "seed {seed}: `{text}` after {second}"
+        );
+        // Now and then far ahead, to the end of the years.
+        let step = if dice.below(4) == 0 {
+            dice.below(10_000_000_000)
+        } else {
+            0
+        };
+        second = expected.unwrap_or(second) + i64::try_from(step).unwrap();
+    }
+}
+
+#[test]
+fn random_calendars_agree_with_the_oracle_where_no_clock_changes() {
+    for seed in 1_000..3_000 {
+        check_calendar(seed);
     }
 }
 

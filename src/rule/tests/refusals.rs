@@ -1,6 +1,8 @@
 //! What is refused, in which words, and where the carets stand.
 
-use super::super::{Field, Rule};
+use std::time::{Duration, Instant};
+
+use super::super::{Field, Problem, Rule};
 
 fn check(rule: &str, expected: &str) {
     let error = Rule::parse(rule).expect_err(rule);
@@ -168,6 +170,58 @@ fn refuses_dates_that_no_year_has() {
         "day of month: `29 2 +MON 2026-2043` never comes: no year has such a date",
     );
     assert!(Rule::parse("0 0 0 29 2 +MON 2044").is_ok());
+}
+
+#[test]
+fn tells_a_crontab_line_from_a_field_with_a_mistake() {
+    let command = |rule: &str, expected: &str| {
+        let error = Rule::parse(rule).expect_err(rule);
+        assert_eq!(error.problem, Problem::Command, "{rule}");
+        assert_eq!(error.read(), expected, "{rule}");
+    };
+    check(
+        "*/5 * * * * /usr/bin/foo",
+        "rule: `/usr/bin/foo` is a command and no part of the rule, which says only when; give it as the command to execute",
+    );
+    command("*/5 * * * * /usr/bin/foo -x 1", "/usr/bin/foo -x 1");
+    command(
+        "0 2 * * 1-5 root /usr/bin/foo >/dev/null",
+        "root /usr/bin/foo >/dev/null",
+    );
+    command("0 2 * * * php artisan", "php artisan");
+    command("0 2 * * * $HOME/bin/foo", "$HOME/bin/foo");
+    command("0 2 * * * ~/foo", "~/foo");
+    command("0 2 * * * ls -l /tmp", "ls -l /tmp");
+    command("@daily /usr/bin/foo", "/usr/bin/foo");
+    command("@reboot ./foo --now", "./foo --now");
+    check(
+        "0 0 0 * * friday",
+        "day of week: `friday` is neither a number nor one of SUN-SAT",
+    );
+    check(
+        "0 0 0 * * FRX",
+        "day of week: `FRX` is neither a number nor one of SUN-SAT",
+    );
+    check("60 * * * * /usr/bin/foo", "minute: `60` is not in 0-59");
+}
+
+#[test]
+fn refuses_within_50_ms() {
+    let long = format!("0 0 30,31 2 {}", "1,".repeat(400));
+    for rule in [
+        "0 0 30 2 *",
+        "0 0 0 31W 2 +1-5 1970-2999",
+        "0 0 0 29 2 * 1971-2999/4",
+        &long,
+    ] {
+        // The best of some tries: the machine may be busy with something else.
+        let tries = (0..5).map(|_| {
+            let begun_at = Instant::now();
+            assert!(Rule::parse(rule).is_err(), "{rule}");
+            begun_at.elapsed()
+        });
+        assert!(tries.min() < Some(Duration::from_millis(50)), "{rule}");
+    }
 }
 
 #[test]

@@ -193,6 +193,22 @@ fn days_may_be_written_in_every_way() {
         from,
         &["2026-01-15T00:00:00Z", "2026-01-31T00:00:00Z"],
     );
+    // Both ends of January, which ends with a Saturday.
+    check(
+        "0 0 LW,L * *",
+        "UTC",
+        from,
+        &[
+            "2026-01-30T00:00:00Z",
+            "2026-01-31T00:00:00Z",
+            "2026-02-27T00:00:00Z",
+            "2026-02-28T00:00:00Z",
+            "2026-03-31T00:00:00Z",
+            "2026-04-30T00:00:00Z",
+        ],
+    );
+    // The last weekday is never a Sunday, and asks nothing of the rest.
+    check("0 0 L,LW * +SUN", "UTC", from, &["2026-05-31T00:00:00Z"]);
     check("0 0 * * fri#l", "UTC", from, &["2026-01-30T00:00:00Z"]);
     check("0 0 * * FRIL", "UTC", from, &["2026-01-30T00:00:00Z"]);
     check(
@@ -220,6 +236,16 @@ fn days_may_be_written_in_every_way() {
         "UTC",
         from,
         &["2026-01-01T00:07:00Z", "2026-01-01T00:20:00Z"],
+    );
+}
+
+#[test]
+fn a_rare_day_is_found_across_decades_of_clock_changes() {
+    check(
+        "0 2 29 2 +MON",
+        "Europe/Berlin",
+        "2072-03-01T00:00:00Z",
+        &["2112-02-29T01:00:00Z", "2140-02-29T01:00:00Z"],
     );
 }
 

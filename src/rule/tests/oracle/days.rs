@@ -1,14 +1,13 @@
 //! Which days of a month match: the two day fields, their specials, AND and OR.
 
-use super::civil::{Date, month_length};
-use super::error::Field;
-use super::field::{Item, Items};
+use super::super::super::civil::{Date, month_length};
+use super::super::super::error::Field;
+use super::super::super::field::{Item, Items};
 
 const SUNDAY: u32 = 0;
 const SATURDAY: u32 = 6;
 
 /// The days that a rule names, ready to be matched against a month.
-#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Days {
     of_month: Option<MonthDays>,
     of_week: Option<WeekDays>,
@@ -17,7 +16,7 @@ pub(super) struct Days {
 }
 
 /// Bits 1-31 are days.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, Default)]
 struct MonthDays {
     days: u32,
     near: u32,
@@ -26,7 +25,7 @@ struct MonthDays {
 }
 
 /// Bits 0-6 are Sunday to Saturday.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, Default)]
 struct WeekDays {
     every: u8,
     nth: [u8; 5],
@@ -53,14 +52,6 @@ impl Days {
             (Some(days), Some(week)) if self.both => days.matching(shape) & week.matching(shape),
             (Some(days), Some(week)) => days.matching(shape) | week.matching(shape),
         }
-    }
-
-    /// The same, if only the day of month counted: for rules whose other field hides that this
-    /// one never comes.
-    pub(super) fn in_month_by_date(&self, year: i64, month: u32) -> u32 {
-        let shape = Month::new(year, month);
-        self.of_month
-            .map_or_else(|| shape.all(), |days| days.matching(shape))
     }
 }
 

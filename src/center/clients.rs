@@ -1,0 +1,494 @@
+//! Clients that are connected, what they may do, and the streams they read. A stream sends at most a window of
+//! items beyond what its client has taken; a client that stops reading costs nothing.
+
+use std::collections::BTreeMap;
+
+use super::core::{Core, Health};
+use super::event::{Effect, Now, SessionId};
+use super::events::Audience;
+use super::logs::LogStream;
+use super::requests::{Reply, answer};
+use super::watch::Watcher;
+use crate::auth::Access;
+use crate::model::{OperatorId, OperatorName};
+use crate::proto::client::{
+    End, FromClient, ITEM_WINDOW, ItemFrame, RefusedFrame, RequestFrame, ToClient,
+};
+use crate::proto::hello::{ErrorFrame, LinkError, PROTOCOL, Welcome};
+use crate::proto::request::{Answer, Events, Item, Refusal, RefusalCode};
+use crate::proto::view::EventView;
+use crate::store::{AnswerRow, OperatorRow, Write};
+
+/// One client's link.
+#[derive(Debug)]
+pub struct ClientSession {
+    /// Whose it is.
+    pub operator: OperatorId,
+    /// From where.
+    pub address: String,
+    /// Streams it reads, by request.
+    pub streams: BTreeMap<u64, Stream>,
+}
+
+/// A stream being read.
+#[derive(Debug)]
+pub enum Stream {
+    /// Events.
+    Events {
+        /// Number of the next event to look at.
+        next: u64,
+        /// Items that may be sent.
+        credit: u64,
+        /// Go on when the end is reached.
+        follow: bool,
+    },
+    /// Output of runs.
+    Logs(LogStream),
+    /// The fleet.
+    Watch(Watcher),
+}
+
+/// All clients.
+#[derive(Debug, Default)]
+pub struct Clients {
+    by_id: BTreeMap<SessionId, ClientSession>,
+}
+
+impl Clients {
+    /// One client.
+    pub fn get(&self, id: SessionId) -> Option<&ClientSession> {
+        self.by_id.get(&id)
+    }
+
+    /// One client, to be changed.
+    pub fn get_mut(&mut self, id: SessionId) -> Option<&mut ClientSession> {
+        self.by_id.get_mut(&id)
+    }
+
+    /// Clients of an operator.
+    pub fn of(&self, operator: &OperatorId) -> Vec<SessionId> {
+        let theirs = self
+            .by_id
+            .iter()
+            .filter(|(_, client)| client.operator == *operator);
+        theirs.map(|(id, _)| *id).collect()
+    }
+
+    /// One stream.
+    pub fn stream_mut(&mut self, session: SessionId, request: u64) -> Option<&mut Stream> {
+        self.by_id.get_mut(&session)?.streams.get_mut(&request)
+    }
+
+    /// All streams.
+    pub fn streams_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
+        self.by_id
+            .values_mut()
+            .flat_map(|client| client.streams.values_mut())
+    }
+
+    /// Streams that watch the fleet.
+    pub fn watching(&self) -> Vec<(SessionId, u64)> {
+        self.streams_that(|stream| matches!(stream, Stream::Watch(_)))
+    }
+
+    fn streams_that(&self, is: impl Fn(&Stream) -> bool) -> Vec<(SessionId, u64)> {
+        let all = self.by_id.iter().flat_map(|(session, client)| {
+            client
+                .streams
+                .iter()
+                .map(move |(request, stream)| (*session, *request, stream))
+        });
+        all.filter(|(.., stream)| is(stream))
+            .map(|(session, request, _)| (session, request))
+            .collect()
+    }
+
+    /// All log streams.
+    pub fn logs_mut(&mut self) -> impl Iterator<Item = (SessionId, u64, &mut LogStream)> {
+        self.by_id.iter_mut().flat_map(|(session, client)| {
+            client
+                .streams
+                .iter_mut()
+                .filter_map(move |(request, stream)| match stream {
+                    Stream::Logs(logs) => Some((*session, *request, logs)),
+                    Stream::Events { .. } | Stream::Watch(_) => None,
+                })
+        })
+    }
+}
+
+/// Who asks, and on which link: what every request is answered from.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    /// The link.
+    pub session: SessionId,
+    /// The request.
+    pub request: u64,
+    /// Who.
+    pub operator: OperatorName,
+    /// From where.
+    pub address: String,
+    /// What they may do.
+    pub access: Access,
+}
+
+/// What an operator may do.
+pub(super) fn access_of(row: &OperatorRow) -> Access {
+    Access {
+        everywhere: row.role,
+        groups: row.roles.clone(),
+    }
+}
+
+impl Core {
+    /// A client has said hello.
+    pub(super) fn client_up(
+        &mut self,
+        now: Now,
+        id: SessionId,
+        operator: &OperatorId,
+        address: String,
+    ) {
+        if !self.fleet.operators.contains_key(operator) {
+            let message =
+                "this operator was removed from the fleet; ask for a new token".to_owned();
+            self.now(Effect::Close(
+                id,
+                ErrorFrame {
+                    code: LinkError::Identity,
+                    message,
+                },
+            ));
+            return;
+        }
+        let session = ClientSession {
+            operator: operator.clone(),
+            address,
+            streams: BTreeMap::new(),
+        };
+        self.clients.by_id.insert(id, session);
+        let welcome = Welcome {
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            fleet: self.settings.fleet.to_string(),
+            agent: None,
+            epoch: self.settings.epoch,
+            now: now.at,
+        };
+        self.now(Effect::ToClient(id, Box::new(ToClient::Welcome(welcome))));
+    }
+
+    /// A client is gone.
+    pub(super) fn client_down(&mut self, id: SessionId) {
+        self.changes.client_gone(id);
+        self.waits.retain(|waiter| waiter.session != id);
+        let Some(client) = self.clients.by_id.remove(&id) else {
+            return;
+        };
+        for stream in client.streams.into_values() {
+            self.close_stream(stream);
+        }
+    }
+
+    fn close_stream(&mut self, stream: Stream) {
+        if let Stream::Logs(logs) = stream {
+            self.close_logs(&logs);
+        }
+    }
+
+    /// One message of a client.
+    pub(super) fn client_frame(&mut self, now: Now, id: SessionId, frame: FromClient) {
+        match frame {
+            FromClient::Hello(_) => {
+                let message = "a second hello".to_owned();
+                self.now(Effect::Close(
+                    id,
+                    ErrorFrame {
+                        code: LinkError::Unexpected,
+                        message,
+                    },
+                ));
+            }
+            FromClient::Request(request) => self.request(now, id, *request),
+            FromClient::Credit(credit) => self.credit(id, credit.id, credit.items),
+            FromClient::Cancel(cancel) => {
+                let stream = self
+                    .clients
+                    .get_mut(id)
+                    .and_then(|client| client.streams.remove(&cancel.id));
+                if let Some(stream) = stream {
+                    self.close_stream(stream);
+                }
+                self.waits
+                    .retain(|waiter| (waiter.session, waiter.request) != (id, cancel.id));
+            }
+            FromClient::Error(_) => self.client_down(id),
+        }
+    }
+
+    pub(super) fn asker(&self, session: SessionId, request: u64) -> Option<Asker> {
+        let client = self.clients.get(session)?;
+        let row = self.fleet.operators.get(&client.operator)?;
+        Some(Asker {
+            session,
+            request,
+            operator: row.name.clone(),
+            address: client.address.clone(),
+            access: access_of(row),
+        })
+    }
+
+    fn request(&mut self, now: Now, session: SessionId, frame: RequestFrame) {
+        let Some(asker) = self.asker(session, frame.id) else {
+            return;
+        };
+        if self.answer_again(&asker, &frame) {
+            return;
+        }
+        if let (true, Health::Reloading { trouble }) = (frame.ask.is_change(), &self.health) {
+            let refusal = unavailable(trouble);
+            self.refuse(session, frame.id, refusal);
+            return;
+        }
+        let kept = frame
+            .request_id
+            .clone()
+            .filter(|_| frame.ask.is_change() && !frame.ask.has_secret());
+        let reply = answer(self, now, &asker, frame.ask);
+        self.drafts.change = None;
+        match reply {
+            Ok(Reply::Answer(answer)) => {
+                self.keep_answer(now, session, kept, &answer);
+                self.answer_later(session, frame.id, *answer);
+            }
+            Ok(Reply::Later(preliminary)) => self.keep_answer(now, session, kept, &preliminary),
+            Ok(Reply::Pending) => {}
+            Err(refusal) => self.refuse(session, frame.id, refusal),
+        }
+    }
+
+    /// A request repeated gets its first answer again.
+    fn answer_again(&mut self, asker: &Asker, frame: &RequestFrame) -> bool {
+        let Some(row) = frame
+            .request_id
+            .as_ref()
+            .and_then(|id| self.answers.get(id))
+        else {
+            return false;
+        };
+        let same = self
+            .clients
+            .get(asker.session)
+            .is_some_and(|client| client.operator == row.operator);
+        let Some(answer) = serde_json::from_str::<Answer>(&row.answer)
+            .ok()
+            .filter(|_| same)
+        else {
+            return false;
+        };
+        self.answer_later(asker.session, frame.id, answer);
+        true
+    }
+
+    fn keep_answer(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        request_id: Option<crate::model::RequestId>,
+        answer: &Answer,
+    ) {
+        let Some(request_id) = request_id else { return };
+        let Some(operator) = self
+            .clients
+            .get(session)
+            .map(|client| client.operator.clone())
+        else {
+            return;
+        };
+        let Ok(answer) = serde_json::to_string(answer) else {
+            return;
+        };
+        let row = AnswerRow {
+            request_id: request_id.clone(),
+            operator,
+            answer,
+            at: now.at,
+        };
+        self.write(Write::PutAnswer(row.clone()));
+        let oldest = now.at.minus(super::core::KEEP_ANSWERS);
+        self.answers.retain(|_, row| row.at >= oldest);
+        self.answers.insert(request_id, row);
+    }
+
+    fn refuse(&mut self, session: SessionId, id: u64, refusal: Refusal) {
+        self.later(Effect::ToClient(
+            session,
+            Box::new(ToClient::Refused(RefusedFrame { id, refusal })),
+        ));
+    }
+
+    /// What was promised to clients and will not be: they are told that nothing was changed.
+    pub(super) fn take_back(&mut self, dropped: Vec<Effect>, trouble: &str) {
+        let mut refused = self.changes.clear();
+        for effect in dropped {
+            match effect {
+                Effect::ToClient(session, frame) => match *frame {
+                    ToClient::Answer(answer) => refused.push((session, answer.id)),
+                    frame => self.now(Effect::ToClient(session, Box::new(frame))),
+                },
+                Effect::Issue(session, _) => {
+                    let message = trouble.to_owned();
+                    self.now(Effect::Close(
+                        session,
+                        ErrorFrame {
+                            code: LinkError::Internal,
+                            message,
+                        },
+                    ));
+                }
+                _ => {}
+            }
+        }
+        for (session, id) in refused {
+            let frame = RefusedFrame {
+                id,
+                refusal: unavailable(trouble),
+            };
+            self.now(Effect::ToClient(
+                session,
+                Box::new(ToClient::Refused(frame)),
+            ));
+        }
+    }
+
+    /// Opens a stream of events for a client.
+    pub(super) fn open_events(&mut self, asker: &Asker, ask: &Events) -> Result<(), Refusal> {
+        let next = match &ask.since {
+            Some(cursor) => self.events.after(cursor).ok_or_else(|| Refusal {
+                code: RefusalCode::Usage,
+                message: format!("`{}` is no cursor of events", cursor.escape_debug()),
+                hint: Some("give a `cursor` as `ucron events -o jsonl` shows it".to_owned()),
+            })?,
+            None if ask.follow => self.events.end(),
+            None => self.events.first(),
+        };
+        let stream = Stream::Events {
+            next,
+            credit: ITEM_WINDOW,
+            follow: ask.follow,
+        };
+        if let Some(client) = self.clients.get_mut(asker.session) {
+            client.streams.insert(asker.request, stream);
+        }
+        self.pump_events(asker.session, asker.request);
+        Ok(())
+    }
+
+    fn credit(&mut self, session: SessionId, request: u64, items: u64) {
+        match self
+            .clients
+            .get_mut(session)
+            .and_then(|client| client.streams.get_mut(&request))
+        {
+            Some(Stream::Events { credit, .. }) => {
+                *credit = credit.saturating_add(items).min(ITEM_WINDOW);
+                self.pump_events(session, request);
+            }
+            Some(Stream::Logs(_)) => self.log_credit(session, request, items),
+            Some(Stream::Watch(_)) => self.watch_credit(session, request, items),
+            None => {}
+        }
+    }
+
+    /// Tells everybody who follows and may see it.
+    pub(super) fn publish(&mut self, audience: Audience, event: EventView) {
+        self.touch_what(&event);
+        self.events.push(audience, event);
+        let followers = self
+            .clients
+            .streams_that(|stream| matches!(stream, Stream::Events { .. }));
+        for (session, request) in followers {
+            self.pump_events(session, request);
+        }
+    }
+
+    /// Sends what a follower has credit for.
+    fn pump_events(&mut self, session: SessionId, request: u64) {
+        let Some(access) = self.asker(session, request).map(|asker| asker.access) else {
+            return;
+        };
+        while let Some(step) = self.next_event(session, request, &access) {
+            match step {
+                Step::Item(event) => {
+                    let frame = ToClient::Item(ItemFrame {
+                        id: request,
+                        item: Item::Event(Box::new(event)),
+                    });
+                    self.later(Effect::ToClient(session, Box::new(frame)));
+                }
+                Step::End(refusal) => {
+                    if let Some(client) = self.clients.get_mut(session) {
+                        client.streams.remove(&request);
+                    }
+                    let frame = ToClient::End(End {
+                        id: request,
+                        refusal,
+                    });
+                    self.later(Effect::ToClient(session, Box::new(frame)));
+                }
+            }
+        }
+    }
+
+    fn next_event(&mut self, session: SessionId, request: u64, access: &Access) -> Option<Step> {
+        let first = self.events.first();
+        let end = self.events.end();
+        let Stream::Events {
+            next,
+            credit,
+            follow,
+        } = self.clients.get_mut(session)?.streams.get_mut(&request)?
+        else {
+            return None;
+        };
+        if *next < first {
+            return Some(Step::End(Some(Refusal {
+                code: RefusalCode::Unavailable,
+                message: "this reader was too slow: events were dropped".to_owned(),
+                hint: Some("go on with `ucron events --since CURSOR`".to_owned()),
+            })));
+        }
+        while *credit > 0 && *next < end {
+            let (audience, event) = self.events.get(*next)?;
+            *next += 1;
+            if is_for(audience, access) {
+                *credit -= 1;
+                return Some(Step::Item(event.clone()));
+            }
+        }
+        (!*follow && *next >= end).then_some(Step::End(None))
+    }
+}
+
+/// What comes next on a stream of events.
+enum Step {
+    Item(EventView),
+    End(Option<Refusal>),
+}
+
+fn is_for(audience: &Audience, access: &Access) -> bool {
+    match audience {
+        Audience::Group(group) => access.sees(group),
+        Audience::AnyOf(groups) => {
+            access.sees_all() || groups.iter().any(|group| access.sees(group))
+        }
+    }
+}
+
+fn unavailable(trouble: &str) -> Refusal {
+    Refusal {
+        code: RefusalCode::Unavailable,
+        message: format!("{trouble}; nothing was changed"),
+        hint: Some("look at the center's disk, then say it again".to_owned()),
+    }
+}

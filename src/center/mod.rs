@@ -1,0 +1,37 @@
+//! The center: `core` and what belongs to it decide (pure: `handle(now, event) → effects`), `shell` carries
+//! out. One file per client request under `requests`. Imports rule, model, proto, store, auth.
+
+mod accept;
+mod args;
+mod changes;
+mod clients;
+mod core;
+mod ends;
+mod entropy;
+mod event;
+mod events;
+mod fleet;
+mod init;
+mod join;
+mod lateness;
+mod logs;
+mod orders;
+mod planner;
+mod program;
+mod reads;
+mod reconcile;
+mod reports;
+mod requests;
+mod run;
+mod runs;
+mod select;
+mod sessions;
+mod shell;
+mod tasks;
+mod views;
+mod watch;
+
+pub use self::core::{Core, CoreSettings};
+pub use args::CenterArgs;
+pub use event::{Effect, Event, Issue, LogLevel, Now, SessionId, Ticket};
+pub use program::main;

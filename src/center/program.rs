@@ -1,0 +1,113 @@
+//! What `ucron-center` does once its arguments are read; `ucron dev` runs the same.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::args::{CenterArgs, CenterCommand, InitArgs, RunArgs};
+use super::init::{Init, Initialised, init};
+use super::run::{check_store, run};
+use crate::config::{CenterSettings, Settings, init_logs};
+use crate::workers::Workers;
+
+/// The whole program: reads arguments, does it, says what went wrong.
+pub fn main(args: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
+    let args = match CenterArgs::try_parse_from(args) {
+        Ok(args) => args,
+        Err(usage) => {
+            // Help goes to stdout with 0, a fault to stderr with 2; a closed stream changes neither.
+            let _ = usage.print();
+            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
+        }
+    };
+    match perform(args.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            // Where stderr is gone nobody reads it.
+            let _ = writeln!(std::io::stderr(), "ucron-center: {fault:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(command: CenterCommand) -> Result<()> {
+    match command {
+        CenterCommand::Init(args) => runtime()?.block_on(perform_init(args)),
+        CenterCommand::Run(args) => runtime()?.block_on(perform_run(args)),
+    }
+}
+
+/// One thread for the loop and its links: deciding is quick, and the store has threads of its own.
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+}
+
+async fn perform_init(args: InitArgs) -> Result<()> {
+    check_store(args.store.as_deref())?;
+    let ask = Init {
+        dir: args.state,
+        listen: args.listen,
+        store: args.store,
+        timezone: args.timezone,
+    };
+    let made = init(&ask).await?;
+    next_steps(&ask.dir, &made).context("cannot write to stdout")
+}
+
+fn next_steps(dir: &Path, made: &Initialised) -> std::io::Result<()> {
+    let (dir, home) = (dir.display(), made.home.display());
+    let address = made
+        .addresses
+        .first()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "The center is made. Next:")?;
+    writeln!(out, "  1. ucron-center run --state {dir}")?;
+    writeln!(out, "  2. export UCRON_HOME={home}")?;
+    writeln!(out, "  3. ucron group add web")?;
+    writeln!(
+        out,
+        "  4. ucron token agent --group web | ucron-agent join {address} --state AGENT_DIR"
+    )?;
+    writeln!(out, "  5. ucron-agent run --state AGENT_DIR")?;
+    writeln!(
+        out,
+        "  6. ucron add --group web --name hello --rule '* * * * *' --user USER -- echo hello"
+    )
+}
+
+async fn perform_run(args: RunArgs) -> Result<()> {
+    let settings = CenterSettings::load(&args.state, &args.flags())?;
+    init_logs(settings.log, settings.log_format);
+    let workers = Workers::new();
+    stop_on_signals(&workers).context("cannot wait for signals")?;
+    run(&args.state, settings, workers).await?;
+    Ok(())
+}
+
+/// TERM and INT stop the workers.
+fn stop_on_signals(workers: &Workers) -> std::io::Result<()> {
+    let (mut term, mut int) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let token = workers.token().clone();
+    let stop = workers.clone();
+    workers.spawn("signals", async move {
+        tokio::select! {
+            _ = term.recv() => stop.stop(),
+            _ = int.recv() => stop.stop(),
+            () = token.cancelled() => {}
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! `ucron agent rm`: an admin on all groups. Its link is cut at once; what was open on it and may have started
+//! is lost, the rest missed; its history stays.
+
+use super::{Audited, Replied, reply};
+use crate::center::clients::Asker;
+use crate::center::core::Core;
+use crate::center::event::{Effect, Now};
+use crate::center::runs::Stage;
+use crate::center::views::hms;
+use crate::center::watch::Touched;
+use crate::model::{AgentId, Ending, Outcome};
+use crate::proto::hello::{ErrorFrame, LinkError};
+use crate::proto::request::{AgentRemove, Answer};
+use crate::store::Write;
+
+pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &AgentRemove) -> Replied {
+    let row = core.find_agent(asker, &ask.agent)?.clone();
+    asker.may_change_fleet()?;
+    let reason = format!(
+        "agent {} removed by {} at {}",
+        row.name,
+        asker.operator,
+        hms(now.at)
+    );
+    if let Some(session) = core.sessions.of(&row.id).map(|session| session.id) {
+        let message = "this agent was removed from the fleet".to_owned();
+        core.later(Effect::Close(
+            session,
+            ErrorFrame {
+                code: LinkError::Identity,
+                message,
+            },
+        ));
+        core.agent_down(now, session, "removed");
+    }
+    end_all(core, now, &row.id, &reason);
+    core.slots.retain(|key, _| key.agent != row.id);
+    core.write(Write::RemoveAgent {
+        agent: row.id.clone(),
+        at: now.at,
+    });
+    core.fleet.agents.remove(&row.id);
+    core.touch(&Touched::AgentName(row.name.clone()));
+    core.holders.retain(|_, holder| *holder != row.id);
+    core.members_changed(now, row.groups.iter(), &reason);
+    core.audit(now, asker, Audited::new("agent rm", &row.name, None));
+    reply(Answer::Done)
+}
+
+fn end_all(core: &mut Core, now: Now, agent: &AgentId, reason: &str) {
+    for id in core.open.of_agent(agent) {
+        let waiting = core
+            .open
+            .get(&id)
+            .is_some_and(|run| run.stage == Stage::Waiting);
+        let (outcome, reason) = if waiting {
+            (Outcome::Missed, reason.to_owned())
+        } else {
+            (Outcome::Lost, format!("{reason}; it may have started"))
+        };
+        core.end_run(now, &id, &Ending::unstarted(outcome, reason, now.at));
+    }
+}

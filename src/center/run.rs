@@ -1,0 +1,270 @@
+//! `ucron-center run`: takes the state directory and the lead, listens, and runs the loop until it is told to
+//! stop.
+
+use std::fs::{File, TryLockError};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tracing::{info, warn};
+
+use super::accept::Accept;
+use super::core::{Core, CoreSettings};
+use super::event::Now;
+use super::init::{CA_DIR, STORE_FILE, dial_address};
+use super::shell::Shell;
+use crate::auth::{Authority, AuthorityError};
+use crate::clock;
+use crate::config::{CenterSettings, ConfigError};
+use crate::files::{FileError, check_private, write_private};
+use crate::model::UnixMs;
+use crate::proto::identity::{Identity, IdentityError};
+use crate::proto::tls::{TlsError, server_config};
+use crate::store::{Keep, Store, StoreError};
+use crate::workers::Workers;
+
+/// Why a center cannot run.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The directory holds no center.
+    #[error("`{0}` holds no center; make one with `ucron-center init --state {0}`")]
+    Missing(String),
+    /// Another center has the directory.
+    #[error("another center runs in `{0}`; stop it first")]
+    Locked(String),
+    /// The lock file.
+    #[error("cannot lock `{path}`: {source}")]
+    Lock {
+        /// The file.
+        path: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// An address is no `ADDR:PORT`.
+    #[error("`listen` has `{0}`, which is no numeric ADDR:PORT")]
+    Address(String),
+    /// An address cannot be listened on.
+    #[error(
+        "cannot listen on {address}: {source}; is another program there? change `listen` in center.toml"
+    )]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The store's URL is none that this program knows.
+    #[error(
+        "the store `{0}` is of an unknown kind; give `sqlite:PATH`, or leave it out for a file in the state directory"
+    )]
+    StoreKind(String),
+    /// Settings.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Files.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The certificate authority.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// The center's identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The system.
+    #[error("cannot {attempt}: {source}")]
+    System {
+        /// What was attempted.
+        attempt: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Another center has taken the lead.
+    #[error("another center has taken the lead in this store; this one has stopped")]
+    Deposed,
+}
+
+/// How long the end may take.
+const DRAIN: Duration = Duration::from_secs(5);
+/// Ended runs pruned at a time, and the pause between: a step must never hold up a fire.
+const PRUNE_STEP: usize = 100;
+const PRUNE_PAUSE: Duration = Duration::from_millis(200);
+const PRUNE_EVERY: Duration = Duration::from_mins(10);
+
+/// Opens the store that the settings name.
+pub(super) fn open_store(dir: &Path, url: Option<&str>, now: UnixMs) -> Result<Store, StoreError> {
+    let path = match url.and_then(|url| url.strip_prefix("sqlite:")) {
+        Some(path) => PathBuf::from(path),
+        None => dir.join(STORE_FILE),
+    };
+    Store::open_sqlite(path, now)
+}
+
+/// Checks that a store's URL is of a kind that this program knows.
+pub fn check_store(url: Option<&str>) -> Result<(), RunError> {
+    match url {
+        Some(url) if !url.starts_with("sqlite:") => Err(RunError::StoreKind(url.to_owned())),
+        _ => Ok(()),
+    }
+}
+
+/// Runs the center in `dir` until `workers` are told to stop, or the lead is lost.
+pub async fn run(dir: &Path, settings: CenterSettings, workers: Workers) -> Result<(), RunError> {
+    let _lock = lock(dir)?;
+    check_store(settings.store.as_deref())?;
+    let identity = Identity::load(dir)?;
+    let authority = Authority::load(&dir.join(CA_DIR))?;
+    let listen = addresses(&settings)?;
+    let listeners = bind(&listen).await?;
+    let store = open_store(dir, settings.store.as_deref(), clock::now())?;
+    let guard = store.take_lead(&holder()?).await?;
+    let snapshot = store.load().await?;
+    let dialled: Vec<String> = listen
+        .iter()
+        .map(|at| dial_address(*at).to_string())
+        .collect();
+    let core = Core::new(
+        CoreSettings {
+            fleet: identity.uri().fleet.clone(),
+            epoch: guard.epoch,
+            zone: settings.timezone.clone(),
+            lead: settings.lead,
+            silent: settings.silent_after(),
+            lost_after: Duration::from_hours(1),
+            addresses: dialled.clone(),
+            pin: authority.pin(),
+            seed: crate::auth::seed().map_err(AuthorityError::from)?,
+        },
+        &snapshot,
+        now(),
+    );
+    let (shell, inbox) = Shell::new(
+        core,
+        store.clone(),
+        guard,
+        authority,
+        dialled.clone(),
+        workers.clone(),
+    )?;
+    let accept = Accept::new(
+        server_config(&identity)?,
+        inbox,
+        settings.max_frame.as_len(),
+        workers.clone(),
+    );
+    for listener in listeners {
+        accept.listen(listener);
+    }
+    prune(&workers, store.clone(), keep(&settings));
+    write_private(
+        &dir.join("center.addr"),
+        (dialled.join("\n") + "\n").as_bytes(),
+    )?;
+    info!(
+        addresses = dialled.join(" "),
+        epoch = shell.epoch().0,
+        "the center answers"
+    );
+    let ended = shell.run().await;
+    workers.drain(DRAIN).await;
+    store.close().await;
+    ended
+}
+
+/// Both clocks, now.
+pub(super) fn now() -> Now {
+    Now {
+        at: clock::now(),
+        mono: clock::boot_time(),
+    }
+}
+
+fn keep(settings: &CenterSettings) -> Keep {
+    Keep {
+        age: settings.history,
+        per_task: settings.history_runs,
+        failures_age: settings.history_failures,
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, RunError> {
+    if !dir.join("center.toml").exists() {
+        return Err(RunError::Missing(dir.display().to_string()));
+    }
+    check_private(dir)?;
+    let path = dir.join("center.lock");
+    let fault = |source| RunError::Lock {
+        path: path.display().to_string(),
+        source,
+    };
+    let file = File::create(&path).map_err(fault)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(RunError::Locked(dir.display().to_string())),
+        Err(TryLockError::Error(source)) => Err(fault(source)),
+    }
+}
+
+fn addresses(settings: &CenterSettings) -> Result<Vec<SocketAddr>, RunError> {
+    settings
+        .listen
+        .iter()
+        .map(|text| text.parse().map_err(|_| RunError::Address(text.clone())))
+        .collect()
+}
+
+async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, RunError> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let bound = TcpListener::bind(address).await;
+        listeners.push(bound.map_err(|source| RunError::Listen {
+            address: *address,
+            source,
+        })?);
+    }
+    Ok(listeners)
+}
+
+/// Names this process for the lease: unique for each start.
+fn holder() -> Result<String, RunError> {
+    let boot = clock::boot_id().map_err(|source| RunError::System {
+        attempt: "read the boot id",
+        source,
+    })?;
+    Ok(format!(
+        "{boot}-{}-{}",
+        std::process::id(),
+        clock::boot_time().as_nanos()
+    ))
+}
+
+/// Prunes history in small steps, for as long as the center runs.
+fn prune(workers: &Workers, store: Store, keep: Keep) {
+    let stop = workers.token().clone();
+    workers.spawn("prune", async move {
+        loop {
+            let pause = match store.prune(&keep, clock::now(), PRUNE_STEP).await {
+                Ok(pruned) if pruned >= PRUNE_STEP => PRUNE_PAUSE,
+                Ok(_) => PRUNE_EVERY,
+                Err(fault) => {
+                    warn!("cannot prune history: {fault}");
+                    PRUNE_EVERY
+                }
+            };
+            if stop
+                .run_until_cancelled(tokio::time::sleep(pause))
+                .await
+                .is_none()
+            {
+                return;
+            }
+        }
+    });
+}

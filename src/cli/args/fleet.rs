@@ -1,0 +1,225 @@
+//! Commands on agents, groups, operators, tokens and the fleet as a whole.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::value;
+use crate::model::{AgentName, GroupName, OperatorName, Role};
+
+/// `ucron agent …`.
+#[derive(Subcommand, Clone, Debug)]
+pub enum AgentCommand {
+    /// No new runs there; what runs may end
+    #[command(after_help = "Example:\n  ucron agent drain a1 --daemons")]
+    Drain {
+        /// The agents
+        #[arg(value_name = "NAME", required = true)]
+        names: Vec<AgentName>,
+        /// End its daemons too
+        #[arg(long)]
+        daemons: bool,
+    },
+    /// New runs again
+    #[command(after_help = "Example:\n  ucron agent undrain a1")]
+    Undrain {
+        /// The agents
+        #[arg(value_name = "NAME", required = true)]
+        names: Vec<AgentName>,
+    },
+    /// Remove agents; their links are cut at once
+    #[command(after_help = "Example:\n  ucron agent rm a1")]
+    Rm {
+        /// The agents
+        #[arg(value_name = "NAME", required = true)]
+        names: Vec<AgentName>,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Give an agent another name
+    #[command(after_help = "Example:\n  ucron agent rename a1 db-1")]
+    Rename {
+        /// The agent
+        #[arg(value_name = "NAME")]
+        agent: AgentName,
+        /// Its name from now on
+        #[arg(value_name = "NEW")]
+        name: AgentName,
+    },
+}
+
+/// `ucron group …`.
+#[derive(Subcommand, Clone, Debug)]
+pub enum GroupCommand {
+    /// Make groups
+    #[command(after_help = "Example:\n  ucron group add web db")]
+    Add {
+        /// The groups
+        #[arg(value_name = "GROUP", required = true)]
+        groups: Vec<GroupName>,
+    },
+    /// Remove groups that have neither tasks nor agents
+    #[command(after_help = "Example:\n  ucron group rm web")]
+    Rm {
+        /// The groups
+        #[arg(value_name = "GROUP", required = true)]
+        groups: Vec<GroupName>,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Put agents into a group; its daemons start there
+    #[command(after_help = "Example:\n  ucron group assign web a1 a2")]
+    Assign(AssignArgs),
+    /// Take agents out of a group; its daemons end there
+    #[command(after_help = "Example:\n  ucron group unassign web a2")]
+    Unassign(AssignArgs),
+}
+
+/// `ucron group assign|unassign`.
+#[derive(Args, Clone, Debug)]
+pub struct AssignArgs {
+    /// The group
+    #[arg(value_name = "GROUP")]
+    pub group: GroupName,
+    /// The agents
+    #[arg(value_name = "AGENT", required = true)]
+    pub agents: Vec<AgentName>,
+}
+
+/// `ucron operator …`.
+#[derive(Subcommand, Clone, Debug)]
+pub enum OperatorCommand {
+    /// Remove operators; their links are cut at once
+    #[command(after_help = "Example:\n  ucron operator rm eve")]
+    Rm {
+        /// The operators
+        #[arg(value_name = "NAME", required = true)]
+        names: Vec<OperatorName>,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+/// `ucron grant|ungrant`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+viewer sees; operator adds, changes, starts, stops, runs, deletes; admin also grants.
+
+Examples:
+  ucron grant ann operator --group web
+  ucron ungrant ann operator --group web")]
+pub struct GrantArgs {
+    /// The operator
+    #[arg(value_name = "NAME")]
+    pub operator: OperatorName,
+    /// viewer, operator or admin
+    #[arg(value_name = "ROLE", value_parser = value::role)]
+    pub role: Role,
+    /// In this group [default: in all]
+    #[arg(long, value_name = "GROUP")]
+    pub group: Option<GroupName>,
+}
+
+/// `ucron token …`.
+#[derive(Subcommand, Clone, Debug)]
+pub enum TokenCommand {
+    /// For a new agent
+    #[command(
+        after_help = "Example:\n  ucron token agent --group web | ssh a1 ucron-agent join center:9502 --state /var/lib/ucron-agent"
+    )]
+    Agent {
+        /// Groups that the agent will be in; may be repeated
+        #[arg(long, value_name = "GROUP")]
+        group: Vec<GroupName>,
+        /// How long the token is good
+        #[arg(long, value_name = "D", default_value = "1h", value_parser = value::duration)]
+        ttl: Duration,
+    },
+    /// For an operator, who is made if new, with no role yet
+    #[command(
+        after_help = "Example:\n  ucron token operator ann > token && ucron grant ann operator --group web"
+    )]
+    Operator {
+        /// The operator
+        #[arg(value_name = "NAME")]
+        name: OperatorName,
+        /// How long the token is good
+        #[arg(long, value_name = "D", default_value = "1h", value_parser = value::duration)]
+        ttl: Duration,
+    },
+}
+
+/// `ucron audit`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Example:\n  ucron audit --limit 0 -o json")]
+pub struct AuditArgs {
+    /// At most so many; 0 is all
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: u32,
+}
+
+/// `ucron status`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Exits 0 whenever a center answered; with --check 1 when something is wrong.
+
+Examples:
+  ucron status
+  ucron status --check || echo trouble")]
+pub struct StatusArgs {
+    /// Exit 1 when something is wrong
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// `ucron events`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+One line an event: TIME EVENT TASK AGENT OUTCOME …; `-` where there is none. `-o json` has the cursor.
+
+Examples:
+  ucron events -f
+  ucron events --since CURSOR -o json")]
+pub struct EventsArgs {
+    /// Go on as things happen
+    #[arg(short, long)]
+    pub follow: bool,
+    /// After the event with this cursor
+    #[arg(long, value_name = "CURSOR")]
+    pub since: Option<String>,
+}
+
+/// `ucron login`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Reads the token from stdin, without echo on a terminal. The key is made here and never leaves this machine.
+
+Examples:
+  ucron login center.example:9502
+  ucron login center.example:9502 --token-file token --home ./client")]
+pub struct LoginArgs {
+    /// A center's address
+    #[arg(value_name = "CENTER:PORT", value_parser = value::address)]
+    pub center: String,
+    /// Read the token from this file, which only you may read
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+}
+
+/// `ucron dev`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Center, agent and keeper in one fresh directory; all of it is gone at the end.
+
+Examples:
+  ucron dev
+  ucron dev --keep ./fleet")]
+pub struct DevArgs {
+    /// Keep everything in this directory
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+}

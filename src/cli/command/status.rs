@@ -1,0 +1,86 @@
+//! `status`: the fleet at a glance.
+
+use crate::cli::args::StatusArgs;
+use crate::cli::client::Client;
+use crate::cli::fault::{Exit, Fault};
+use crate::cli::print::{Out, clean, row, time};
+use crate::proto::request::{Answer, Request, Status};
+use crate::proto::view::StatusView;
+
+/// `ucron status`.
+pub async fn status(client: &mut Client<'_>, args: StatusArgs) -> Result<Exit, Fault> {
+    let Answer::Status(view) = client.ask(Request::Status(Status {})).await? else {
+        return Err(Fault::unexpected("`status`"));
+    };
+    if client.out.style.is_json() {
+        client.out.json(&row::plain(&view))?;
+    } else if client.out.style.quiet {
+        client.out.live(&view.center)?;
+    } else {
+        print(client.out, &view)?;
+    }
+    let wrong = args.check && !view.problems.is_empty();
+    Ok(if wrong { Exit::NO } else { Exit::DONE })
+}
+
+fn print(out: &mut Out, view: &StatusView) -> Result<(), Fault> {
+    for (title, text) in lines(view) {
+        out.line(&format!("{title:9}{}", clean::line(&text)))?;
+    }
+    for problem in &view.problems {
+        out.line(&format!("problem  {}", clean::line(problem)))?;
+    }
+    out.flush()?;
+    if is_empty(view) {
+        out.say(NEXT_STEPS);
+    }
+    Ok(())
+}
+
+fn lines(view: &StatusView) -> [(&'static str, String); 6] {
+    let late = |ms: Option<i64>| ms.map_or_else(|| "-".to_owned(), time::millis);
+    [
+        (
+            "center",
+            format!(
+                "{} ({}, epoch {}, version {}, zone {})",
+                view.center, view.role, view.epoch, view.version, view.timezone
+            ),
+        ),
+        ("centers", view.centers.join(", ")),
+        (
+            "agents",
+            format!(
+                "{} online, {} offline, {} draining",
+                view.agents.online, view.agents.offline, view.agents.draining
+            ),
+        ),
+        (
+            "tasks",
+            format!("{} on, {} stopped", view.tasks.enabled, view.tasks.stopped),
+        ),
+        ("running", view.running.to_string()),
+        (
+            "lateness",
+            format!(
+                "median {}, 99 % {}, worst {} (last 10 minutes)",
+                late(view.lateness_ms.p50),
+                late(view.lateness_ms.p99),
+                late(view.lateness_ms.max)
+            ),
+        ),
+    ]
+}
+
+fn is_empty(view: &StatusView) -> bool {
+    view.agents.online + view.agents.offline + view.agents.draining == 0
+        && view.tasks.enabled + view.tasks.stopped == 0
+}
+
+/// What `ucron-center init` prints too.
+const NEXT_STEPS: &str = "\
+the fleet is empty; next:
+  1. ucron group add GROUP
+  2. ucron token agent --group GROUP     give the token to the next command
+  3. ucron-agent join CENTER:PORT --state DIR     on each host, then: ucron-agent run --state DIR
+  4. ucron add --group GROUP --name NAME --rule '@every 10s' --user USER -- COMMAND";

@@ -1,0 +1,7 @@
+//! The commands from the command line to the request, and from the answer to the streams and the exit code.
+
+mod help;
+mod output;
+mod requests;
+mod tls;
+mod wrong;

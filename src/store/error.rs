@@ -1,0 +1,103 @@
+//! What the store cannot do, in the words of operators. Independent of the database: the driver's own words
+//! are kept as text.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why the store did not do what was asked. Nothing of a refused batch is written.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum StoreError {
+    /// The guard is not of the present epoch and holder.
+    #[error("another center has taken the lead; nothing was written")]
+    NotLeader,
+    /// Another program holds the database; the same batch may be tried again.
+    #[error(
+        "the store is locked by another program: {cause}; nothing was written, it can be tried again"
+    )]
+    Busy {
+        /// What the database said.
+        cause: String,
+    },
+    /// Disk full, read-only, input/output error; the same batch may be tried again.
+    #[error(
+        "the store cannot be written: {cause}; nothing new is planned until it can (look at free space, mount and permissions of its file)"
+    )]
+    NotWritable {
+        /// What the database said.
+        cause: String,
+    },
+    /// The database, or a row in it, is not what it must be.
+    #[error(
+        "the store is damaged: {cause}; stop the center, keep a copy of the file and restore a backup"
+    )]
+    Corrupt {
+        /// What is wrong.
+        cause: String,
+    },
+    /// The schema is not one that this program works with.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The change contradicts what is stored: a name taken, a run of an unknown task.
+    #[error("the store refused a change that contradicts what it holds: {cause}")]
+    Refused {
+        /// The rule that was broken.
+        cause: String,
+    },
+    /// The file cannot be made or opened.
+    #[error("cannot open the store `{}`: {cause}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: String,
+    },
+    /// Others may read the file.
+    #[error("the store `{}` has mode {mode:04o}, others may read it; `chmod 600` it", path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A statement failed for a reason that is none of the above: a fault of ucron.
+    #[error(
+        "the store could not carry out a statement: {cause}; this is a fault of ucron, report it"
+    )]
+    Statement {
+        /// What the database said.
+        cause: String,
+    },
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// Why a schema is not worked with.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SchemaError {
+    /// Made by a later program.
+    #[error("the store `{}` has schema version {found}, this program knows versions up to {known}; upgrade ucron-center, or restore the copy made before the upgrade", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest known.
+        known: i64,
+    },
+    /// A migration was applied whose text was another.
+    #[error("schema version {version} of the store `{}` was made by another text than this program's; it is not of a released ucron-center", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// The version.
+        version: i64,
+    },
+    /// A database of something else.
+    #[error("`{}` is a database, but not a store of ucron; name another file", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+}
