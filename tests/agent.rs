@@ -2,6 +2,7 @@
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
+    clippy::print_stderr,
     reason = "this test starts and stops the programs that it tests, and fails where they cannot be"
 )]
 
@@ -670,16 +671,13 @@ async fn no_run_is_lost_or_doubled_while_the_agent_is_killed_again_and_again() {
             RunEvent::Ended { run, ending } => Some((run.run_id.clone(), ending.clone())),
             _ => None,
         });
-        match tokio::time::timeout_at(next_kill, ended).await {
-            Ok((run_id, ending)) => {
-                assert_eq!(ending.outcome, Outcome::Succeeded, "{ending:?}");
-                open.remove(&run_id);
-            }
-            Err(_) => {
-                world.kill();
-                peer = world.start().await;
-                next_kill = tokio::time::Instant::now() + Duration::from_millis(570);
-            }
+        if let Ok((run_id, ending)) = tokio::time::timeout_at(next_kill, ended).await {
+            assert_eq!(ending.outcome, Outcome::Succeeded, "{ending:?}");
+            open.remove(&run_id);
+        } else {
+            world.kill();
+            peer = world.start().await;
+            next_kill = tokio::time::Instant::now() + Duration::from_millis(570);
         }
     }
     let fired = std::fs::read_to_string(world.file("fired")).unwrap();
