@@ -4,9 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 use ucron::exec::{self, TreeKind, keeper};
 
 /// Parent of every process that ucron starts on this host.
@@ -30,9 +28,9 @@ enum Verb {
         /// What holds a run's processes together: `auto`, `cgroup` or `stub`.
         #[arg(long, value_name = "KIND", default_value = "auto", value_parser = tree_kind)]
         trees: TreeKind,
-        /// What is logged, for example `debug`.
+        /// What is logged: `error`, `warn`, `info`, `debug` or `trace`.
         #[arg(long, value_name = "LEVEL", default_value = "info")]
-        log: String,
+        log: tracing::Level,
     },
     /// End the keeper of a state directory, and every process it holds.
     Stop {
@@ -68,9 +66,9 @@ fn main() -> anyhow::Result<ExitCode> {
             trees,
             log,
         } => {
-            let filter = EnvFilter::try_new(log).context("cannot read --log")?;
+            // A level and no filter language: this program is to stay small.
             tracing_subscriber::fmt()
-                .with_env_filter(filter)
+                .with_max_level(log)
                 .with_writer(std::io::stderr)
                 .with_ansi(false)
                 .init();
