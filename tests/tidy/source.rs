@@ -200,7 +200,8 @@ pub fn is_word_at(line: &str, word: &str) -> bool {
             .chars()
             .next()
             .is_some_and(part_of_word);
-        let starts = word.starts_with(part_of_word);
+        // Of paths, only whole ones.
+        let starts = word.starts_with(part_of_word) || word.starts_with('/');
         let ends = word.ends_with(part_of_word);
         !(starts && before) && !(ends && after)
     })
