@@ -30,6 +30,12 @@ pub async fn why(client: &mut Client<'_>, args: &WhyArgs) -> Result<Exit, Fault>
             let zone = client.out.style.zone.clone();
             let at = parse_time(text, client.out.now(), &zone)
                 .map_err(|error| Fault::usage(format!("bad value for TIME: {error}")))?;
+            // `now` and the like mean the second that they are in; a fraction that was written is meant.
+            let at = if text.contains('.') {
+                at
+            } else {
+                UnixMs(at.0.div_euclid(1000) * 1000)
+            };
             of_occurrence(client, &view, at).await
         }
     }
