@@ -2,6 +2,7 @@
 //! it. Imports `model`. No network, no TLS, no async runtime, no store.
 
 mod account;
+pub mod arguments;
 mod client;
 mod clock;
 mod connection;

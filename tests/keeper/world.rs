@@ -115,7 +115,7 @@ impl World {
 
     pub fn start(&mut self) {
         let child = program(env!("CARGO_BIN_EXE_ucron-keeper"))
-            .args(["run", "--trees", self.trees, "--log", "warn", "--state"])
+            .args(["run", "--tree", self.trees, "--log", "warn", "--state"])
             .arg(self.state())
             .stdin(Stdio::null())
             .spawn()
@@ -320,4 +320,19 @@ pub fn has_bytes(dir: &Path, bytes: u64) -> bool {
             meta.len() >= bytes
         }
     })
+}
+
+/// Files below a directory.
+pub fn count_files(dir: &Path) -> usize {
+    std::fs::read_dir(dir)
+        .unwrap()
+        .flatten()
+        .map(|entry| {
+            if entry.metadata().unwrap().is_dir() {
+                count_files(&entry.path())
+            } else {
+                1
+            }
+        })
+        .sum()
 }

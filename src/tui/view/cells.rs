@@ -6,6 +6,7 @@ use super::theme::{Tone, outcome};
 use crate::cli::print::time;
 use crate::model::{AgentState, Outcome, TaskPath, UnixMs};
 use crate::proto::view::{AgentView, EventView, GroupView, ProcessView, RunView, TaskView};
+use crate::rule::Zone;
 use crate::tui::state::{Failures, Fleet, Part, State, Thing, ended_at, path_of, target};
 use crate::tui::text;
 
@@ -173,6 +174,11 @@ fn clean(text: &str) -> Cell {
 /// `5s ago`, or the instant where it is more than a day away.
 pub fn when(at: UnixMs, now: UnixMs, state: &State) -> String {
     time::relative(at, now).unwrap_or_else(|| time::stamp(at, &state.zone))
+}
+
+/// `2026-11-22 17:50:00.250`.
+pub fn exact(at: UnixMs, zone: &Zone) -> String {
+    format!("{}.{:03}", time::stamp(at, zone), at.0.rem_euclid(1000))
 }
 
 /// `3m`: how long something has been going on.

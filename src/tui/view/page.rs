@@ -133,7 +133,7 @@ fn event(state: &State, cursor: &str, width: u16) -> Option<(String, Vec<TextLin
             field(&mut lines, label, &value, Tone::Plain, width);
         }
     };
-    add("time", Some(time::stamp_ms(event.at, &state.zone)));
+    add("time", Some(cells::exact(event.at, &state.zone)));
     add("task", event.task.as_ref().map(ToString::to_string));
     add("agent", event.agent.as_ref().map(ToString::to_string));
     add("run", event.run_id.as_ref().map(ToString::to_string));

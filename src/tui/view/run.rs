@@ -60,7 +60,7 @@ pub fn process(
     if let Some(at) = view.started_at {
         let text = format!(
             "{} ({})",
-            time::stamp_ms(at, &state.zone),
+            cells::exact(at, &state.zone),
             cells::when(at, now, state)
         );
         field(&mut lines, "started", &text, Tone::Plain, width);
@@ -91,7 +91,7 @@ fn facts(lines: &mut Vec<TextLine>, state: &State, now: UnixMs, view: &RunView, 
     let instant = |at: UnixMs| {
         format!(
             "{} ({})",
-            time::stamp_ms(at, &state.zone),
+            cells::exact(at, &state.zone),
             cells::when(at, now, state)
         )
     };
