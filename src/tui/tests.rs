@@ -51,7 +51,7 @@ const SCENES: &[(&str, fn(&mut State))] = &[
     ("delete", |state| {
         drop(press(state, &["2", "Space", "Space", "d"]))
     }),
-    ("kill", |state| drop(press(state, &["3", "x"]))),
+    ("kill", |state| drop(press(state, &["3", "j", "x"]))),
     ("add", |state| {
         press(state, &["a"]);
         type_in(state, "w");
@@ -243,7 +243,8 @@ fn nothing_that_others_wrote_reaches_the_terminal_as_a_control_character() {
 
 #[test]
 fn no_size_is_too_small_or_too_large() {
-    let small = (1..=30).flat_map(|width| (1..=30).map(move |height| (width, height)));
+    let small = (1..=24).flat_map(|width| (1..=24).map(move |height| (width, height)));
+    let small = small.filter(|(width, height)| (width + height) % 3 == 0);
     let dense = (1..=200)
         .step_by(13)
         .flat_map(|width| (1..=60).step_by(7).map(move |height| (width, height)));

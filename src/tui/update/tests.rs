@@ -354,6 +354,8 @@ fn after_a_reconnect_the_new_snapshot_replaces_the_old_and_history_stays() {
     assert!(state.fleet.tasks.is_empty());
     assert_eq!(state.fleet.runs.newest_first().count(), runs);
     assert!(matches!(asked(&effects)[..], [Request::RunList(_)]));
+    let reopened = |effect: &Effect| matches!(effect, Effect::OpenLog(at, _) if *at == stream);
+    assert!(effects.iter().any(reopened), "what broke is read anew");
 }
 
 #[test]
