@@ -337,6 +337,14 @@ fn after_a_reconnect_the_new_snapshot_replaces_the_old_and_history_stays() {
         panic!("it is lost");
     };
     assert_eq!((*since, *attempt), (NOW, 2));
+    at_task(&mut state, "web/probe");
+    press(&mut state, &["l"]);
+    let Some(Overlay::Log(pane)) = state.overlays.last() else {
+        panic!("the output is open");
+    };
+    let stream = pane.stream;
+    let fault = Fault::new(FaultCode::Unavailable, "broke");
+    update(&mut state, NOW, Input::LogOver(stream, Some(fault)));
     update(&mut state, NOW, Input::Connected);
     assert_eq!(
         state.fleet.tasks.len(),
