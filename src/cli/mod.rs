@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use tokio::io::BufReader;
 
 use crate::workers::Workers;
-use args::{Command, DevArgs, Global, Parsed};
+use args::{Command, DevArgs, GenArgs, Global, Parsed};
 use client::{Client, Input};
 use command::{
     agents, audit, events, groups, login, logs, next, operators, run, runs, save, status, tasks,
@@ -39,9 +39,11 @@ pub enum Start {
     Over(ExitCode),
     /// `ucron dev`.
     Dev(DevArgs),
+    /// `ucron gen`.
+    Gen(GenArgs),
 }
 
-/// Reads the command line and does what it says, except for `dev`, which lives beside the mains.
+/// Reads the command line and does what it says, except for `dev` and `gen`, which need all programs and live beside the mains.
 pub fn start(args: impl IntoIterator<Item = OsString>) -> Start {
     let args: Vec<OsString> = args.into_iter().collect();
     let ucron = match args::parse(args.clone()) {
@@ -51,6 +53,7 @@ pub fn start(args: impl IntoIterator<Item = OsString>) -> Start {
     };
     match ucron.command {
         Some(Command::Dev(dev)) => Start::Dev(dev),
+        Some(Command::Gen(pages)) => Start::Gen(pages),
         Some(command) => Start::Over(serve(&ucron.global, command)),
         None => {
             // The dashboard is to be opened here, on a terminal.
@@ -241,9 +244,14 @@ async fn carry_out(
         (Command::Status(args), _) => status::status(client, args).await,
         (Command::Events(args), _) => events::events(client, args).await,
         // These never come here: they are done without a session.
-        (Command::Add(_) | Command::Runs(_) | Command::Login(_) | Command::Dev(_), _) => {
-            Err(Fault::usage("this command needs no center"))
-        }
+        (
+            Command::Add(_)
+            | Command::Runs(_)
+            | Command::Login(_)
+            | Command::Dev(_)
+            | Command::Gen(_),
+            _,
+        ) => Err(Fault::usage("this command needs no center")),
     }
 }
 

@@ -2,6 +2,7 @@
 //! starts this executable again as center, agent and keeper.
 
 mod dev;
+mod pages;
 mod start;
 
 use std::ffi::OsString;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         _ => match cli::start(args) {
             Start::Over(exit) => exit,
             Start::Dev(args) => dev::main(args.keep),
+            Start::Gen(args) => pages::main(&args),
         },
     }
 }

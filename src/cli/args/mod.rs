@@ -179,6 +179,8 @@ pub enum Command {
     Login(LoginArgs),
     /// Run a whole fleet here, with sample tasks, until interrupted
     Dev(DevArgs),
+    /// Write man pages or completion scripts
+    Gen(GenArgs),
 }
 
 /// Reads the command line, the program's name first.
