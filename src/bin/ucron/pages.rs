@@ -135,7 +135,9 @@ fn synopsis(out: &mut String, table: &Command) {
     for (words, command) in leaves(table, "") {
         push(out, ".Nm");
         push(out, &format!(".Cm {words}"));
-        let own = command.get_opts().filter(|arg| !arg.is_global_set());
+        let own = command
+            .get_arguments()
+            .filter(|arg| !arg.is_positional() && !arg.is_global_set() && !arg.is_hide_set());
         let (required, others): (Vec<&Arg>, Vec<&Arg>) = own.partition(|arg| arg.is_required_set());
         for arg in required {
             push(out, &format!(".{}", heading(arg)));
