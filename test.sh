@@ -13,9 +13,8 @@ if ! command -v mandoc >/dev/null; then
   fi
 fi
 
-export RUSTFLAGS="${RUSTFLAGS:-} -D warnings"
 cargo fmt --check
-cargo clippy --all-targets --locked
+cargo clippy --all-targets --locked -- -D warnings
 cargo test --locked
 if command -v mandoc >/dev/null; then
   # Pages that are not installed cannot be found; everything else must be in order.
