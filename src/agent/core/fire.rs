@@ -1,6 +1,6 @@
 //! Firing: armed runs become due, due runs are decided and given to the keeper. Nothing here waits for a disk.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::event::Now;
@@ -14,6 +14,9 @@ use crate::model::{Cause, Ending, Outcome, Overlap, RunId, RunRef, TaskText};
 /// ordinary hiccup of a busy host, which must not cost a fast rule its occurrences.
 const OVERDUE: Duration = Duration::from_secs(1);
 
+/// How long a due run of target `one` waits for the lease while a leader is linked: the first heartbeat of a new
+/// link may still be under way.
+const LEASE_PATIENCE: Duration = Duration::from_secs(2);
 /// The next instant of a clock of milliseconds.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -52,14 +55,27 @@ impl AgentCore {
         Some(self.clock.fire_at(*at, now))
     }
 
-    /// When the first due run that waits for the keeper is too late.
-    pub(super) fn next_expiry(&self) -> Option<BootMs> {
-        if self.keeper.is_ready() || !self.runs.has_due() {
+    /// When the first due run has waited long enough: for the keeper, or for a lease.
+    pub(super) fn next_expiry(&self, now: Now) -> Option<BootMs> {
+        if !self.runs.has_due() {
             return None;
         }
-        let due = self.runs.due().into_iter();
-        due.filter_map(|id| self.runs.get(&id).map(|held| held.start_before.plus(TICK)))
-            .min()
+        let due = self.runs.due();
+        let due = due.iter().filter_map(|id| self.runs.get(id));
+        let ready = self.keeper.is_ready();
+        due.map(|held| {
+            if ready {
+                self.lease_wanted_by(held, now)
+            } else {
+                held.start_before.plus(TICK)
+            }
+        })
+        .min()
+    }
+
+    fn lease_wanted_by(&self, held: &Held, now: Now) -> BootMs {
+        let due = self.clock.fire_at(held.run.scheduled_at, now);
+        due.plus(LEASE_PATIENCE)
     }
 
     fn expire_due(&mut self, now: Now) {
@@ -80,7 +96,7 @@ impl AgentCore {
         late
     }
 
-    fn decide(&mut self, run_id: &RunId, latest: &HashMap<Place, RunRef>, now: Now) {
+    fn decide(&mut self, run_id: &RunId, latest: &BTreeMap<Place, RunRef>, now: Now) {
         if self.miss_late(run_id, now) {
             return;
         }
@@ -104,7 +120,7 @@ impl AgentCore {
 
     /// The latest due run of each task and slot. What an operator asked for is no occurrence: it neither gives
     /// way nor takes a place.
-    fn latest_due(&self) -> HashMap<Place, RunRef> {
+    fn latest_due(&self) -> BTreeMap<Place, RunRef> {
         let due = self.runs.due();
         let due = due.iter().filter_map(|id| self.runs.get(id));
         due.filter(|held| held.run.cause != Cause::Operator)
@@ -161,6 +177,7 @@ impl AgentCore {
         let not_after = match self.lease {
             _ if !text.one => None,
             Some(end) if end > now.boot => Some(end),
+            _ if self.leader().is_some() && now.boot < self.lease_wanted_by(held, now) => return,
             _ => {
                 let reason = "the agent held no lease of the center".to_owned();
                 return self.close(&held.run.run_id, Closing::NotStarted { reason });
