@@ -297,12 +297,16 @@ impl Core {
     }
 
     fn set_alarm(&mut self, now: Now) {
-        let planned = self.fleet.first_due().map(|(at, _)| at);
-        let wanted = [
-            planned.filter(|_| self.health == Health::Well),
+        // Runs and links are looked at only while the store is well; waking for them before would spin.
+        let work = [
+            self.fleet.first_due().map(|(at, _)| at),
             self.open.next_look(),
-            self.changes.next_deadline(),
             self.sessions.next_deadline(now, &self.settings),
+        ];
+        let work = work.into_iter().flatten().min();
+        let wanted = [
+            work.filter(|_| self.health == Health::Well),
+            self.changes.next_deadline(),
             self.retry_at,
             self.next_flush(now),
         ];

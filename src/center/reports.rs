@@ -130,7 +130,7 @@ impl Core {
         if run.row.agent.as_ref() != Some(agent) {
             return;
         }
-        if now.at >= run.row.start_before || !self.reassign(id, agent) {
+        if now.at >= run.row.start_before || !self.reassign(id) {
             self.end_missed(now, id, reason);
         }
     }
