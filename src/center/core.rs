@@ -3,7 +3,7 @@
 //! answers, acknowledgements) is held back until the batch that carries it is committed. A batch that fails
 //! changes nothing: memory is thrown away and read from the store again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::changes::Changes;
@@ -90,6 +90,8 @@ pub struct Core {
     pub(super) reading: BTreeMap<Ticket, Reading>,
     pub(super) health: Health,
     pub(super) waits: Vec<super::changes::RunWaiter>,
+    /// Runs that ended before they were due: a change of their task must not plan them again.
+    pub(super) early: BTreeSet<(UnixMs, RunId)>,
     pub(super) next_ticket: u64,
     pub(super) flushed_at: UnixMs,
     pub(super) entropy: Entropy,
@@ -123,6 +125,7 @@ impl Core {
             reading: BTreeMap::new(),
             health: Health::Well,
             waits: Vec::new(),
+            early: BTreeSet::new(),
             next_ticket: 0,
             flushed_at: UnixMs(0),
             entropy: Entropy::new(settings.seed),
@@ -253,6 +256,7 @@ impl Core {
             Ok(snapshot) => {
                 self.adopt(&snapshot);
                 self.health = Health::Well;
+                self.wait_anew();
                 self.log(
                     LogLevel::Info,
                     "the store was read again; planning goes on".to_owned(),

@@ -64,7 +64,7 @@ impl Core {
     }
 
     /// Whether another run of the task is active, or may be: overlap holds across agents.
-    fn is_busy_elsewhere(&self, now: Now, run: &OpenRun) -> bool {
+    pub(super) fn is_busy_elsewhere(&self, now: Now, run: &OpenRun) -> bool {
         let siblings = self.open.of_task(&run.row.run.task).into_iter();
         siblings
             .filter(|id| id != run.id())
@@ -192,6 +192,10 @@ impl Core {
         let Some(run) = self.open.remove(id) else {
             return;
         };
+        self.early.retain(|(at, _)| *at > now.at);
+        if run.row.run.scheduled_at > now.at {
+            self.early.insert((run.row.run.scheduled_at, id.clone()));
+        }
         self.write(Write::EndRun {
             run_id: id.clone(),
             ending: Box::new(ending.clone()),
@@ -227,6 +231,6 @@ impl Core {
         }
         self.publish(Audience::Group(group), event);
         self.touch_ended(&view);
-        self.run_waited_for(view);
+        self.settle_waits();
     }
 }

@@ -128,6 +128,10 @@ impl Core {
             self.revive(&row);
             return;
         }
+        let key = (row.run.scheduled_at, row.run.run_id.clone());
+        if self.early.contains(&key) {
+            return;
+        }
         self.write(Write::PlanRun(row.clone()));
         let run = OpenRun {
             row,

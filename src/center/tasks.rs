@@ -10,7 +10,7 @@ use super::fleet::TaskEntry;
 use super::runs::Cancelled;
 use crate::model::{GroupName, RunId, Task, UnixMs};
 use crate::proto::agent::Kill;
-use crate::proto::view::{RunView, TaskView};
+use crate::proto::view::TaskView;
 use crate::rule::Schedule;
 use crate::store::{RunRow, Write};
 
@@ -137,12 +137,6 @@ impl Core {
             None if asker.access.sees_all() => None,
             None => Some(asker.access.groups.keys().cloned().collect()),
         }
-    }
-
-    /// The last run of a task if it is this one.
-    pub(super) fn last_run_with(&self, id: &RunId) -> Option<RunView> {
-        let last = |entry: &TaskEntry| entry.last_run.clone().filter(|view| view.run_id == *id);
-        self.fleet.tasks.values().find_map(last)
     }
 }
 

@@ -1,44 +1,27 @@
-//! `ucron run --wait`: answered once all of these runs have an outcome. Runs that are not open, or not to be
-//! seen, are not waited for.
+//! `ucron run --wait`: answered once all of these runs have an outcome. Runs that nobody knows, or not to be seen,
+//! are not waited for.
 
 use super::{Replied, Reply, reply};
 use crate::center::changes::RunWaiter;
 use crate::center::clients::Asker;
 use crate::center::core::Core;
-use crate::center::reads::Reading;
-use crate::proto::request::{Answer, RunList, RunPage, RunWait};
-use crate::store::RunQuery;
+use crate::model::RunId;
+use crate::proto::request::{Answer, RunPage, RunWait};
 
 pub(super) fn answer(core: &mut Core, asker: &Asker, ask: RunWait) -> Replied {
-    let open = |id| core.is_open(id);
-    let waiting: std::collections::BTreeSet<_> =
-        ask.runs.iter().filter(|id| open(id)).cloned().collect();
-    match (waiting.is_empty(), ask.runs.as_slice()) {
-        (true, []) => reply(Answer::Runs(RunPage {
+    // Of runs that are not open the store tells the group; those that may not be seen are left out then.
+    let hidden = |id: &RunId| {
+        let run = core.open.get(id).map(|run| core.open_view(run));
+        run.is_some_and(|view| !asker.access.sees(&view.group))
+    };
+    let runs: Vec<_> = ask.runs.into_iter().filter(|id| !hidden(id)).collect();
+    if runs.is_empty() {
+        return reply(Answer::Runs(RunPage {
             runs: Vec::new(),
             more: false,
-        })),
-        // Ended before the question came: the store knows.
-        (true, [only]) => {
-            let query = RunQuery {
-                id_suffix: Some(only.to_string()),
-                limit: 1,
-                ..RunQuery::default()
-            };
-            core.read_runs(query, Reading::List(asker.clone(), RunList::default()));
-            Ok(Reply::Pending)
-        }
-        (_, runs) => {
-            let ended = runs.iter().filter(|id| !waiting.contains(*id));
-            let ended = ended.filter_map(|id| core.last_run_with(id)).collect();
-            core.waits.push(RunWaiter {
-                session: asker.session,
-                request: asker.request,
-                waiting,
-                ended,
-            });
-            core.settle_waits();
-            Ok(Reply::Pending)
-        }
+        }));
     }
+    core.waits.push(RunWaiter::new(asker.clone(), runs));
+    core.settle_waits();
+    Ok(Reply::Pending)
 }
