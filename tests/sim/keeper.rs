@@ -72,6 +72,9 @@ impl World {
         let recovered = Supervisor::recover(keeper.records.clone(), &boot_id, now);
         keeper.supervisor = Some(recovered.supervisor);
         self.keeper_effects(host, recovered.effects);
+        if self.loud {
+            eprintln!("          recovers {:?}", recovered.attempts);
+        }
         for attempt in recovered.attempts {
             self.recover(host, &attempt);
         }

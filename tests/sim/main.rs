@@ -7,6 +7,7 @@
 )]
 
 mod center;
+mod chance;
 mod desk;
 mod host;
 mod keeper;
@@ -29,6 +30,26 @@ fn scenarios() -> Vec<PathBuf> {
     files.sort();
     files
 }
+
+/// `UCRON_SIM_SEED=7` plays that one (`UCRON_SIM_LOUD=1` tells everything), `UCRON_SIM_SEEDS=1000` so many, from
+/// `UCRON_SIM_FROM=0` on.
+#[test]
+fn every_promise_holds_in_histories_of_chance() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    if let Some(seed) = number("UCRON_SIM_SEED") {
+        return chance::play(seed);
+    }
+    let from: u64 = number("UCRON_SIM_FROM").unwrap_or(0);
+    let count = number("UCRON_SIM_SEEDS").unwrap_or(SEEDS);
+    for seed in from..from + count {
+        if std::panic::catch_unwind(|| chance::play(seed)).is_err() {
+            panic!("seed {seed} failed; it is played again with UCRON_SIM_SEED={seed}");
+        }
+    }
+}
+
+/// Seeds that the test command plays.
+const SEEDS: u64 = 100;
 
 /// `UCRON_SCENARIO=part of a name` plays those only.
 #[test]

@@ -99,6 +99,86 @@ fn span(text: &str) -> Duration {
 }
 
 impl TaskText {
+    /// A task of this name that does nothing yet.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            group: default_group(),
+            rule: None,
+            takes: None,
+            exit: 0,
+            ignores_term: false,
+            overlap: None,
+            target: None,
+            daemon: false,
+            processes: None,
+            retries: None,
+            timeout: None,
+            env: BTreeMap::new(),
+            later: false,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it is a daemon.
+    pub fn is_daemon(&self) -> bool {
+        self.daemon
+    }
+
+    /// Makes it a daemon.
+    pub fn make_daemon(&mut self) {
+        self.daemon = true;
+        self.takes = None;
+    }
+
+    /// Sets when it is due.
+    pub fn set_rule(&mut self, rule: &str) {
+        self.rule = Some(rule.to_owned());
+    }
+
+    /// Sets how long its command takes.
+    pub fn set_takes(&mut self, takes: &str) {
+        self.takes = Some(takes.to_owned());
+    }
+
+    /// Sets where it runs.
+    pub fn set_target(&mut self, target: &str) {
+        self.target = Some(target.to_owned());
+    }
+
+    /// Sets how many slots it has.
+    pub fn set_processes(&mut self, processes: u16) {
+        self.processes = Some(processes);
+    }
+
+    /// Sets what happens when it is due while it runs.
+    pub fn set_overlap(&mut self, overlap: &str) {
+        self.overlap = Some(overlap.to_owned());
+    }
+
+    /// Sets how its command ends.
+    pub fn set_behaviour(&mut self, exit: i32, ignores_term: bool, retries: u16) {
+        self.exit = exit;
+        self.ignores_term = ignores_term;
+        self.retries = Some(retries);
+    }
+
+    /// The request that makes a stored task this one.
+    pub fn edit_request(&self, old: &Task) -> Request {
+        Request::TaskEdit(Box::new(TaskEdit {
+            task: old.id.to_string(),
+            revision: old.revision,
+            group: group(&self.group),
+            name: old.name.clone(),
+            spec: self.spec(),
+            dry_run: false,
+        }))
+    }
+
     fn spec(&self) -> TaskSpec {
         let takes = self.takes.as_deref().unwrap_or("0s");
         let takes = if takes == "for ever" || self.daemon && self.takes.is_none() {
@@ -128,7 +208,8 @@ impl TaskText {
         spec
     }
 
-    fn add(&self) -> Request {
+    /// The request that adds it.
+    pub fn add(&self) -> Request {
         Request::TaskAdd(Box::new(TaskAdd {
             group: group(&self.group),
             name: TaskName::parse(&self.name).unwrap(),
@@ -439,14 +520,7 @@ impl Player {
                 other => panic!("unknown key {other}"),
             }
         }
-        Request::TaskEdit(Box::new(TaskEdit {
-            task: old.id.to_string(),
-            revision: old.revision,
-            group: group(&text.group),
-            name: old.name,
-            spec: text.spec(),
-            dry_run: false,
-        }))
+        text.edit_request(&old)
     }
 
     fn operators_runs(&self, task: &str) -> Vec<ucron::model::RunId> {
