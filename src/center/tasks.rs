@@ -21,7 +21,7 @@ impl Core {
         now: Now,
         asker: &Asker,
         event: &str,
-        task: Task,
+        task: &Task,
         old: Option<&Task>,
     ) {
         self.write(Write::PutTask(Box::new(task.clone())));
@@ -37,7 +37,7 @@ impl Core {
         let zone = self.settings.zone.clone();
         self.fleet.put_task(task.clone(), cursor.max(now.at), &zone);
         if old.is_none() {
-            self.redistribute(None, Some(&task), "");
+            self.redistribute(None, Some(task), "");
         }
         let mut happened = EventLog::blank(now.at, event);
         happened.task = Some(task.path());
@@ -128,7 +128,6 @@ impl Core {
 
     /// The groups whose history an asker reads: none where all.
     pub(super) fn visible_groups(
-        &self,
         asker: &Asker,
         only: Option<&GroupName>,
     ) -> Option<BTreeSet<GroupName>> {

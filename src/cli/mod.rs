@@ -28,6 +28,7 @@ use args::{Command, DevArgs, Global, Parsed};
 use client::{Client, Input};
 use command::{
     agents, audit, events, groups, login, logs, next, operators, run, runs, save, status, tasks,
+    why,
 };
 use fault::{Exit, Fault, FaultCode};
 use print::{Out, Style};
@@ -66,27 +67,16 @@ fn help(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A command line that could not be read may still say that a program is calling.
-fn complain(args: &[OsString], fault: &Fault) -> ExitCode {
-    let json = args
-        .iter()
-        .take_while(|arg| *arg != "--")
-        .zip(args.iter().skip(1).chain([&OsString::new()]))
-        .any(|(arg, next)| {
-            let is_json = |text: &str| matches!(text, "json" | "jsonl");
-            match arg.to_str() {
-                Some("-o") => next.to_str().is_some_and(is_json),
-                Some(arg) => arg
-                    .strip_prefix("-o")
-                    .is_some_and(|text| is_json(text.trim_start_matches('='))),
-                None => false,
-            }
-        });
-    let format = if json { "json" } else { "table" };
-    let Parsed::Command(plain) = args::parse(["ucron", "-o", format]) else {
-        return ExitCode::from(fault.code.exit_code());
+/// Tells a fault on stderr, for a program where the command line asked for JSON; gives its exit code.
+pub fn complain(args: &[OsString], fault: &Fault) -> ExitCode {
+    let format = if args::wants_json(args) {
+        "json"
+    } else {
+        "table"
     };
-    stdio(&plain.global).fault(fault);
+    if let Parsed::Command(plain) = args::parse(["ucron", "-o", format]) {
+        stdio(&plain.global).fault(fault);
+    }
     ExitCode::from(fault.code.exit_code())
 }
 
@@ -231,6 +221,7 @@ async fn carry_out(
         (Command::Show(args), _) => tasks::show(client, args).await,
         (Command::Ls(args), _) => tasks::ls(client, args).await,
         (Command::Next(args), _) => next::of_task(client, &args, shown(global).as_ref()).await,
+        (Command::Why(args), _) => why::why(client, &args).await,
         (Command::Stop(args), _) => tasks::stop(client, args).await,
         (Command::Start(args), _) => tasks::start(client, args).await,
         (Command::Restart(args), _) => tasks::restart(client, args).await,

@@ -21,10 +21,11 @@ pub(super) fn answer(core: &mut Core, asker: &Asker, ask: RunList) -> Replied {
     };
     let query = RunQuery {
         task,
-        groups: core.visible_groups(asker, ask.group.as_ref()),
+        groups: Core::visible_groups(asker, ask.group.as_ref()),
         agent,
         outcome: ask.outcome,
         since: ask.since,
+        until: ask.until,
         id_suffix: None,
         open: false,
         // One more than asked for tells whether there are more.

@@ -126,6 +126,8 @@ pub enum Command {
     Ls(LsArgs),
     /// Say when a task or a rule is due next
     Next(NextArgs),
+    /// Say why a task ran, or did not
+    Why(WhyArgs),
     /// No further runs; ends what runs
     Stop(StopArgs),
     /// On again; fires nothing now
@@ -195,6 +197,20 @@ where
         },
         Err(error) => usage::explain(&error, &args),
     }
+}
+
+/// Whether a command line asks for JSON, also one that cannot be read.
+pub fn wants_json(args: &[OsString]) -> bool {
+    let words: Vec<&str> = args.iter().map_while(|arg| arg.to_str()).collect();
+    let flags = words.split(|word| *word == "--").next().unwrap_or_default();
+    let is_json = |text: &str| matches!(text, "json" | "jsonl");
+    flags
+        .windows(2)
+        .any(|pair| pair[0] == "-o" && is_json(pair[1]))
+        || flags.iter().any(|word| {
+            let joined = word.strip_prefix("-o");
+            joined.is_some_and(|text| is_json(text.trim_start_matches('=')))
+        })
 }
 
 /// What the command line said.

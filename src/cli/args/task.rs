@@ -260,7 +260,7 @@ impl Args for Resets {
                 .long(name)
                 .action(ArgAction::SetTrue)
                 .hide(true);
-            table.arg(excluded.iter().fold(arg, |arg, id| arg.conflicts_with(id)))
+            table.arg(excluded.iter().fold(arg, Arg::conflicts_with))
         })
     }
 
@@ -341,6 +341,22 @@ pub struct NextArgs {
     /// How many occurrences
     #[arg(short = 'n', value_name = "N", default_value_t = 5)]
     pub count: usize,
+}
+
+/// `ucron why`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  ucron why db/dump
+  ucron why db/dump 03:00
+  ucron why db/dump 2027-01-31T03:00")]
+pub struct WhyArgs {
+    /// A task
+    #[arg(value_name = "TASK")]
+    pub task: String,
+    /// The occurrence at this time, instead of the last ten
+    #[arg(value_name = "TIME")]
+    pub time: Option<String>,
 }
 
 /// `ucron stop`.
