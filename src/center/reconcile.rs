@@ -61,6 +61,11 @@ impl Core {
         self.cancel_unknown(agent, &armed);
         self.forget_slots(agent);
         self.compare_assignments(agent, &state.assigned);
+        self.hand_out_waiting(agent);
+        self.send_orders();
+        if let Some(session) = self.sessions.of_mut(agent) {
+            session.settled_seq = session.seq;
+        }
     }
 
     fn set_stage(&mut self, id: &RunId, stage: Stage) {
