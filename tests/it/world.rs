@@ -169,6 +169,7 @@ pub fn ask(command: &mut Command, input: &str) -> Answer {
 }
 
 /// A run as `ucron runs -o json` tells it.
+#[allow(clippy::struct_field_names, reason = "the name in the contract")]
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 pub struct Run {
     pub run_id: String,
@@ -281,8 +282,9 @@ impl World {
     }
 
     fn background(&self, program_path: &str, state: &str) -> Child {
-        let log = std::fs::File::options().append(true).create(true);
-        let log = log.open(self.path(&format!("{state}.log"))).unwrap();
+        let path = self.path(&format!("{state}.log"));
+        let mut log = std::fs::File::options();
+        let log = log.append(true).create(true).open(path).unwrap();
         let mut command = program(program_path);
         command.args(["run", "--state"]).arg(self.path(state));
         command
