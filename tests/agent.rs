@@ -2,15 +2,17 @@
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
+    clippy::print_stderr,
     reason = "this test starts and stops the programs that it tests, and fails where they cannot be"
 )]
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use ucron::auth::Authority;
+use ucron::auth::{Authority, make_token};
 use ucron::clock;
 use ucron::model::{
     Cause, Ending, Epoch, Execute, FleetId, GroupName, Outcome, PeerRole, PeerUri, Revision, RunId,
@@ -18,13 +20,14 @@ use ucron::model::{
 };
 use ucron::proto::agent::{
     Acknowledge, Cancel, FromAgent, HeartbeatAck, HeldAssignment, Order, PlannedRun, ReadLog,
-    RunEvent, State, ToAgent,
+    Report, RunEvent, State, ToAgent,
 };
-use ucron::proto::handshake::{FIRST_LIMIT, accept, first_hello};
+use ucron::proto::handshake::{FIRST_LIMIT, accept, dial, first_hello, first_join};
 use ucron::proto::hello::{AgentHello, Welcome};
-use ucron::proto::identity::{Identity, PrivateKey, store_centers};
+use ucron::proto::identity::{Identity, PeerIdentity, PrivateKey, store_centers};
+use ucron::proto::join::{Joined, ToJoiner};
 use ucron::proto::link::{Bounds, Link};
-use ucron::proto::tls::server_config;
+use ucron::proto::tls::{client_config, server_config};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const AGENT: &str = env!("CARGO_BIN_EXE_ucron-agent");
@@ -33,6 +36,8 @@ const KEEPER: &str = env!("CARGO_BIN_EXE_ucron-keeper");
 /// A center, and a state directory that has joined it.
 struct World {
     home: tempfile::TempDir,
+    authority: Authority,
+    fleet: FleetId,
     identity: Identity,
     listener: TcpListener,
     user: UserName,
@@ -71,6 +76,8 @@ impl World {
         open_to_all(&work);
         Self {
             identity: member(PeerRole::Center, "01haaaaaaaaaaaaaaaaaaaaaaa"),
+            authority,
+            fleet,
             home,
             listener,
             user: run_user(),
@@ -88,10 +95,11 @@ impl World {
 
     /// Starts the agent and answers its hello.
     async fn start(&mut self) -> Peer {
-        self.agent = Some(spawn_agent(&self.dir()));
+        self.agent = Some(spawn_agent(&self.dir(), &[]));
         self.meet().await
     }
 
+    /// Takes the agent's call.
     async fn meet(&self) -> Peer {
         let meeting = async {
             let (tcp, _) = self.listener.accept().await.unwrap();
@@ -99,28 +107,25 @@ impl World {
             let config = server_config(&self.identity).unwrap();
             let accepted = accept(tcp, &config, FIRST_LIMIT).await.unwrap();
             let peer = accepted.peer.unwrap();
-            let link = Link::<ToAgent, FromAgent>::new(accepted.stream, Bounds::default());
-            let (link, hello, protocol) =
-                first_hello(link, &peer, accepted.deadline).await.unwrap();
-            let mut peer = Peer {
-                link,
-                hello: hello.agent.unwrap(),
-                seq: 0,
-                state: State::default(),
-            };
-            peer.send(ToAgent::Welcome(Welcome {
-                protocol,
-                version: "1".into(),
-                fleet: "f1".into(),
-                agent: Some("a1".parse().unwrap()),
-                epoch: Epoch(1),
-                now: clock::now(),
-            }))
-            .await;
-            peer.take_state().await;
-            peer
+            let link = Link::new(accepted.stream, Bounds::default());
+            Peer::greet(link, &peer, accepted.deadline).await
         };
         tokio::time::timeout(PATIENCE, meeting).await.unwrap()
+    }
+
+    /// Calls an agent that waits.
+    async fn call(&self, address: &str) -> Peer {
+        let config = client_config(&self.identity).unwrap();
+        let calling = async {
+            loop {
+                if let Ok(dialled) = dial(address, &config).await {
+                    let link = Link::new(dialled.stream, Bounds::default());
+                    return Peer::greet(link, &dialled.peer, dialled.deadline).await;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, calling).await.unwrap()
     }
 
     /// Ends the agent as a crash does.
@@ -145,20 +150,25 @@ impl World {
 }
 
 impl Drop for World {
+    #[allow(clippy::print_stderr, reason = "what a failed test leaves to read")]
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            for file in ["agent.journal", "keeper.log", "keeper/journal"] {
+                let text = std::fs::read_to_string(self.dir().join(file));
+                eprintln!("--- {file}\n{}", text.unwrap_or_default());
+            }
+        }
         if let Some(mut agent) = self.agent.take() {
             drop(agent.kill());
             drop(agent.wait());
         }
-        let mut stop = Command::new(KEEPER);
-        stop.args(["stop", "--state"]).arg(self.dir());
-        drop(stop.stderr(Stdio::null()).status());
+        stop_quietly(&self.dir());
     }
 }
 
-fn spawn_agent(dir: &Path) -> Child {
+fn spawn_agent(dir: &Path, more: &[&str]) -> Child {
     let mut agent = Command::new(AGENT);
-    agent.args(["run", "--log", "debug", "--state"]).arg(dir);
+    agent.args(["run", "--state"]).arg(dir).args(more);
     agent.spawn().unwrap()
 }
 
@@ -190,9 +200,37 @@ struct Peer {
     hello: AgentHello,
     seq: u64,
     state: State,
+    events: VecDeque<RunEvent>,
 }
 
 impl Peer {
+    /// Welcomes an agent and takes its state.
+    async fn greet(
+        link: Link<ToAgent, FromAgent>,
+        peer: &PeerIdentity,
+        deadline: tokio::time::Instant,
+    ) -> Self {
+        let (link, hello, protocol) = first_hello(link, peer, deadline).await.unwrap();
+        let mut peer = Self {
+            link,
+            hello: hello.agent.unwrap(),
+            seq: 0,
+            state: State::default(),
+            events: VecDeque::new(),
+        };
+        peer.send(ToAgent::Welcome(Welcome {
+            protocol,
+            version: "1".into(),
+            fleet: "f1".into(),
+            agent: Some("a1".parse().unwrap()),
+            epoch: Epoch(1),
+            now: clock::now(),
+        }))
+        .await;
+        peer.take_state().await;
+        peer
+    }
+
     async fn send(&mut self, frame: ToAgent) {
         self.link.send(&frame).await.unwrap();
     }
@@ -275,26 +313,38 @@ impl Peer {
         at
     }
 
-    /// The runs that had started, of the last order's cancels.
+    /// The runs that had started, of the last order's cancels. Reports that come first are kept: a run that is
+    /// due at once starts before its plan is on disk.
     async fn confirmed(&mut self) -> Vec<RunId> {
         loop {
-            if let FromAgent::Confirm(confirm) = self.next().await {
-                assert_eq!(confirm.seq, self.seq);
-                assert_eq!(confirm.refused, []);
-                return confirm.started;
+            match self.next().await {
+                FromAgent::Confirm(confirm) => {
+                    assert_eq!(confirm.seq, self.seq);
+                    assert_eq!(confirm.refused, []);
+                    return confirm.started;
+                }
+                FromAgent::Report(report) => self.take_report(report).await,
+                other => panic!("unexpected {other:?}"),
             }
         }
     }
 
-    /// Acknowledges reports until one says this.
+    async fn take_report(&mut self, report: Report) {
+        let seq = report.seq;
+        self.events.extend(report.events);
+        self.send(ToAgent::Acknowledge(Acknowledge { seq })).await;
+    }
+
+    /// Takes reports until one says this.
     async fn reported<T>(&mut self, wanted: impl Fn(&RunEvent) -> Option<T>) -> T {
         loop {
-            if let FromAgent::Report(report) = self.next().await {
-                self.send(ToAgent::Acknowledge(Acknowledge { seq: report.seq }))
-                    .await;
-                if let Some(found) = report.events.iter().find_map(&wanted) {
+            while let Some(event) = self.events.pop_front() {
+                if let Some(found) = wanted(&event) {
                     return found;
                 }
+            }
+            if let FromAgent::Report(report) = self.next().await {
+                self.take_report(report).await;
             }
         }
     }
@@ -339,6 +389,9 @@ async fn eventually(what: &str, condition: impl Fn() -> bool) {
 async fn a_planned_run_fires_at_its_instant_and_is_reported_once() {
     let mut world = World::new().await;
     let mut peer = world.start().await;
+    let agent = world.agent.as_ref().unwrap().id().to_string();
+    let mut reread = Command::new("kill");
+    reread.args(["-HUP", &agent]).status().unwrap();
     let text = world.text("t1", "echo hello; echo $UCRON_RUN_ID >> fired");
     let at = peer.plan("r1", text, Duration::from_millis(700)).await;
     let (_, started_at) = peer.started("r1").await;
@@ -456,9 +509,7 @@ async fn an_agent_asked_to_end_does_and_leaves_keeper_and_processes() {
     assert_eq!(peer.state.running.len(), 1);
     world.kill();
     drop(peer);
-    let mut stop = Command::new(KEEPER);
-    stop.args(["stop", "--state"]).arg(world.dir());
-    assert!(stop.status().unwrap().success());
+    assert!(stop_quietly(&world.dir()).success());
     eventually("the process ends with its keeper", || !is_alive(pid)).await;
 }
 
@@ -482,4 +533,156 @@ fn a_directory_that_has_not_joined_says_what_to_do() {
     let output = agent.output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("run `ucron-agent join"), "{text}");
+}
+
+#[tokio::test]
+async fn an_agent_that_waits_is_called_by_its_center_and_the_newest_call_counts() {
+    let mut world = World::new().await;
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    world.agent = Some(spawn_agent(&world.dir(), &["--listen", &address]));
+    let mut first = world.call(&address).await;
+    let mut peer = world.call(&address).await;
+    let ended = tokio::time::timeout(PATIENCE, first.link.next()).await;
+    assert!(!matches!(ended, Ok(Ok(Some(FromAgent::State(_))))));
+    let text = world.text("t1", "true");
+    peer.plan("r1", text, Duration::from_millis(100)).await;
+    assert_eq!(peer.ended("r1").await.outcome, Outcome::Succeeded);
+}
+
+#[tokio::test]
+async fn a_host_joins_with_a_token_from_a_file_and_runs() {
+    let mut world = World::new().await;
+    let dir = world.home.path().join("joined");
+    let token = make_token(PeerRole::Agent, world.authority.pin()).unwrap();
+    let file = world.home.path().join("token");
+    std::fs::write(&file, format!("{}\n", token.text())).unwrap();
+    let address = world.listener.local_addr().unwrap().to_string();
+    let mut join = Command::new(AGENT);
+    join.args(["join", &address, "--name", "web-1", "--state"])
+        .arg(&dir);
+    join.arg("--token-file").arg(&file).stderr(Stdio::piped());
+    let mut joining = join.spawn().unwrap();
+
+    let (tcp, _) = world.listener.accept().await.unwrap();
+    let config = server_config(&world.identity).unwrap();
+    let accepted = accept(tcp, &config, FIRST_LIMIT).await.unwrap();
+    let link = Link::new(accepted.stream, Bounds::default());
+    let (mut link, asked) = first_join(link, accepted.deadline).await.unwrap();
+    assert_eq!(asked.token, token.text());
+    let uri = PeerUri {
+        fleet: world.fleet.clone(),
+        role: PeerRole::Agent,
+        id: "01hyyyyyyyyyyyyyyyyyyyyyyy".to_owned(),
+    };
+    let issued = world.authority.issue(&asked.request, &uri, clock::now());
+    link.send(&ToJoiner::Joined(Joined {
+        fleet: world.fleet.to_string(),
+        name: asked.name.unwrap().to_string(),
+        certificate: issued.unwrap().certificate,
+        centers: vec![address],
+    }))
+    .await
+    .unwrap();
+    let status = tokio::task::spawn_blocking(move || joining.wait()).await;
+    assert!(status.unwrap().unwrap().success());
+    assert_eq!(
+        std::fs::read_to_string(dir.join("agent.name")).unwrap(),
+        "web-1\n"
+    );
+
+    world.agent = Some(spawn_agent(&dir, &[]));
+    let peer = world.meet().await;
+    assert_eq!(peer.hello.incarnation.0, 1);
+    world.kill();
+    eventually("the keeper of the joined host ends", || {
+        stop_quietly(&dir).success()
+    })
+    .await;
+}
+
+fn stop_quietly(dir: &Path) -> std::process::ExitStatus {
+    let mut stop = Command::new(KEEPER);
+    stop.args(["stop", "--state"]).arg(dir);
+    stop.stderr(Stdio::null()).status().unwrap()
+}
+
+/// The keeper of a state directory, found by its command line.
+fn keeper_pid(dir: &Path) -> Option<u32> {
+    let dir = dir.display().to_string();
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .find(|pid| {
+            let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline"));
+            let line = line.unwrap_or_default();
+            let mut words = line.split('\0');
+            words.next() == Some(KEEPER) && words.any(|word| word == dir)
+        })
+}
+
+#[tokio::test]
+async fn a_killed_keeper_is_started_again_and_its_process_lives_on() {
+    let mut world = World::new().await;
+    let mut peer = world.start().await;
+    let text = world.text("sleeper", "sleep 60");
+    peer.plan("r1", text, Duration::ZERO).await;
+    let (pid, _) = peer.started("r1").await;
+    let keeper = keeper_pid(&world.dir()).unwrap();
+    let text = world.text("t2", "true");
+    peer.plan("r2", text, Duration::from_secs(1)).await;
+    let mut kill = Command::new("kill");
+    kill.args(["-9", &keeper.to_string()]).status().unwrap();
+    assert_eq!(peer.ended("r2").await.outcome, Outcome::Succeeded);
+    assert!(is_alive(pid));
+    assert_ne!(keeper_pid(&world.dir()), Some(keeper));
+    peer.order(|order| {
+        order.cancel = vec![Cancel {
+            run_id: id("r1"),
+            stop: true,
+            reason: "stopped by admin".into(),
+        }];
+    })
+    .await;
+    assert_eq!(peer.confirmed().await, [id("r1")]);
+    assert_eq!(peer.ended("r1").await.outcome, Outcome::Stopped);
+}
+
+#[tokio::test]
+async fn no_run_is_lost_or_doubled_while_the_agent_is_killed_again_and_again() {
+    const TASKS: usize = 6;
+    const SECONDS: usize = 4;
+    let mut world = World::new().await;
+    let mut peer = world.start().await;
+    let mut open = std::collections::BTreeSet::new();
+    for second in 0..SECONDS {
+        for task in 0..TASKS {
+            let name = format!("r{task}-{second}");
+            let text = world.text(&format!("t{task}"), "echo $UCRON_RUN_ID >> fired");
+            let ahead = Duration::from_millis(600)
+                + Duration::from_secs(1) * u32::try_from(second).unwrap();
+            peer.plan(&name, text, ahead).await;
+            open.insert(id(&name));
+        }
+    }
+    let mut next_kill = tokio::time::Instant::now() + Duration::from_millis(500);
+    while !open.is_empty() {
+        let ended = peer.reported(|event| match event {
+            RunEvent::Ended { run, ending } => Some((run.run_id.clone(), ending.clone())),
+            _ => None,
+        });
+        if let Ok((run_id, ending)) = tokio::time::timeout_at(next_kill, ended).await {
+            assert_eq!(ending.outcome, Outcome::Succeeded, "{ending:?}");
+            open.remove(&run_id);
+        } else {
+            world.kill();
+            peer = world.start().await;
+            next_kill = tokio::time::Instant::now() + Duration::from_millis(570);
+        }
+    }
+    let fired = std::fs::read_to_string(world.file("fired")).unwrap();
+    let runs: std::collections::BTreeSet<&str> = fired.lines().collect();
+    assert_eq!(runs.len(), TASKS * SECONDS);
+    assert_eq!(fired.lines().count(), TASKS * SECONDS, "each exactly once");
 }

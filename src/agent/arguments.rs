@@ -2,7 +2,7 @@
 //! executable.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::error::AgentError;
 use super::home::Home;
 use super::joining::{Joining, join};
-use super::shell;
-use crate::config::{AgentSettings, Settings, init_logs};
+use super::shell::{Reading, run};
+use crate::config::init_logs;
 use crate::exec::KeeperProgram;
 use crate::model::AgentName;
 
@@ -95,14 +95,15 @@ async fn do_join(arguments: JoinArguments) -> Result<(), AgentError> {
 }
 
 async fn do_run(arguments: &RunArguments, keeper: KeeperProgram) -> Result<(), AgentError> {
-    let settings = load(&arguments.state, arguments)?;
+    let reading = reading(arguments);
+    let settings = reading.read()?;
     init_logs(settings.log, settings.log_format);
     let (home, identity) = Home::open(&arguments.state)?;
     let stop = stop_on_signal()?;
-    shell::run(home, identity, settings, keeper, stop).await
+    run(home, identity, reading, keeper, stop).await
 }
 
-fn load(dir: &Path, arguments: &RunArguments) -> Result<AgentSettings, AgentError> {
+fn reading(arguments: &RunArguments) -> Reading {
     let flags = [
         ("listen", &arguments.listen),
         ("log", &arguments.log),
@@ -111,8 +112,10 @@ fn load(dir: &Path, arguments: &RunArguments) -> Result<AgentSettings, AgentErro
     let given = flags
         .into_iter()
         .filter_map(|(key, value)| Some((key, value.clone()?)));
-    let given: Vec<(&str, String)> = given.collect();
-    Ok(AgentSettings::load(dir, &given)?)
+    Reading {
+        dir: arguments.state.clone(),
+        flags: given.collect(),
+    }
 }
 
 /// Cancelled by the first TERM or INT.

@@ -67,6 +67,8 @@ struct Again {
 #[derive(Debug, Default)]
 pub struct AgentCore {
     heartbeat: Duration,
+    /// Bytes of one frame at most.
+    max_frame: usize,
     life: Option<(Incarnation, BootId)>,
     clock: Estimate,
     clock_far: bool,
@@ -104,10 +106,11 @@ pub struct AgentCore {
 }
 
 impl AgentCore {
-    /// An agent that knows nothing and gives a sign of life this often.
-    pub fn new(heartbeat: Duration) -> Self {
+    /// An agent that knows nothing, gives a sign of life this often and sends frames of so many bytes at most.
+    pub fn new(heartbeat: Duration, max_frame: usize) -> Self {
         Self {
             heartbeat,
+            max_frame,
             ..Self::default()
         }
     }
@@ -120,6 +123,11 @@ impl AgentCore {
         self.flush_journal();
         self.set_wake(now);
         std::mem::take(&mut self.out)
+    }
+
+    /// Gives a sign of life this often from the next one on.
+    pub fn set_heartbeat(&mut self, heartbeat: Duration) {
+        self.heartbeat = heartbeat;
     }
 
     /// The highest epoch known, for the hello.
@@ -309,7 +317,7 @@ impl AgentCore {
     fn set_wake(&mut self, now: Now) {
         let wake = [
             self.next_fire(now),
-            self.next_expiry(),
+            self.next_expiry(now),
             self.next_beat(),
             (!self.ready).then_some(self.ready_by),
             self.again.iter().map(|again| again.at).min(),

@@ -4,9 +4,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::redial::Redial;
 use super::shell::Happening;
@@ -14,6 +15,9 @@ use crate::exec::KeeperError;
 use crate::exec::KeeperLink;
 use crate::exec::KeeperProgram;
 use crate::model::AgentName;
+
+/// A keeper that ends sooner than this is started ever more rarely.
+const STEADY: Duration = Duration::from_secs(1);
 
 /// Connects, again and again.
 #[derive(Debug)]
@@ -23,6 +27,7 @@ pub struct Keepers {
     happenings: UnboundedSender<Happening>,
     tries: u64,
     waits: Redial,
+    found_at: Option<Instant>,
     told: String,
 }
 
@@ -39,6 +44,7 @@ impl Keepers {
             happenings,
             tries: 0,
             waits: Redial::default(),
+            found_at: None,
             told: String::new(),
         }
     }
@@ -47,6 +53,13 @@ impl Keepers {
     /// [`Happening::KeeperMissing`] follows, under the number given back.
     pub fn try_once(&mut self, name: &AgentName) -> u64 {
         self.tries += 1;
+        if self
+            .found_at
+            .take()
+            .is_some_and(|at| at.elapsed() >= STEADY)
+        {
+            self.waits = Redial::default();
+        }
         let number = self.tries;
         let wait = self.waits.next(0);
         let (dir, program) = (self.dir.clone(), self.program.clone());
@@ -67,9 +80,9 @@ impl Keepers {
         number
     }
 
-    /// The keeper answers: the next loss is followed by a try at once.
+    /// The keeper answers: when it has done so for a while, its loss is followed by a try at once.
     pub fn found(&mut self) {
-        self.waits = Redial::default();
+        self.found_at = Some(Instant::now());
         self.told.clear();
         info!("connected to the keeper");
     }
@@ -114,7 +127,7 @@ fn link(
 ) -> Result<Found, KeeperError> {
     match connect_once(number, dir, name, happenings) {
         Err(KeeperError::NotRunning(_)) => {
-            warn!("no keeper runs for the state directory; one is started");
+            info!("no keeper runs for the state directory; one is started");
             program.start(dir)?;
             connect_once(number, dir, name, happenings)
         }

@@ -21,7 +21,7 @@ mod shell;
 pub use arguments::{Arguments, start};
 pub use home::Home;
 pub use joining::{Joining, join};
-pub use shell::run;
+pub use shell::{Reading, run};
 
 #[cfg(test)]
 mod scenario;

@@ -1,7 +1,7 @@
 //! The table of runs that the agent holds, with its indexes. It decides nothing; a run's phase is changed here
-//! only, so that the indexes always agree with it.
+//! only, so that the indexes always agree with it. Every order is a fixed one, so that a simulation replays.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::exec::wire::BootMs;
 use crate::model::{Epoch, RunId, RunRef, Slot, TaskId, UnixMs};
@@ -171,11 +171,11 @@ impl Held {
 /// All runs held.
 #[derive(Debug, Default)]
 pub struct Runs {
-    held: HashMap<RunId, Held>,
+    held: BTreeMap<RunId, Held>,
     armed: BTreeSet<(UnixMs, RunId)>,
     due: BTreeSet<(UnixMs, RunId)>,
     /// Active and queued runs.
-    places: HashMap<Place, Vec<RunId>>,
+    places: BTreeMap<Place, Vec<RunId>>,
     active: usize,
 }
 
@@ -185,7 +185,7 @@ impl Runs {
         self.held.get(id)
     }
 
-    /// All runs, in no order.
+    /// All runs, by id.
     pub fn iter(&self) -> impl Iterator<Item = &Held> {
         self.held.values()
     }

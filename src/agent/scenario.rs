@@ -81,7 +81,7 @@ fn millis(text: &str) -> u64 {
 impl Scenario {
     fn new() -> Self {
         let mut scenario = Self {
-            core: AgentCore::new(HEARTBEAT),
+            core: AgentCore::new(HEARTBEAT, 1 << 20),
             time: 0,
             up: UP,
             boots: 1,
@@ -106,7 +106,7 @@ impl Scenario {
 
     /// A new life of the agent on what is on disk.
     fn begin(&mut self) {
-        self.core = AgentCore::new(HEARTBEAT);
+        self.core = AgentCore::new(HEARTBEAT, 1 << 20);
         self.wake = None;
         self.unsynced.clear();
         self.reports.clear();
@@ -338,6 +338,7 @@ impl Scenario {
             ["disk", "fast"] => self.disk_fast(),
             ["crash" | "starts"] => self.begin(),
             ["dies"] => self.wake = None,
+            ["journal", "is", "short"] => assert!(self.disk.len() < 1000, "{}", self.disk.len()),
             ["reboot"] => self.reboot(),
             ["plan", rest @ ..] => self.plan(rest),
             ["cancel", run, rest @ ..] => self.cancel(run, rest == ["stop"]),

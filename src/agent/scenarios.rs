@@ -146,9 +146,28 @@ fn of_several_overdue_runs_only_the_latest_starts() {
          1    plan r2 skip 11 => confirm 2
          1    plan r3 skip 12 => confirm 3
          2    dies
-         13.5 starts
-         13.5 keeper ready    => start r3
-         14   link up         => state armed r3 ended r1,r2; report r1 missed: agent was down; report r2 missed: agent was down",
+         23   starts
+         23   keeper ready    => start r3
+         24   link up         => state armed r3 ended r1,r2; report r1 missed: agent was down; report r2 missed: agent was down",
+    );
+}
+
+#[test]
+fn runs_due_while_the_agent_was_down_for_a_moment_start_one_after_the_other() {
+    play(
+        "0    keeper ready
+         0    link up         => state
+         1    plan r1 skip 10 => confirm 1
+         1    plan r2 skip 11 => confirm 2
+         1    plan r3 skip 13 => confirm 3
+         9    dies
+         12   starts
+         12   keeper ready    => start r1
+         12   keeper started r1
+         12.1 keeper ended r1 => start r2
+         12.1 keeper started r2
+         13   wait
+         13.1 keeper ended r2 => start r3",
     );
 }
 
@@ -465,4 +484,54 @@ fn a_host_a_little_behind_waits_for_both_clocks_and_one_far_off_follows_the_cent
          13     plan r2 skip 20   => confirm 2
          20     wait              => start r2",
     );
+}
+
+#[test]
+fn a_run_of_target_one_waits_a_moment_for_the_first_lease_of_a_new_link() {
+    play(
+        "0     keeper ready
+         0     center mute
+         0     link up           => state
+         0     plan r1 one 0     => confirm 1
+         2     wait              => report r1 not started: the agent held no lease of the center
+         2     plan r2 one 2.5   => confirm 2
+         2.6   center speaks
+         3     wait              => start r2 until 18",
+    );
+}
+
+#[test]
+fn a_journal_made_anew_holds_what_the_old_one_held() {
+    use std::fmt::Write;
+    let mut script = "0 keeper ready
+        0 link up => state
+        1 plan kept skip 100 => confirm 1
+        1 assign web => assign web r1; confirm 2
+        2 plan active queue 3 => confirm 3
+        2 plan waits queue 4 => confirm 4
+        3 wait => start active
+        3 keeper started active => report active started
+        4 wait"
+        .to_owned();
+    for n in 0..1200 {
+        let seq = 5 + 2 * n;
+        write!(
+            script,
+            "\n5 plan r{n} skip 90 => confirm {seq}\n5 cancel r{n} => confirm {}",
+            seq + 1
+        )
+        .unwrap();
+    }
+    script.push_str(
+        "
+        6 journal is short
+        6 crash
+        6 keeper up
+        6 keeper knows active running
+        6 keeper set end => assign web r1
+        7 link up => state armed kept,waits running active daemons 1
+        8 keeper ended active => start waits; report active succeeded: exit 0
+        100 wait => start kept",
+    );
+    play(&script);
 }

@@ -2,9 +2,11 @@
 //! and carries out its effects. Nothing in the loop waits for a disk or for a center.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -17,7 +19,7 @@ use super::journal::{self, Writer};
 use super::keepers::{Gate, Keepers};
 use super::session::Sessions;
 use crate::clock::{self, Alarm, WallSteps};
-use crate::config::AgentSettings;
+use crate::config::{AgentSettings, Settings};
 use crate::exec::KeeperProgram;
 use crate::exec::wire::{self, BootMs, KEEPER_PROTOCOL};
 use crate::exec::{KeeperLink, LinkEvent};
@@ -71,15 +73,31 @@ pub enum Happening {
     },
 }
 
+/// Where the settings come from: read at the start, and again on HUP.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The state directory.
+    pub dir: PathBuf,
+    /// What the command line says, (key, value).
+    pub flags: Vec<(&'static str, String)>,
+}
+
+impl Reading {
+    /// Reads all layers.
+    pub fn read(&self) -> Result<AgentSettings, AgentError> {
+        Ok(AgentSettings::load(&self.dir, &self.flags)?)
+    }
+}
+
 /// Runs the agent of a state directory until `stop`; keeper and processes stay.
 pub async fn run(
     home: Home,
     identity: Identity,
-    settings: AgentSettings,
+    settings: Reading,
     keeper: KeeperProgram,
     stop: CancellationToken,
 ) -> Result<(), AgentError> {
-    let mut shell = Shell::open(home, identity, &settings, keeper).await?;
+    let mut shell = Shell::open(home, identity, settings, keeper).await?;
     let result = shell.go(&stop).await;
     shell.close().await;
     result
@@ -98,15 +116,18 @@ struct Shell {
     writer: Writer,
     alarm: Alarm,
     steps: WallSteps,
+    reload: Signal,
+    settings: Reading,
 }
 
 impl Shell {
     async fn open(
         home: Home,
         identity: Identity,
-        settings: &AgentSettings,
+        reading: Reading,
         keeper: KeeperProgram,
     ) -> Result<Self, AgentError> {
+        let settings = reading.read()?;
         let boot_id = clock::boot_id().map_err(AgentError::system("read the boot id"))?;
         let opened = journal::open(&home.dir, &boot_id)?;
         let (tell, happenings) = unbounded_channel();
@@ -125,7 +146,7 @@ impl Shell {
             tell.clone(),
         );
         let mut shell = Self {
-            core: AgentCore::new(settings.heartbeat),
+            core: AgentCore::new(settings.heartbeat, bounds.max_frame),
             keepers: Keepers::new(home.dir.clone(), keeper, tell),
             happenings,
             sessions,
@@ -136,6 +157,8 @@ impl Shell {
             writer,
             alarm: Alarm::new().map_err(AgentError::system("make a timer"))?,
             steps: WallSteps::new().map_err(AgentError::system("make a timer"))?,
+            reload: signal(SignalKind::hangup()).map_err(AgentError::system("watch for HUP"))?,
+            settings: reading,
             home,
         };
         info!(
@@ -144,7 +167,7 @@ impl Shell {
         );
         shell.feed(Event::Loaded(opened.records));
         shell.keeper_number = shell.keepers.try_once(&shell.home.name);
-        shell.connect(settings).await?;
+        shell.connect(&settings).await?;
         Ok(shell)
     }
 
@@ -182,7 +205,21 @@ impl Shell {
                     stepped.map_err(timer())?;
                     self.feed(Event::Wake);
                 }
+                _ = self.reload.recv() => self.read_settings(),
             }
+        }
+    }
+
+    /// What can change while the agent runs is taken up; the rest waits for the next start.
+    fn read_settings(&mut self) {
+        match self.settings.read() {
+            Ok(settings) => {
+                self.core.set_heartbeat(settings.heartbeat);
+                info!(
+                    "read the settings again; addresses, frame limit and logs follow at the next start"
+                );
+            }
+            Err(error) => error!(%error, "the settings stay as they are"),
         }
     }
 

@@ -85,7 +85,7 @@ impl Accept {
         let accept = self.clone();
         let stop = self.workers.token().clone();
         self.workers.spawn(format!("link {address}"), async move {
-            let serving = accept.serve(id, stream, &address);
+            let serving = Box::pin(accept.serve(id, stream, &address));
             if let Some(Err(fault)) = stop.run_until_cancelled(serving).await {
                 debug!(address, "{fault}");
             }

@@ -221,7 +221,7 @@ impl Core {
     }
 
     /// A run has ended that somebody may wait for.
-    pub(super) fn run_waited_for(&mut self, view: RunView) {
+    pub(super) fn run_waited_for(&mut self, view: &RunView) {
         for waiter in &mut self.waits {
             if waiter.waiting.remove(&view.run_id) {
                 waiter.ended.push(view.clone());

@@ -3,7 +3,7 @@
 //! answers, acknowledgements) is held back until the batch that carries it is committed. A batch that fails
 //! changes nothing: memory is thrown away and read from the store again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::changes::Changes;
@@ -19,6 +19,7 @@ use super::runs::{OpenRun, OpenRuns, SlotKey, Stage};
 use super::sessions::Sessions;
 use crate::model::{AgentId, Epoch, Fingerprint, FleetId, RequestId, RunId, TaskId, UnixMs};
 use crate::proto::agent::SlotReport;
+use crate::proto::view::RunView;
 use crate::rule::Zone;
 use crate::store::{AnswerRow, Snapshot, Write};
 
@@ -90,6 +91,8 @@ pub struct Core {
     pub(super) reading: BTreeMap<Ticket, Reading>,
     pub(super) health: Health,
     pub(super) waits: Vec<super::changes::RunWaiter>,
+    /// Runs that ended lately.
+    pub(super) ended: VecDeque<RunView>,
     pub(super) next_ticket: u64,
     pub(super) flushed_at: UnixMs,
     pub(super) entropy: Entropy,
@@ -123,6 +126,7 @@ impl Core {
             reading: BTreeMap::new(),
             health: Health::Well,
             waits: Vec::new(),
+            ended: VecDeque::new(),
             next_ticket: 0,
             flushed_at: UnixMs(0),
             entropy: Entropy::new(settings.seed),

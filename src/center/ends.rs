@@ -36,7 +36,7 @@ impl Core {
                 confirmed: true,
             }) => {
                 let ending = Ending::unstarted(Outcome::Skipped, reason.clone(), now.at);
-                self.end_run(now, id, ending);
+                self.end_run(now, id, &ending);
             }
             None if run.stage == Stage::Waiting => {
                 let why = self.why_unsent(run);
@@ -61,7 +61,7 @@ impl Core {
                     .offline_since(&agent)
                     .map_or_else(String::new, |at| format!(" since {}", hms(at)));
                 let reason = format!("agent {name} silent{since}; it may have started");
-                self.end_run(now, id, Ending::unstarted(Outcome::Lost, reason, now.at));
+                self.end_run(now, id, &Ending::unstarted(Outcome::Lost, reason, now.at));
                 return;
             }
             if run.row.target.is_none() && self.give_away(now, id) {
@@ -150,7 +150,7 @@ impl Core {
 
     /// Ends a run of which it is certain that nothing was started.
     pub(super) fn end_missed(&mut self, now: Now, id: &RunId, reason: &str) {
-        self.end_run(now, id, Ending::unstarted(Outcome::Missed, reason, now.at));
+        self.end_run(now, id, &Ending::unstarted(Outcome::Missed, reason, now.at));
     }
 
     /// An agent says that it will not start a run.
@@ -159,7 +159,7 @@ impl Core {
     }
 
     /// Gives an open run its outcome.
-    pub(super) fn end_run(&mut self, now: Now, id: &RunId, ending: Ending) {
+    pub(super) fn end_run(&mut self, now: Now, id: &RunId, ending: &Ending) {
         let Some(run) = self.open.remove(id) else {
             return;
         };
@@ -167,7 +167,7 @@ impl Core {
             run_id: id.clone(),
             ending: Box::new(ending.clone()),
         });
-        self.tell_ended(now, &run.row, &ending);
+        self.tell_ended(now, &run.row, ending);
     }
 
     /// What everybody learns when a run has ended: the task's last run, events, those who wait.
@@ -198,6 +198,7 @@ impl Core {
         }
         self.publish(Audience::Group(group), event);
         self.touch_ended(&view);
-        self.run_waited_for(view);
+        self.remember(&view);
+        self.run_waited_for(&view);
     }
 }

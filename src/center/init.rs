@@ -212,15 +212,23 @@ async fn make_store(ask: &Init, admin: OperatorId, now: UnixMs) -> Result<(), In
 
 fn settings_text(ask: &Init, addresses: &[SocketAddr]) -> String {
     let listen: Vec<String> = addresses.iter().map(|at| format!("\"{at}\"")).collect();
-    let mut text = format!(
-        "# Made by `ucron-center init`; config/center.toml in the sources tells every key.\nlisten = [{}]\n",
-        listen.join(", ")
-    );
-    if let Some(zone) = &ask.timezone {
-        text.push_str(&format!("timezone = \"{}\"\n", zone.name()));
-    }
-    if let Some(store) = &ask.store {
-        text.push_str(&format!("store = {}\n", toml::Value::String(store.clone())));
-    }
-    text
+    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let lines = [
+        Some(
+            "# Made by `ucron-center init`; config/center.toml in the sources tells every key."
+                .to_owned(),
+        ),
+        Some(format!("listen = [{}]", listen.join(", "))),
+        ask.timezone
+            .as_ref()
+            .map(|zone| format!("timezone = {}", quoted(zone.name()))),
+        ask.store
+            .as_ref()
+            .map(|store| format!("store = {}", quoted(store))),
+    ];
+    lines
+        .into_iter()
+        .flatten()
+        .map(|line| line + "\n")
+        .collect()
 }

@@ -29,20 +29,21 @@ impl Latenesses {
     /// Percentiles over the starts in the groups that the asker sees.
     pub fn percentiles(&self, now: UnixMs, sees: impl Fn(&GroupName) -> bool) -> Lateness {
         let oldest = now.minus(WINDOW);
-        let seen = self
+        let recent = self
             .starts
             .iter()
             .filter(|(at, group, _)| *at >= oldest && sees(group));
-        let mut late: Vec<i64> = seen.map(|(.., late)| *late).collect();
-        late.sort_unstable();
+        let mut sorted: Vec<i64> = recent.map(|(.., late)| *late).collect();
+        sorted.sort_unstable();
         let at = |percent: usize| {
-            late.get((late.len().saturating_sub(1)) * percent / 100)
+            sorted
+                .get((sorted.len().saturating_sub(1)) * percent / 100)
                 .copied()
         };
         Lateness {
             p50: at(50),
             p99: at(99),
-            max: late.last().copied(),
+            max: sorted.last().copied(),
         }
     }
 }
@@ -60,9 +61,9 @@ mod tests {
         let mut late = Latenesses::default();
         (0..100).for_each(|i| late.push(UnixMs(1000), web.clone(), i));
         late.push(UnixMs(1000), db, 5000);
-        let seen = late.percentiles(UnixMs(2000), |group| *group == web);
+        let recent = late.percentiles(UnixMs(2000), |group| *group == web);
         assert_eq!(
-            (seen.p50, seen.p99, seen.max),
+            (recent.p50, recent.p99, recent.max),
             (Some(49), Some(98), Some(99))
         );
         assert_eq!(

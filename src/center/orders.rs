@@ -183,9 +183,9 @@ impl Core {
         for run in &outstanding.cancelled {
             let had_started = confirm.started.contains(run);
             self.cancel_confirmed(now, run, had_started);
-            changes
-                .iter()
-                .for_each(|change| self.changes.cancelled(*change, run, had_started));
+            for change in &changes {
+                self.changes.cancelled(*change, run, had_started);
+            }
         }
         for run in &outstanding.planned {
             if let Some(open) = self
@@ -199,9 +199,9 @@ impl Core {
         for refused in &confirm.refused {
             self.refused_by_agent(now, &refused.run_id, &refused.reason);
         }
-        changes
-            .iter()
-            .for_each(|change| self.changes.confirmed(*change, &agent, confirm.seq));
+        for change in &changes {
+            self.changes.confirmed(*change, &agent, confirm.seq);
+        }
     }
 
     fn cancel_confirmed(&mut self, now: Now, id: &RunId, had_started: bool) {

@@ -145,7 +145,7 @@ impl Core {
                 "came back without knowing it"
             };
             let reason = format!("agent {name} {why} at {}; it may have started", hms(now.at));
-            self.end_run(now, id, Ending::unstarted(Outcome::Lost, reason, now.at));
+            self.end_run(now, id, &Ending::unstarted(Outcome::Lost, reason, now.at));
             return;
         }
         let Some(run) = self.open.get_mut(id) else {
@@ -168,10 +168,9 @@ impl Core {
     /// Runs armed on the agent that the center has no open run for: ended meanwhile, or of another center's.
     fn cancel_unknown(&mut self, agent: &AgentId, armed: &BTreeMap<&RunId, Revision>) {
         for id in armed.keys().filter(|id| {
-            !self
-                .open
+            self.open
                 .get(id)
-                .is_some_and(|run| run.row.agent.as_ref() == Some(agent))
+                .is_none_or(|run| run.row.agent.as_ref() != Some(agent))
         }) {
             let reason = "the center no longer plans it".to_owned();
             self.drafts.of(agent).cancel.push(Cancel {
@@ -314,10 +313,10 @@ impl Core {
         for agent in agents {
             if let (Some(task), true) = (after, wanted.contains(&agent)) {
                 self.assign(&agent, task);
-            } else if let Some(task) = before.filter(|task| task.spec.work.daemon) {
-                if self.holds_slots(&agent, &task.id) {
-                    self.withdraw(&agent, &task.id, reason);
-                }
+            } else if let Some(task) = before.filter(|task| task.spec.work.daemon)
+                && self.holds_slots(&agent, &task.id)
+            {
+                self.withdraw(&agent, &task.id, reason);
             }
         }
     }

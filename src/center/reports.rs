@@ -37,11 +37,11 @@ impl Core {
                 self.started(now, agent, &run, attempt, pid, started_at);
             }
             RunEvent::AttemptEnded { run, ending, .. } => {
-                self.attempt_ended(now, agent, &run, &ending)
+                self.attempt_ended(now, agent, &run, &ending);
             }
             RunEvent::Ended { run, ending } => self.ended(now, agent, &run, &ending),
             RunEvent::NotStarted { run_id, reason } => {
-                self.not_started(now, agent, &run_id, &reason)
+                self.not_started(now, agent, &run_id, &reason);
             }
             RunEvent::Slot(slot) => self.slot_changed(now, agent, slot),
         }
@@ -67,11 +67,12 @@ impl Core {
             };
             open.row.run.revision = run.revision;
         }
-        if attempt == 1 && run.cause == Cause::Rule {
-            if let Some(path) = self.path_of(run) {
-                self.lateness
-                    .push(now.at, path.group, late(run, started_at));
-            }
+        if attempt == 1
+            && run.cause == Cause::Rule
+            && let Some(path) = self.path_of(run)
+        {
+            self.lateness
+                .push(now.at, path.group, late(run, started_at));
         }
         self.publish_run(run, event);
     }
@@ -102,7 +103,7 @@ impl Core {
                 let (run_id, revision) = (run.run_id.clone(), run.revision);
                 self.write(Write::ReviseRun { run_id, revision });
             }
-            self.end_run(now, &run.run_id, ending.clone());
+            self.end_run(now, &run.run_id, ending);
         } else {
             // A report repeated, or the truth about a run given up as lost: the store knows which.
             let (run_id, ending) = (run.run_id.clone(), Box::new(ending.clone()));

@@ -274,7 +274,7 @@ impl Core {
         session.heard = now.mono;
         match frame {
             FromAgent::Hello(_) => {
-                self.close_agent(now, id, LinkError::Unexpected, "a second hello")
+                self.close_agent(now, id, LinkError::Unexpected, "a second hello");
             }
             FromAgent::Heartbeat(beat) => self.heartbeat(now, id, &beat),
             FromAgent::State(state) => self.state_part(now, id, state),
@@ -361,9 +361,9 @@ impl Core {
     fn drop_session(&mut self, now: Now, id: SessionId) -> Option<AgentId> {
         let session = self.sessions.remove(id, now.at)?;
         for (_, changes) in session.outstanding.values() {
-            changes
-                .iter()
-                .for_each(|change| self.changes.agent_gone(*change, &session.agent));
+            for change in changes {
+                self.changes.agent_gone(*change, &session.agent);
+            }
         }
         self.drafts.forget(&session.agent);
         self.end_logs_of(id);

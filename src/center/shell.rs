@@ -170,8 +170,8 @@ impl Shell {
                     )
                 });
             }
-            Effect::ToAgent(session, frame) => self.to_agent(session, &frame),
-            Effect::ToClient(session, frame) => self.to_client(session, &frame),
+            Effect::ToAgent(session, frame) => self.send_agent(session, &frame),
+            Effect::ToClient(session, frame) => self.send_client(session, &frame),
             Effect::Close(session, frame) => self.close(session, frame),
             Effect::Issue(session, issue) => self.issue(session, &issue),
             Effect::Alarm(at) => self.set_alarm(at),
@@ -207,13 +207,13 @@ impl Shell {
         });
     }
 
-    fn to_agent(&mut self, session: SessionId, frame: &ToAgent) {
+    fn send_agent(&mut self, session: SessionId, frame: &ToAgent) {
         if let Some(Outlet::Agent(link)) = self.links.get(&session) {
             note(link.try_send(frame));
         }
     }
 
-    fn to_client(&mut self, session: SessionId, frame: &ToClient) {
+    fn send_client(&mut self, session: SessionId, frame: &ToClient) {
         if let Some(Outlet::Client(link)) = self.links.get(&session) {
             note(link.try_send(frame));
         }

@@ -14,6 +14,9 @@ use crate::proto::view::{RunView, TaskView};
 use crate::rule::Schedule;
 use crate::store::{RunRow, Write};
 
+/// Ended runs kept in memory: some seconds of a busy fleet.
+const REMEMBERED: usize = 5_000;
+
 impl Core {
     /// Saves a task, new or changed. Nothing is due before now; a task that was there keeps its cursor's time.
     pub(super) fn put_task(
@@ -21,7 +24,7 @@ impl Core {
         now: Now,
         asker: &Asker,
         event: &str,
-        task: Task,
+        task: &Task,
         old: Option<&Task>,
     ) {
         self.write(Write::PutTask(Box::new(task.clone())));
@@ -37,7 +40,7 @@ impl Core {
         let zone = self.settings.zone.clone();
         self.fleet.put_task(task.clone(), cursor.max(now.at), &zone);
         if old.is_none() {
-            self.redistribute(None, Some(&task), "");
+            self.redistribute(None, Some(task), "");
         }
         let mut happened = EventLog::blank(now.at, event);
         happened.task = Some(task.path());
@@ -128,7 +131,6 @@ impl Core {
 
     /// The groups whose history an asker reads: none where all.
     pub(super) fn visible_groups(
-        &self,
         asker: &Asker,
         only: Option<&GroupName>,
     ) -> Option<BTreeSet<GroupName>> {
@@ -139,10 +141,20 @@ impl Core {
         }
     }
 
-    /// The last run of a task if it is this one.
-    pub(super) fn last_run_with(&self, id: &RunId) -> Option<RunView> {
-        let last = |entry: &TaskEntry| entry.last_run.clone().filter(|view| view.run_id == *id);
-        self.fleet.tasks.values().find_map(last)
+    /// Keeps a run that has ended in memory for a while, for those who wait for it.
+    pub(super) fn remember(&mut self, view: &RunView) {
+        self.ended.push_back(view.clone());
+        if self.ended.len() > REMEMBERED {
+            self.ended.pop_front();
+        }
+    }
+
+    /// Those of these runs that ended lately.
+    pub(super) fn ended_lately<'a>(
+        &'a self,
+        ids: &'a [RunId],
+    ) -> impl Iterator<Item = &'a RunView> {
+        self.ended.iter().filter(|view| ids.contains(&view.run_id))
     }
 }
 

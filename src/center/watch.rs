@@ -83,11 +83,12 @@ impl Core {
         if let Some(process) = self.process_of(event, agent.as_ref(), task.as_ref()) {
             self.touch(&process);
         }
-        agent
-            .into_iter()
-            .for_each(|agent| self.touch(&Touched::Agent(agent)));
-        task.into_iter()
-            .for_each(|task| self.touch(&Touched::Task(task)));
+        if let Some(agent) = agent {
+            self.touch(&Touched::Agent(agent));
+        }
+        if let Some(task) = task {
+            self.touch(&Touched::Task(task));
+        }
     }
 
     /// The process that an event is about: a daemon's slot, or a run.

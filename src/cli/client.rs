@@ -115,7 +115,7 @@ impl Client<'_> {
             ))
             .hint("give `--yes` to go on"));
         }
-        self.out.say(&format!("{question}\ngo on? [y/N]"));
+        self.out.tell(&format!("{question}\ngo on? [y/N]"));
         let answer = self.input.line().await?.unwrap_or_default();
         Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
     }

@@ -47,6 +47,7 @@ pub fn task(group: &str, name: &str) -> TaskView {
         zone: Zone::utc(),
         next_at: Some(UnixMs(NOW.0 + 300_000)),
         last_run: Some(run(group, name)),
+        recent: vec![Outcome::Failed],
         running: 0,
         saved_at: UnixMs(NOW.0 - 1000),
         changed_by: "admin".parse().unwrap(),
@@ -187,6 +188,8 @@ pub enum Reply {
     Refuse(RefusalCode, &'static str),
     /// Streams these, then ends.
     Items(Vec<Item>),
+    /// Streams these, then closes the link.
+    Broken(Vec<Item>),
     /// Closes the link.
     Hang,
     /// Says nothing.
@@ -220,33 +223,39 @@ impl Center {
         Session::connect(self.clone(), Duration::from_secs(10), &self.workers).await
     }
 
-    async fn serve(self, stream: tokio::io::DuplexStream) {
+    /// Answers on this stream until it ends.
+    pub async fn serve(self, stream: impl Duplex) {
         let mut link: Link<ToClient, FromClient> = Link::new(stream, Bounds::default());
         while let Ok(Some(frame)) = link.next().await {
             let replies = match frame {
-                FromClient::Hello(_) => vec![ToClient::Welcome(welcome())],
-                FromClient::Request(frame) => match self.reply(*frame) {
-                    Some(replies) => replies,
-                    None => return,
-                },
-                _ => Vec::new(),
+                FromClient::Hello(_) => vec![Some(ToClient::Welcome(welcome()))],
+                FromClient::Request(frame) => self.reply(*frame),
+                _ => vec![],
             };
             for reply in replies {
-                if link.send(&reply).await.is_err() {
-                    return;
+                match reply {
+                    Some(reply) if link.send(&reply).await.is_ok() => {}
+                    _ => return,
                 }
             }
         }
     }
 
-    fn reply(&self, frame: RequestFrame) -> Option<Vec<ToClient>> {
+    /// The frames to send; none among them closes the link.
+    fn reply(&self, frame: RequestFrame) -> Vec<Option<ToClient>> {
         let id = frame.id;
         let mut asked = self.asked.lock().unwrap();
         let reply = (self.answers)(asked.len(), &frame.ask);
         asked.push(frame);
+        let stream = |items: Vec<Item>, last| {
+            let items = items
+                .into_iter()
+                .map(|item| ToClient::Item(ItemFrame { id, item }));
+            items.map(Some).chain([last]).collect()
+        };
         match reply {
             Reply::Answer(answer) => {
-                Some(vec![ToClient::Answer(Box::new(AnswerFrame { id, answer }))])
+                vec![Some(ToClient::Answer(Box::new(AnswerFrame { id, answer })))]
             }
             Reply::Refuse(code, message) => {
                 let refusal = Refusal {
@@ -254,20 +263,12 @@ impl Center {
                     message: message.to_owned(),
                     hint: None,
                 };
-                Some(vec![ToClient::Refused(RefusedFrame { id, refusal })])
+                vec![Some(ToClient::Refused(RefusedFrame { id, refusal }))]
             }
-            Reply::Items(items) => {
-                let items = items
-                    .into_iter()
-                    .map(|item| ToClient::Item(ItemFrame { id, item }));
-                Some(
-                    items
-                        .chain([ToClient::End(End { id, refusal: None })])
-                        .collect(),
-                )
-            }
-            Reply::Hang => None,
-            Reply::Silence => Some(Vec::new()),
+            Reply::Items(items) => stream(items, Some(ToClient::End(End { id, refusal: None }))),
+            Reply::Broken(items) => stream(items, None),
+            Reply::Hang => vec![None],
+            Reply::Silence => vec![],
         }
     }
 }

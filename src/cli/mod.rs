@@ -66,27 +66,16 @@ fn help(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A command line that could not be read may still say that a program is calling.
-fn complain(args: &[OsString], fault: &Fault) -> ExitCode {
-    let json = args
-        .iter()
-        .take_while(|arg| *arg != "--")
-        .zip(args.iter().skip(1).chain([&OsString::new()]))
-        .any(|(arg, next)| {
-            let is_json = |text: &str| matches!(text, "json" | "jsonl");
-            match arg.to_str() {
-                Some("-o") => next.to_str().is_some_and(is_json),
-                Some(arg) => arg
-                    .strip_prefix("-o")
-                    .is_some_and(|text| is_json(text.trim_start_matches('='))),
-                None => false,
-            }
-        });
-    let format = if json { "json" } else { "table" };
-    let Parsed::Command(plain) = args::parse(["ucron", "-o", format]) else {
-        return ExitCode::from(fault.code.exit_code());
+/// Tells a fault on stderr, for a program where the command line asked for JSON; gives its exit code.
+pub fn complain(args: &[OsString], fault: &Fault) -> ExitCode {
+    let format = if args::wants_json(args) {
+        "json"
+    } else {
+        "table"
     };
-    stdio(&plain.global).fault(fault);
+    if let Parsed::Command(plain) = args::parse(["ucron", "-o", format]) {
+        stdio(&plain.global).fault(fault);
+    }
     ExitCode::from(fault.code.exit_code())
 }
 

@@ -3,7 +3,7 @@
 //!     DIR/keeper.lock      held while a keeper lives and while a child is half started
 //!     DIR/keeper.sock      where the agent connects
 //!     DIR/policy.toml      what may run
-//!     DIR/keeper/          the keeper's own: journal, marks, records of sub-reapers
+//!     DIR/keeper/          the keeper's own: journal, marks, the last agent, records of sub-reapers
 //!     DIR/output/XX/       output, a file per attempt
 //!
 //! DIR may belong to the agent's account while the keeper is root; what root writes and believes therefore lies
@@ -21,6 +21,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use super::error::KeeperError;
 use super::supervise::Key;
+use super::tree::{has_ended, open_pid};
 
 /// How long a new keeper waits for half-started children of the last one.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
@@ -73,6 +74,11 @@ impl StateDir {
 
     pub fn marks(&self) -> PathBuf {
         self.own().join("started")
+    }
+
+    /// Who the last agent was.
+    pub fn agent(&self) -> PathBuf {
+        self.own().join("agent")
     }
 
     pub fn stubs(&self) -> PathBuf {
@@ -149,7 +155,14 @@ fn short(dir: &OwnedFd) -> PathBuf {
 pub(super) fn connect(dir: &Path) -> io::Result<UnixStream> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let fd = rustix::fs::open(dir, flags, Mode::empty())?;
-    UnixStream::connect(short(&fd))
+    let stream = UnixStream::connect(short(&fd))?;
+    // For an instant a half-started child holds a dead keeper's socket open, and it would answer for ever.
+    let keeper = rustix::net::sockopt::socket_peercred(&stream)?.pid;
+    if open_pid(keeper.as_raw_pid()).is_ok_and(|pidfd| !has_ended(&pidfd)) {
+        Ok(stream)
+    } else {
+        Err(io::ErrorKind::ConnectionRefused.into())
+    }
 }
 
 fn check_private(path: &Path, meta: &Metadata, strange: bool) -> Result<(), KeeperError> {

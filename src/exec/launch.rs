@@ -44,6 +44,7 @@ impl Launch {
         null: BorrowedFd<'a>,
         output: BorrowedFd<'a>,
         marks: BorrowedFd<'a>,
+        lock: BorrowedFd<'a>,
         cgroup: Option<BorrowedFd<'a>>,
     ) -> Spawn<'a> {
         Spawn {
@@ -62,6 +63,7 @@ impl Launch {
             stdout: output,
             stderr: output,
             keep: Vec::new(),
+            lock: Some(lock),
             cgroup,
             mark: Some(Mark {
                 fd: marks,

@@ -87,7 +87,8 @@ pub(super) struct Workshop {
     pub host: Host,
     pub retention: Retention,
     pub stub_command: Vec<OsString>,
-    pub agent: Mutex<AgentName>,
+    /// The last agent's name; none before the first.
+    pub agent: Mutex<Option<AgentName>>,
     pub agent_uids: Mutex<Vec<u32>>,
     armed: Mutex<HashMap<Key, Ready>>,
 }
@@ -104,7 +105,7 @@ pub(super) struct Parts {
     pub host: Host,
     pub retention: Retention,
     pub stub_command: Vec<OsString>,
-    pub agent: AgentName,
+    pub agent: Option<AgentName>,
     pub agent_uids: Vec<u32>,
 }
 
@@ -201,7 +202,14 @@ impl Workshop {
     }
 
     fn make_ready(&self, key: &Key) -> Result<Ready, Failure> {
-        let setup = |what: &str, e: &io::Error| Failure::Setup(format!("{what}: {e}"));
+        let setup = |what: &str, e: &io::Error| {
+            let why = format!("{what}: {e}");
+            if is_host_full(e) {
+                Failure::Unrecorded(why)
+            } else {
+                Failure::Setup(why)
+            }
+        };
         let output =
             output::create(&self.output, key).map_err(|e| setup("making its output file", &e))?;
         let cgroup = match &self.trees {
@@ -268,8 +276,9 @@ impl Workshop {
         let agent = self
             .agent
             .lock()
-            .map(|agent| agent.clone())
-            .map_err(|e| Failure::Setup(e.to_string()))?;
+            .ok()
+            .and_then(|agent| agent.clone())
+            .ok_or_else(|| Failure::Setup("no agent has connected yet".to_owned()))?;
         launch::prepare(order, &agent, &account, &self.host)
     }
 
@@ -279,6 +288,7 @@ impl Workshop {
             self.null.as_fd(),
             ready.output.as_fd(),
             self.marks.as_fd(),
+            self.lock.as_fd(),
             cgroup,
         );
         let spawned = sys::spawn(&spawn).map_err(|e| launch::failure(launch, e.stage, &e.error))?;
@@ -293,7 +303,10 @@ impl Workshop {
     ) -> Result<Child, Failure> {
         let setup = |e: io::Error| Failure::Setup(format!("starting its sub-reaper: {e}"));
         let text = stub_input(launch).map_err(setup)?;
-        let record = open_append(&self.stubs.join(file_name(key)), 0o600).map_err(setup)?;
+        let record_path = self.stubs.join(file_name(key));
+        // One of an attempt that was recorded and not executed says nothing.
+        drop(std::fs::remove_file(&record_path));
+        let record = open_append(&record_path, 0o600).map_err(setup)?;
         let (from_stub, report) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(|e| setup(e.into()))?;
         let fds = [
@@ -322,7 +335,7 @@ impl Workshop {
             }),
             other => {
                 wait_for(&spawned.pidfd);
-                drop(std::fs::remove_file(self.stubs.join(file_name(key))));
+                drop(std::fs::remove_file(record_path));
                 match other {
                     Ok(stub::Line::Failed { stage, errno }) => {
                         let error = io::Error::from_raw_os_error(errno);
@@ -360,10 +373,23 @@ impl Workshop {
             stdout: self.null.as_fd(),
             stderr: self.null.as_fd(),
             keep: fds.to_vec(),
+            lock: None,
             cgroup: None,
             mark: None,
         }
     }
+}
+
+/// Whether the host, not the task, is what fails.
+fn is_host_full(e: &io::Error) -> bool {
+    let full = [
+        libc::ENOSPC,
+        libc::EDQUOT,
+        libc::EROFS,
+        libc::EMFILE,
+        libc::ENFILE,
+    ];
+    e.raw_os_error().is_some_and(|errno| full.contains(&errno))
 }
 
 /// The start as the sub-reaper reads it, in memory.

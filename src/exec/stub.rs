@@ -121,7 +121,13 @@ pub fn run(args: &[OsString]) -> io::Result<()> {
     File::from(fds.launch).read_to_string(&mut text)?;
     let launch: Launch = serde_json::from_str(&text)?;
     let null = File::open("/dev/null")?;
-    let spawn = launch.spawn(null.as_fd(), fds.output.as_fd(), fds.marks.as_fd(), None);
+    let spawn = launch.spawn(
+        null.as_fd(),
+        fds.output.as_fd(),
+        fds.marks.as_fd(),
+        fds.lock.as_fd(),
+        None,
+    );
     let started = sys::spawn(&spawn);
     drop(spawn);
     let at = boot_now();

@@ -83,6 +83,8 @@ pub struct Spawn<'a> {
     pub stderr: BorrowedFd<'a>,
     /// Descriptors that stay open, under their numbers.
     pub keep: Vec<BorrowedFd<'a>>,
+    /// Held by the child until its execve: the lock that says "half started".
+    pub lock: Option<BorrowedFd<'a>>,
     /// The cgroup in which it is born.
     pub cgroup: Option<BorrowedFd<'a>>,
     /// Where the child writes its pid before execve.
@@ -179,6 +181,7 @@ pub fn spawn(spawn: &Spawn<'_>) -> Result<Spawned, SpawnError> {
     let envp = pointers(&spawn.envp);
     let keep: Vec<RawFd> = spawn.keep.iter().map(AsRawFd::as_raw_fd).collect();
     let mut child = Child {
+        held: held(spawn),
         spawn,
         argv: &argv,
         envp: &envp,
@@ -202,6 +205,21 @@ pub fn spawn(spawn: &Spawn<'_>) -> Result<Spawned, SpawnError> {
     reap(&spawned.pidfd);
     let error = io::Error::from_raw_os_error(child.errno.load(Ordering::SeqCst));
     Err(SpawnError { stage, error })
+}
+
+/// Descriptors that the child needs, in order.
+fn held(spawn: &Spawn<'_>) -> Vec<u32> {
+    let mark = spawn.mark.as_ref().map(|mark| &mark.fd);
+    let mut held: Vec<u32> = spawn
+        .keep
+        .iter()
+        .chain(&spawn.lock)
+        .chain(mark)
+        .map(|fd| fd.as_raw_fd().unsigned_abs())
+        .collect();
+    held.sort_unstable();
+    held.dedup();
+    held
 }
 
 fn pointers(texts: &[CString]) -> Vec<*const libc::c_char> {
@@ -262,6 +280,7 @@ struct Child<'a> {
     argv: &'a [*const libc::c_char],
     envp: &'a [*const libc::c_char],
     keep: &'a [RawFd],
+    held: Vec<u32>,
     /// `cgroup.procs` to write to, where the child was not born in its cgroup.
     join: Option<OwnedFd>,
     stage: AtomicI32,
@@ -280,7 +299,11 @@ fn clone_child(child: &mut Child<'_>, cgroup: Option<BorrowedFd<'_>>) -> io::Res
     if let Some(cgroup) = cgroup {
         let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::CLOEXEC;
         let mode = rustix::fs::Mode::empty();
-        child.join = Some(rustix::fs::openat(cgroup, "cgroup.procs", flags, mode)?);
+        let join = rustix::fs::openat(cgroup, "cgroup.procs", flags, mode)?;
+        let number = join.as_raw_fd().unsigned_abs();
+        let place = child.held.partition_point(|fd| *fd < number);
+        child.held.insert(place, number);
+        child.join = Some(join);
     }
     clone_plain(child, libc::CLONE_VM | libc::CLONE_VFORK, child_main)
 }
@@ -487,16 +510,13 @@ fn connect(child: &Child<'_>) -> Result<(), (Stage, i32)> {
             libc::syscall(libc::SYS_dup3, from.as_raw_fd(), to, 0)
         })?;
     }
-    // SAFETY: as above; everything above 2 is closed by execve, whoever opened it and however.
-    let closed = unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            3u32,
-            u32::MAX,
-            libc::CLOSE_RANGE_CLOEXEC,
-        )
-    };
-    step(Stage::Descriptors, closed)?;
+    // Everything else is closed now and not by execve: a keeper's socket must not answer for it when it is dead.
+    let mut from = 3;
+    for fd in &child.held {
+        close(from, fd.saturating_sub(1))?;
+        from = fd.saturating_add(1);
+    }
+    close(from, u32::MAX)?;
     for fd in child.keep {
         // SAFETY: clears close-on-exec of a descriptor that is open.
         step(Stage::Descriptors, unsafe {
@@ -504,6 +524,17 @@ fn connect(child: &Child<'_>) -> Result<(), (Stage, i32)> {
         })?;
     }
     Ok(())
+}
+
+fn close(from: u32, to: u32) -> Result<(), (Stage, i32)> {
+    if from > to {
+        return Ok(());
+    }
+    // SAFETY: a raw system call without pointers, in the child's own descriptor table.
+    step(Stage::Descriptors, unsafe {
+        libc::syscall(libc::SYS_close_range, from, to, 0)
+    })
+    .map(drop)
 }
 
 fn set_limit(limit: &Rlimit) -> Result<(), (Stage, i32)> {

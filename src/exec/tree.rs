@@ -108,12 +108,9 @@ pub(super) fn cgroup_of(base: &Path, key: &Key) -> PathBuf {
     base.join(file_name(key))
 }
 
-/// Makes a cgroup, or takes the empty one that is there.
+/// Makes a cgroup, or takes the empty one that is there. Somebody may have tidied its parent away.
 pub(super) fn make_cgroup(path: &Path) -> io::Result<OwnedFd> {
-    match DirBuilder::new().create(path) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-        _ => {}
-    }
+    DirBuilder::new().recursive(true).create(path)?;
     Ok(File::open(path)?.into())
 }
 

@@ -14,6 +14,6 @@ pub mod link;
 pub mod request;
 mod strict;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod tls;
 pub mod view;

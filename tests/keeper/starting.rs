@@ -1,6 +1,8 @@
 //! What a process sees when it starts, and what keeps it from starting.
 
 use crate::world::World;
+use crate::world::count_files;
+use crate::world::eventually;
 use crate::world::is_root;
 use crate::world::needs_root;
 use crate::world::output;
@@ -263,4 +265,25 @@ fn the_policy_has_the_last_word() {
     );
     std::fs::set_permissions(&policy, PermissionsExt::from_mode(0o666)).unwrap();
     assert!(agent.run(other).reason.contains("nobody else can write"));
+}
+
+#[test]
+fn an_armed_run_finds_its_output_ready_and_a_disarmed_one_leaves_none() {
+    World::each(|world| {
+        let agent = world.agent();
+        let base = world.state().join("output");
+        let armed = start(shell("echo armed"));
+        let run = armed.run.clone();
+        agent.send(Command::Arm { run: run.clone() });
+        eventually("its output file", || count_files(&base) == 1);
+        agent.send(Command::Start(Box::new(armed)));
+        assert_eq!(agent.ended(&run.run_id).output_bytes, Some(6));
+        let other = start(shell("true")).run;
+        agent.send(Command::Arm { run: other.clone() });
+        eventually("its output file", || count_files(&base) == 2);
+        agent.send(Command::Disarm {
+            run_id: other.run_id,
+        });
+        eventually("it is gone", || count_files(&base) == 1);
+    });
 }

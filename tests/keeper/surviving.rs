@@ -182,3 +182,38 @@ fn stop_ends_every_process_and_leave_none() {
         assert_eq!(world.agent().ended(&run).outcome, Outcome::Stopped);
     });
 }
+
+#[test]
+fn no_run_is_started_twice_or_forgotten_while_keepers_are_killed() {
+    World::each(|world| {
+        let file = world.work("starts");
+        let mut known = Vec::new();
+        for round in 0..8u64 {
+            let agent = world.agent();
+            for _ in 0..12 {
+                let line = format!("echo $UCRON_RUN_ID >> {}", file.display());
+                known.push(start(shell(line)));
+                agent.send(Command::Start(Box::new(known[known.len() - 1].clone())));
+            }
+            // In the middle of the starts, later each time.
+            std::thread::sleep(Duration::from_millis(round * 2));
+            world.end_keeper(Signal::KILL);
+            world.start();
+        }
+        let agent = world.agent();
+        for start in &known {
+            agent.send(Command::Start(Box::new(start.clone())));
+        }
+        for start in &known {
+            let run = &start.run.run_id;
+            let ending = agent.ended(run);
+            let text = std::fs::read_to_string(&file).unwrap();
+            let starts = text.lines().filter(|line| *line == run.as_str()).count();
+            match ending.outcome {
+                Outcome::Succeeded => assert_eq!(starts, 1, "{ending:?}"),
+                Outcome::Lost => assert!(starts <= 1, "{ending:?}"),
+                _ => panic!("{ending:?}"),
+            }
+        }
+    });
+}

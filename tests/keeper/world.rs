@@ -321,3 +321,18 @@ pub fn has_bytes(dir: &Path, bytes: u64) -> bool {
         }
     })
 }
+
+/// Files below a directory.
+pub fn count_files(dir: &Path) -> usize {
+    std::fs::read_dir(dir)
+        .unwrap()
+        .flatten()
+        .map(|entry| {
+            if entry.metadata().unwrap().is_dir() {
+                count_files(&entry.path())
+            } else {
+                1
+            }
+        })
+        .sum()
+}

@@ -32,6 +32,7 @@ CREATE TABLE task (
   revision   INTEGER NOT NULL,
   spec       TEXT    NOT NULL,   -- JSON: every policy that has no column
   cursor_at  INTEGER,            -- planned up to here
+  holder     TEXT,               -- the agent that a daemon of target one was given to
   saved_at   INTEGER NOT NULL,
   changed_by TEXT    NOT NULL,
   changed_at INTEGER NOT NULL,

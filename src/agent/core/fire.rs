@@ -1,6 +1,6 @@
 //! Firing: armed runs become due, due runs are decided and given to the keeper. Nothing here waits for a disk.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::event::Now;
@@ -10,10 +10,13 @@ use super::AgentCore;
 use crate::exec::wire::{BootMs, Command, Start};
 use crate::model::{Cause, Ending, Outcome, Overlap, RunId, RunRef, TaskText};
 
-/// A run this late is overdue: it gives way to a later due run of its task and slot. Shorter lateness is the
-/// ordinary hiccup of a busy host, which must not cost a fast rule its occurrences.
-const OVERDUE: Duration = Duration::from_secs(1);
+/// A run this late is overdue: it gives way to a later due run of its task and slot. Until then every occurrence
+/// starts, one after the other: an agent that is back within the usual lead (10 s) costs no fire.
+const OVERDUE: Duration = Duration::from_secs(10);
 
+/// How long a due run of target `one` waits for the lease while a leader is linked: the first heartbeat of a new
+/// link may still be under way.
+const LEASE_PATIENCE: Duration = Duration::from_secs(2);
 /// The next instant of a clock of milliseconds.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -52,14 +55,29 @@ impl AgentCore {
         Some(self.clock.fire_at(*at, now))
     }
 
-    /// When the first due run that waits for the keeper is too late.
-    pub(super) fn next_expiry(&self) -> Option<BootMs> {
-        if self.keeper.is_ready() || !self.runs.has_due() {
+    /// When the first due run has waited long enough: for the keeper, or for a lease.
+    pub(super) fn next_expiry(&self, now: Now) -> Option<BootMs> {
+        if !self.runs.has_due() {
             return None;
         }
-        let due = self.runs.due().into_iter();
-        due.filter_map(|id| self.runs.get(&id).map(|held| held.start_before.plus(TICK)))
-            .min()
+        let due = self.runs.due();
+        let due = due.iter().filter_map(|id| self.runs.get(id));
+        let ready = self.keeper.is_ready();
+        due.map(|held| {
+            if ready && self.waits_for_late(held, now) {
+                self.clock.fire_at(held.run.scheduled_at, now).plus(OVERDUE)
+            } else if ready {
+                self.lease_wanted_by(held, now)
+            } else {
+                held.start_before.plus(TICK)
+            }
+        })
+        .min()
+    }
+
+    fn lease_wanted_by(&self, held: &Held, now: Now) -> BootMs {
+        let due = self.clock.fire_at(held.run.scheduled_at, now);
+        due.plus(LEASE_PATIENCE)
     }
 
     fn expire_due(&mut self, now: Now) {
@@ -80,7 +98,7 @@ impl AgentCore {
         late
     }
 
-    fn decide(&mut self, run_id: &RunId, latest: &HashMap<Place, RunRef>, now: Now) {
+    fn decide(&mut self, run_id: &RunId, latest: &BTreeMap<Place, RunRef>, now: Now) {
         if self.miss_late(run_id, now) {
             return;
         }
@@ -104,7 +122,7 @@ impl AgentCore {
 
     /// The latest due run of each task and slot. What an operator asked for is no occurrence: it neither gives
     /// way nor takes a place.
-    fn latest_due(&self) -> HashMap<Place, RunRef> {
+    fn latest_due(&self) -> BTreeMap<Place, RunRef> {
         let due = self.runs.due();
         let due = due.iter().filter_map(|id| self.runs.get(id));
         due.filter(|held| held.run.cause != Cause::Operator)
@@ -114,13 +132,32 @@ impl AgentCore {
 
     /// Of several overdue runs of one task and slot only the latest starts.
     fn gives_way(&self, held: &Held, latest: &RunRef, now: Now) -> bool {
-        let lateness = self.clock.center(now).since(held.run.scheduled_at);
-        lateness >= OVERDUE
+        self.is_overdue(held, now)
             && held.run.cause != Cause::Operator
             && latest.scheduled_at > held.run.scheduled_at
     }
 
+    fn is_overdue(&self, held: &Held, now: Now) -> bool {
+        self.clock.center(now).since(held.run.scheduled_at) >= OVERDUE
+    }
+
+    /// Whether a run's place is taken by one that started late because agent or keeper were away: had it been on
+    /// time it would be gone by now, so that it is waited for, and does not count as overlap, for a while.
+    fn waits_for_late(&self, held: &Held, now: Now) -> bool {
+        let one_at_a_time = self
+            .text_of(held)
+            .is_some_and(|text| matches!(text.work.overlap, Overlap::Skip | Overlap::Queue));
+        let late = |active: &Held| active.excuse != Excuse::None;
+        one_at_a_time
+            && held.run.cause != Cause::Operator
+            && !self.is_overdue(held, now)
+            && self.runs.active(&held.place()).is_some_and(late)
+    }
+
     fn overlap(&mut self, held: &Held, now: Now) {
+        if self.waits_for_late(held, now) {
+            return;
+        }
         let run_id = &held.run.run_id;
         let Some(text) = self.text_of(held) else {
             return self.end(run_id, Outcome::Missed, "the task's text is not here", now);
@@ -161,6 +198,7 @@ impl AgentCore {
         let not_after = match self.lease {
             _ if !text.one => None,
             Some(end) if end > now.boot => Some(end),
+            _ if self.leader().is_some() && now.boot < self.lease_wanted_by(held, now) => return,
             _ => {
                 let reason = "the agent held no lease of the center".to_owned();
                 return self.close(&held.run.run_id, Closing::NotStarted { reason });

@@ -16,8 +16,8 @@ use crate::proto::agent::{
 };
 use crate::proto::hello::{ErrorFrame, LinkError, Welcome};
 
-/// Members in one part of the state: at most some 300 bytes each, under half the frame limit.
-pub const STATE_PART: usize = 1_000;
+/// Bytes of one member of the state in JSON at most: a run under way with its longest numbers takes some 270.
+const STATE_MEMBER: usize = 400;
 /// Confirmations kept for orders that are repeated on their link.
 const CONFIRMS: usize = 32;
 
@@ -269,10 +269,11 @@ impl AgentCore {
 
     fn state(&self) -> Vec<State> {
         let mut parts = vec![State::default()];
+        let most = (self.max_frame / 2 / STATE_MEMBER).max(1);
         let mut len = 0;
         let mut room = |parts: &mut Vec<State>| {
             len += 1;
-            if len > STATE_PART {
+            if len > most {
                 len = 1;
                 parts.push(State::default());
             }

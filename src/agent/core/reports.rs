@@ -4,16 +4,12 @@
 use super::super::event::{LinkId, Now};
 use super::super::record::{Closing, Record};
 use super::super::runs::Phase;
+use serde::Serialize;
+
 use super::{After, AgentCore};
 use crate::exec::wire::Command;
 use crate::model::{Ending, Outcome, RunId};
 use crate::proto::agent::{FromAgent, Report, RunEvent};
-
-/// Bytes of free text in one report at most: six times that in JSON, should all of it be control characters,
-/// and [`REPORT_EVENTS`] more of the rest are under half the frame limit of 1 MiB.
-const REPORT_BYTES: usize = 64 * 1024;
-/// Events in one report at most.
-const REPORT_EVENTS: usize = 200;
 
 /// What is still to be said on the leader's link.
 #[derive(Debug, Default)]
@@ -125,15 +121,19 @@ impl AgentCore {
         let Some(link) = self.reports.to else {
             return;
         };
+        let limit = self.max_frame / 2;
         let mut part = Part::default();
         for saying in std::mem::take(&mut self.reports.events) {
             let Some((event, closed)) = self.event_of(saying) else {
                 continue;
             };
-            if !part.has_room_for(&event) {
+            let (event, bytes) = fit(event, limit);
+            if !part.events.is_empty() && part.bytes + bytes > limit {
                 self.send_report(link, std::mem::take(&mut part));
             }
-            part.push(event, closed);
+            part.bytes += bytes;
+            part.events.push(event);
+            part.closed.extend(closed);
         }
         if !part.events.is_empty() {
             self.send_report(link, part);
@@ -249,26 +249,73 @@ struct Part {
     bytes: usize,
 }
 
-impl Part {
-    fn has_room_for(&self, event: &RunEvent) -> bool {
-        let fits = self.bytes + size(event) <= REPORT_BYTES && self.events.len() < REPORT_EVENTS;
-        fits || self.events.is_empty()
+/// An event and its bytes of JSON; a tail that no frame can hold stays on the host, where it can be read.
+fn fit(mut event: RunEvent, limit: usize) -> (RunEvent, usize) {
+    let bytes = json_len(&event);
+    if bytes <= limit {
+        return (event, bytes);
+    }
+    if let RunEvent::Ended { ending, .. } | RunEvent::AttemptEnded { ending, .. } = &mut event {
+        ending.tail = None;
+    }
+    let bytes = json_len(&event);
+    (event, bytes)
+}
+
+/// Bytes of a value in JSON, a comma included.
+fn json_len(value: &impl Serialize) -> usize {
+    let mut count = Count(1);
+    // Messages have nothing that JSON cannot hold, and counting does not fail.
+    let _ = serde_json::to_writer(&mut count, value);
+    count.0
+}
+
+struct Count(usize);
+
+impl std::io::Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
     }
 
-    fn push(&mut self, event: RunEvent, closed: Option<RunId>) {
-        self.bytes += size(&event);
-        self.events.push(event);
-        self.closed.extend(closed);
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
-/// Bytes of the texts in an event that can be long; the rest is within the events' number.
-fn size(event: &RunEvent) -> usize {
-    match event {
-        RunEvent::Ended { ending, .. } | RunEvent::AttemptEnded { ending, .. } => {
-            ending.reason.len() + ending.tail.as_ref().map_or(0, String::len)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::UnixMs;
+
+    fn ended(tail: &str) -> RunEvent {
+        let id = RunId::hash(tail.as_bytes());
+        RunEvent::Ended {
+            run: crate::model::RunRef {
+                task: id.as_str().parse().unwrap(),
+                run_id: id,
+                revision: crate::model::Revision(1),
+                slot: crate::model::Slot(0),
+                cause: crate::model::Cause::Rule,
+                scheduled_at: UnixMs(0),
+            },
+            ending: Ending {
+                tail: Some(tail.to_owned()),
+                ..Ending::unstarted(Outcome::Succeeded, "exit 0", UnixMs(0))
+            },
         }
-        RunEvent::Slot(slot) => slot.reason.len(),
-        RunEvent::Started { .. } | RunEvent::NotStarted { .. } => 0,
+    }
+
+    #[test]
+    fn an_event_is_counted_as_json_writes_it_and_fits_a_frame() {
+        let check = |tail: &str, limit: usize, kept: bool| {
+            let (event, bytes) = fit(ended(tail), limit);
+            assert_eq!(bytes, serde_json::to_string(&event).unwrap().len() + 1);
+            assert_eq!(event == ended(tail), kept, "{} bytes", tail.len());
+        };
+        check("hello", 1 << 17, true);
+        check(&"x".repeat(1 << 16), 1 << 17, true);
+        check(&"\u{1}".repeat(1 << 16), 1 << 17, false);
+        check(&"\u{1}".repeat(1 << 16), 1 << 19, true);
     }
 }

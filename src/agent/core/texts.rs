@@ -1,7 +1,7 @@
 //! Tasks' texts by (task, revision), kept as long as something refers to them; the newest of a task also as
 //! long as the links live that carried it, since a center sends it once per link.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Revision, TaskId, TaskText};
 
@@ -16,7 +16,7 @@ struct Text {
 
 /// The cache.
 #[derive(Debug, Default)]
-pub struct Texts(HashMap<TextKey, Text>);
+pub struct Texts(BTreeMap<TextKey, Text>);
 
 impl Texts {
     /// Takes a text in.
@@ -40,7 +40,7 @@ impl Texts {
 
     /// Drops all but those in `used` and, with `newest`, the newest of each task.
     pub fn retain(&mut self, used: &BTreeSet<TextKey>, newest: bool) {
-        let mut last: HashMap<TaskId, Revision> = HashMap::new();
+        let mut last: BTreeMap<TaskId, Revision> = BTreeMap::new();
         for (task, revision) in self.0.keys() {
             let entry = last.entry(task.clone()).or_default();
             *entry = (*entry).max(*revision);

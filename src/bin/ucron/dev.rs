@@ -296,7 +296,7 @@ impl Fleet {
             let was_agent = self.programs.len() == 1;
             end_child(&mut child);
             if was_agent {
-                self.end_keeper(&agent)?;
+                Self::end_keeper(&agent)?;
             }
         }
         if !self.kept {
@@ -306,7 +306,7 @@ impl Fleet {
         Ok(())
     }
 
-    fn end_keeper(&self, agent: &Path) -> Result<()> {
+    fn end_keeper(agent: &Path) -> Result<()> {
         if !agent.join("keeper.sock").exists() {
             return Ok(());
         }

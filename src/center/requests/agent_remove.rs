@@ -58,6 +58,6 @@ fn end_all(core: &mut Core, now: Now, agent: &AgentId, reason: &str) {
         } else {
             (Outcome::Lost, format!("{reason}; it may have started"))
         };
-        core.end_run(now, &id, Ending::unstarted(outcome, reason, now.at));
+        core.end_run(now, &id, &Ending::unstarted(outcome, reason, now.at));
     }
 }

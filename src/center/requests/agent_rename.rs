@@ -10,7 +10,7 @@ use crate::model::{AgentName, Target, Task};
 use crate::proto::request::{AgentRename, Answer, RefusalCode};
 use crate::store::Write;
 
-pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: AgentRename) -> Replied {
+pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &AgentRename) -> Replied {
     let mut row = core.find_agent(asker, &ask.agent)?.clone();
     asker.may_change_fleet()?;
     if core

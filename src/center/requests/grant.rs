@@ -51,7 +51,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &Grant) -> R
         asker,
         Audited::new(
             deed,
-            format!("{} {}", ask.operator, ask.role),
+            &format!("{} {}", ask.operator, ask.role),
             ask.group.clone(),
         ),
     );

@@ -9,7 +9,7 @@ use crate::center::watch::Touched;
 use crate::proto::request::{Answer, GroupAdd, RefusalCode};
 use crate::store::{GroupRow, Write};
 
-pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: GroupAdd) -> Replied {
+pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &GroupAdd) -> Replied {
     asker.may_change_fleet()?;
     if core.fleet.groups.contains_key(&ask.group) {
         let message = format!("group {} is there already", ask.group);

@@ -52,7 +52,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &GroupAssign
         asker,
         Audited::new(
             deed,
-            format!("{} {}", ask.group, names.join(" ")),
+            &format!("{} {}", ask.group, names.join(" ")),
             Some(ask.group.clone()),
         ),
     );

@@ -24,9 +24,10 @@ pub(super) fn answer(core: &mut Core, asker: &Asker, ask: LogRead) -> Replied {
         }
         Err(refusal) if refusal.code != RefusalCode::NotFound => return Err(refusal),
         Err(_) if !is_run_text(&ask.of) => return Err(neither(&ask.of)),
-        Err(_) => match core.live_run(asker, &ask.of)? {
-            Some(view) => open_live(core, asker, &ask, &view),
-            None => {
+        Err(_) => {
+            if let Some(view) = core.live_run(asker, &ask.of)? {
+                open_live(core, asker, &ask, &view);
+            } else {
                 let id_suffix = Some(ask.of.clone());
                 let query = RunQuery {
                     id_suffix,
@@ -36,7 +37,7 @@ pub(super) fn answer(core: &mut Core, asker: &Asker, ask: LogRead) -> Replied {
                 };
                 core.read_runs(query, Reading::LogsOfRun(asker.clone(), ask));
             }
-        },
+        }
     }
     Ok(Reply::Pending)
 }

@@ -54,6 +54,7 @@ pub(super) enum Reply {
 /// The usual result of a request.
 pub(super) type Replied = Result<Reply, Refusal>;
 
+#[expect(clippy::unnecessary_wraps, reason = "the last line of most requests")]
 fn reply(answer: Answer) -> Replied {
     Ok(Reply::Answer(Box::new(answer)))
 }
@@ -71,17 +72,17 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: Request) -> 
         Request::TaskRemove(ask) => task_remove::answer(core, now, asker, &ask),
         Request::TaskRun(ask) => task_run::answer(core, now, asker, &ask),
         Request::RunList(ask) => run_list::answer(core, asker, ask),
-        Request::RunWait(ask) => run_wait::answer(core, asker, ask),
+        Request::RunWait(ask) => Ok(run_wait::answer(core, asker, &ask)),
         Request::RunShow(ask) => run_show::answer(core, asker, &ask),
         Request::RunKill(ask) => run_kill::answer(core, now, asker, &ask),
         Request::ProcessList(ask) => process_list::answer(core, asker, &ask),
         Request::LogRead(ask) => log_read::answer(core, asker, ask),
         Request::AgentList(_) => agent_list::answer(core, asker),
         Request::AgentDrain(ask) => agent_drain::answer(core, now, asker, &ask),
-        Request::AgentRename(ask) => agent_rename::answer(core, now, asker, ask),
+        Request::AgentRename(ask) => agent_rename::answer(core, now, asker, &ask),
         Request::AgentRemove(ask) => agent_remove::answer(core, now, asker, &ask),
         Request::GroupList(_) => group_list::answer(core, asker),
-        Request::GroupAdd(ask) => group_add::answer(core, now, asker, ask),
+        Request::GroupAdd(ask) => group_add::answer(core, now, asker, &ask),
         Request::GroupRemove(ask) => group_remove::answer(core, now, asker, &ask),
         Request::GroupAssign(ask) => group_assign::answer(core, now, asker, &ask),
         Request::OperatorList(_) => operator_list::answer(core, asker),
@@ -91,8 +92,8 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: Request) -> 
         Request::TokenOperator(ask) => token::for_operator(core, now, asker, &ask),
         Request::Status(_) => status::answer(core, now, asker),
         Request::Events(ask) => events::answer(core, asker, &ask),
-        Request::Audit(ask) => audit::answer(core, asker, &ask),
-        Request::Watch(_) => watch::answer(core, now, asker),
+        Request::Audit(ask) => Ok(audit::answer(core, asker, &ask)),
+        Request::Watch(_) => Ok(watch::answer(core, now, asker)),
     }
 }
 
@@ -106,7 +107,7 @@ struct Audited {
 }
 
 impl Audited {
-    fn new(deed: &'static str, subject: impl ToString, group: Option<GroupName>) -> Self {
+    fn new(deed: &'static str, subject: &impl ToString, group: Option<GroupName>) -> Self {
         Self {
             deed,
             subject: subject.to_string(),

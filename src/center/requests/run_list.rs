@@ -21,7 +21,7 @@ pub(super) fn answer(core: &mut Core, asker: &Asker, ask: RunList) -> Replied {
     };
     let query = RunQuery {
         task,
-        groups: core.visible_groups(asker, ask.group.as_ref()),
+        groups: Core::visible_groups(asker, ask.group.as_ref()),
         agent,
         outcome: ask.outcome,
         since: ask.since,

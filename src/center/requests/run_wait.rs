@@ -1,44 +1,32 @@
-//! `ucron run --wait`: answered once all of these runs have an outcome. Runs that are not open, or not to be
-//! seen, are not waited for.
+//! `ucron run --wait`: answered once all of these runs have an outcome. Runs that are neither open nor among
+//! those that ended lately are not waited for.
 
-use super::{Replied, Reply, reply};
+use std::collections::BTreeSet;
+
+use super::Reply;
 use crate::center::changes::RunWaiter;
 use crate::center::clients::Asker;
 use crate::center::core::Core;
-use crate::center::reads::Reading;
-use crate::proto::request::{Answer, RunList, RunPage, RunWait};
-use crate::store::RunQuery;
+use crate::model::RunId;
+use crate::proto::request::RunWait;
 
-pub(super) fn answer(core: &mut Core, asker: &Asker, ask: RunWait) -> Replied {
-    let open = |id| core.is_open(id);
-    let waiting: std::collections::BTreeSet<_> =
-        ask.runs.iter().filter(|id| open(id)).cloned().collect();
-    match (waiting.is_empty(), ask.runs.as_slice()) {
-        (true, []) => reply(Answer::Runs(RunPage {
-            runs: Vec::new(),
-            more: false,
-        })),
-        // Ended before the question came: the store knows.
-        (true, [only]) => {
-            let query = RunQuery {
-                id_suffix: Some(only.to_string()),
-                limit: 1,
-                ..RunQuery::default()
-            };
-            core.read_runs(query, Reading::List(asker.clone(), RunList::default()));
-            Ok(Reply::Pending)
-        }
-        (_, runs) => {
-            let ended = runs.iter().filter(|id| !waiting.contains(*id));
-            let ended = ended.filter_map(|id| core.last_run_with(id)).collect();
-            core.waits.push(RunWaiter {
-                session: asker.session,
-                request: asker.request,
-                waiting,
-                ended,
-            });
-            core.settle_waits();
-            Ok(Reply::Pending)
-        }
-    }
+pub(super) fn answer(core: &mut Core, asker: &Asker, ask: &RunWait) -> Reply {
+    let waiting: BTreeSet<RunId> = ask
+        .runs
+        .iter()
+        .filter(|id| core.is_open(id))
+        .cloned()
+        .collect();
+    let ended = core
+        .ended_lately(&ask.runs)
+        .filter(|view| asker.access.sees(&view.group));
+    let ended = ended.cloned().collect();
+    core.waits.push(RunWaiter {
+        session: asker.session,
+        request: asker.request,
+        waiting,
+        ended,
+    });
+    core.settle_waits();
+    Reply::Pending
 }

@@ -139,8 +139,8 @@ fn add(core: &mut Core, now: Now, asker: &Asker, ask: TaskAdd) -> Replied {
             hit,
         })));
     }
-    core.put_task(now, asker, "task_saved", task.clone(), None);
-    let mut entry = Audited::new("add", task.path(), Some(task.group.clone()));
+    core.put_task(now, asker, "task_saved", &task, None);
+    let mut entry = Audited::new("add", &task.path(), Some(task.group.clone()));
     entry.after = spec_text(&task.spec);
     core.audit(now, asker, entry);
     let view = core.preview(&task, now, asker);

@@ -56,10 +56,17 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: TaskEdit) ->
         changed_at: now.at,
         ..old.clone()
     };
-    save(core, now, asker, &old, new, dry_run)
+    save(core, now, asker, &old, &new, dry_run)
 }
 
-fn save(core: &mut Core, now: Now, asker: &Asker, old: &Task, new: Task, dry_run: bool) -> Replied {
+fn save(
+    core: &mut Core,
+    now: Now,
+    asker: &Asker,
+    old: &Task,
+    new: &Task,
+    dry_run: bool,
+) -> Replied {
     let warnings = warnings(core, &new.group, &new.spec);
     let hit = Changed {
         task: Some(new.id.clone()),
@@ -68,7 +75,7 @@ fn save(core: &mut Core, now: Now, asker: &Asker, old: &Task, new: Task, dry_run
         ..Changed::default()
     };
     if dry_run {
-        let task = core.preview(&new, now, asker);
+        let task = core.preview(new, now, asker);
         return reply(Answer::Saved(Box::new(Saved {
             task,
             created: false,
@@ -82,15 +89,15 @@ fn save(core: &mut Core, now: Now, asker: &Asker, old: &Task, new: Task, dry_run
         .begin(now.at, asker.session, asker.request, Some(new.id.clone()));
     core.drafts.change = Some(change);
     core.note_away(change, &new.id);
-    core.put_task(now, asker, "task_saved", new.clone(), Some(old));
+    core.put_task(now, asker, "task_saved", new, Some(old));
     let reason = format!("changed by {} at {}", asker.operator, hms(now.at));
     core.replan(now, &new.id, &reason);
-    core.redistribute(Some(old), Some(&new), &reason);
-    let mut entry = Audited::new("edit", new.path(), Some(new.group.clone()));
+    core.redistribute(Some(old), Some(new), &reason);
+    let mut entry = Audited::new("edit", &new.path(), Some(new.group.clone()));
     entry.before = spec_text(&old.spec);
     entry.after = spec_text(&new.spec);
     core.audit(now, asker, entry);
-    let task = core.preview(&new, now, asker);
+    let task = core.preview(new, now, asker);
     let saved = Saved {
         task,
         created: false,

@@ -52,7 +52,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskRestart
     core.audit(
         now,
         asker,
-        Audited::new("restart", path, Some(task.group.clone())),
+        Audited::new("restart", &path, Some(task.group.clone())),
     );
     let hit = Changed {
         task: Some(task.id),

@@ -41,7 +41,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskRun) ->
     core.audit(
         now,
         asker,
-        Audited::new("run", path, Some(task.group.clone())),
+        Audited::new("run", &path, Some(task.group.clone())),
     );
     reply(Answer::Started(RunsStarted { runs }))
 }

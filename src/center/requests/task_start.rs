@@ -25,13 +25,13 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskStart) 
             changed_at: now.at,
             ..old.clone()
         };
-        core.put_task(now, asker, "task_started", task.clone(), Some(&old));
+        core.put_task(now, asker, "task_started", &task, Some(&old));
         core.replan(now, &task.id, &reason);
         core.redistribute(Some(&old), Some(&task), &reason);
         core.audit(
             now,
             asker,
-            Audited::new("start", task.path(), Some(task.group.clone())),
+            Audited::new("start", &task.path(), Some(task.group.clone())),
         );
     }
     let hit = Changed {

@@ -24,7 +24,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskStop) -
         changed_at: now.at,
         ..old.clone()
     };
-    core.put_task(now, asker, "task_stopped", task.clone(), Some(&old));
+    core.put_task(now, asker, "task_stopped", &task, Some(&old));
     let hit = stop_runs(core, now, change, &task, &reason, !ask.finish);
     if ask.finish {
         // A daemon's slots are left to end by themselves; nothing starts them again.
@@ -40,7 +40,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskStop) -
     core.audit(
         now,
         asker,
-        Audited::new("stop", task.path(), Some(task.group.clone())),
+        Audited::new("stop", &task.path(), Some(task.group.clone())),
     );
     core.changes.tell(change, hit.clone(), None);
     Ok(Reply::Later(Box::new(Answer::Changed(Box::new(hit)))))

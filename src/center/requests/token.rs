@@ -27,7 +27,7 @@ pub(super) fn for_agent(core: &mut Core, now: Now, asker: &Asker, ask: TokenAgen
         .collect::<Vec<_>>()
         .join(",");
     let purpose = TokenFor::Agent(ask.groups.into_iter().collect());
-    core.audit(now, asker, Audited::new("token agent", subject, None));
+    core.audit(now, asker, Audited::new("token agent", &subject, None));
     reply(make(core, now, PeerRole::Agent, purpose, ask.ttl))
 }
 

@@ -197,6 +197,20 @@ where
     }
 }
 
+/// Whether a command line asks for JSON, also one that cannot be read.
+pub fn wants_json(args: &[OsString]) -> bool {
+    let words: Vec<&str> = args.iter().map_while(|arg| arg.to_str()).collect();
+    let flags = words.split(|word| *word == "--").next().unwrap_or_default();
+    let is_json = |text: &str| matches!(text, "json" | "jsonl");
+    flags
+        .windows(2)
+        .any(|pair| pair[0] == "-o" && is_json(pair[1]))
+        || flags.iter().any(|word| {
+            let joined = word.strip_prefix("-o");
+            joined.is_some_and(|text| is_json(text.trim_start_matches('=')))
+        })
+}
+
 /// What the command line said.
 #[derive(Debug)]
 pub enum Parsed {

@@ -260,7 +260,7 @@ impl Args for Resets {
                 .long(name)
                 .action(ArgAction::SetTrue)
                 .hide(true);
-            table.arg(excluded.iter().fold(arg, |arg, id| arg.conflicts_with(id)))
+            table.arg(excluded.iter().fold(arg, Arg::conflicts_with))
         })
     }
 

@@ -8,9 +8,13 @@ use crate::proto::request::{Events, Item, Request};
 use crate::proto::view::EventView;
 use crate::rule::Zone;
 
+/// Links that may break one after the other without an event between them before following ends.
+const BREAKS: u32 = 5;
+
 /// `ucron events`. While it follows, a link that broke is dialled again and the stream goes on where it was.
 pub async fn events(client: &mut Client<'_>, args: EventsArgs) -> Result<Exit, Fault> {
     let mut since = args.since;
+    let mut breaks = 0;
     loop {
         let request = Events {
             since: since.clone(),
@@ -23,12 +27,14 @@ pub async fn events(client: &mut Client<'_>, args: EventsArgs) -> Result<Exit, F
                 Some(Ok(Item::Event(event))) => {
                     print(client, &event)?;
                     since = Some(event.cursor);
+                    breaks = 0;
                 }
                 Some(Ok(Item::Log(_) | Item::Change(_))) => {
                     return Err(Fault::unexpected("`events`"));
                 }
-                Some(Err(fault)) if args.follow && may_go_on(&fault, since.as_ref()) => {
-                    client.out.tell(&format!("{}; going on", fault.message));
+                Some(Err(fault)) if args.follow && may_go_on(&fault) && breaks < BREAKS => {
+                    breaks += 1;
+                    client.out.say(&going_on(&fault, since.is_some()));
                     break;
                 }
                 Some(Err(fault)) => return Err(fault),
@@ -37,9 +43,18 @@ pub async fn events(client: &mut Client<'_>, args: EventsArgs) -> Result<Exit, F
     }
 }
 
+fn may_go_on(fault: &Fault) -> bool {
+    fault.code == FaultCode::Unavailable
+}
+
 /// Nothing is lost where a cursor says from where to go on.
-fn may_go_on(fault: &Fault, cursor: Option<&String>) -> bool {
-    fault.code == FaultCode::Unavailable && cursor.is_some()
+fn going_on(fault: &Fault, has_cursor: bool) -> String {
+    let from = if has_cursor {
+        "where it was"
+    } else {
+        "from now on"
+    };
+    format!("{}; going on {from}", fault.message)
 }
 
 fn print(client: &mut Client<'_>, event: &EventView) -> Result<(), Fault> {
@@ -47,7 +62,7 @@ fn print(client: &mut Client<'_>, event: &EventView) -> Result<(), Fault> {
         return client.out.live(&event.cursor);
     }
     if client.out.style.is_json() {
-        return client.out.live(&row::plain(event).to_string());
+        return client.out.json(&row::plain(event));
     }
     let line = line(event, &client.out.style.zone);
     client.out.live(&line)

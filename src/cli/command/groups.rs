@@ -5,6 +5,7 @@ use crate::cli::client::Client;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::hit::{self, Deed};
 use crate::cli::print::{row, tables};
+use crate::model::AgentName;
 use crate::proto::request::{Answer, GroupAdd, GroupAssign, GroupList, GroupRemove, Request};
 
 /// `ucron groups`.
@@ -44,7 +45,7 @@ pub async fn group(client: &mut Client<'_>, command: GroupCommand) -> Result<Exi
 }
 
 async fn assign(client: &mut Client<'_>, args: AssignArgs, assign: bool) -> Result<Exit, Fault> {
-    let names: Vec<&str> = args.agents.iter().map(|agent| agent.as_str()).collect();
+    let names: Vec<&str> = args.agents.iter().map(AgentName::as_str).collect();
     let name = format!("{}: {}", args.group, names.join(", "));
     let deed = if assign {
         Deed {
@@ -63,7 +64,13 @@ async fn assign(client: &mut Client<'_>, args: AssignArgs, assign: bool) -> Resu
         assign,
     });
     match client.ask(request).await? {
-        Answer::Changed(changed) => Ok(hit::tell(client.out, &name, deed, &changed)),
+        Answer::Changed(changed) => {
+            if client.out.style.is_json() {
+                let hit = row::plain(&*changed);
+                client.out.json(&hit)?;
+            }
+            Ok(hit::tell(client.out, &name, deed, &changed))
+        }
         _ => Err(Fault::unexpected("`group assign`")),
     }
 }

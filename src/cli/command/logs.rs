@@ -195,15 +195,14 @@ impl Printer {
         }
         begun.offset = Some(chunk.offset + u64::try_from(bytes.len()).unwrap_or(0));
         begun.line.extend_from_slice(&bytes);
-        let rest = self.lines(out, &source, std::mem::take(&mut begun.line))?;
-        begun.line = rest;
+        begun.line = self.lines(out, &source, &begun.line)?;
         self.begun.insert(source, begun);
         out.flush()
     }
 
     /// Prints the whole lines and gives back what is left.
-    fn lines(&self, out: &mut Out, source: &Source, bytes: Vec<u8>) -> Result<Vec<u8>, Fault> {
-        let mut rest = bytes.as_slice();
+    fn lines(&self, out: &mut Out, source: &Source, bytes: &[u8]) -> Result<Vec<u8>, Fault> {
+        let mut rest = bytes;
         while let Some(end) = rest.iter().position(|b| *b == b'\n') {
             self.print_line(out, source, &rest[..end])?;
             rest = &rest[end + 1..];
@@ -244,7 +243,7 @@ impl Printer {
                 "attempt": source.attempt,
                 "line": text,
             });
-            return out.line(&object.to_string());
+            return out.line(&clean::json(&object));
         }
         let mark = if self.marked {
             format!("{}/{} ", source.agent, source.slot)

@@ -49,9 +49,8 @@ pub async fn of_task(
     shown: Option<&Zone>,
 ) -> Result<Exit, Fault> {
     let task = args.of.clone();
-    let view = match client.ask(Request::TaskShow(TaskShow { task })).await? {
-        Answer::Task(view) => view,
-        _ => return Err(Fault::unexpected("`show`")),
+    let Answer::Task(view) = client.ask(Request::TaskShow(TaskShow { task })).await? else {
+        return Err(Fault::unexpected("`show`"));
     };
     let from = from(args, client.out.now(), &view.zone)?;
     let count = if view.enabled { args.count } else { 0 };

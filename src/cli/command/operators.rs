@@ -72,7 +72,7 @@ pub async fn token(client: &mut Client<'_>, command: TokenCommand) -> Result<Exi
     };
     match client.ask(request).await? {
         Answer::Token(made) if client.out.style.is_json() => {
-            client.out.live(&json!({"token": made.token}).to_string())?;
+            client.out.json(&json!({"token": made.token}))?;
             Ok(Exit::DONE)
         }
         Answer::Token(made) => {

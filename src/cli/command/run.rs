@@ -100,18 +100,23 @@ async fn finish(client: &mut Client<'_>, runs: Vec<RunId>, follow: bool) -> Resu
         });
         logs::show(client, reads.collect(), logs::Printer::new(runs.len() > 1)).await?;
     }
-    let ended = match client.ask(Request::RunWait(RunWait { runs })).await? {
+    let wait = RunWait { runs: runs.clone() };
+    let mut ended = match client.ask(Request::RunWait(wait)).await? {
         Answer::Runs(page) => page.runs,
         _ => return Err(Fault::unexpected("`run --wait`")),
     };
+    ended.retain(|run| runs.contains(&run.run_id));
     if client.out.style.is_json() {
         client.out.list(&tables::RUNS, row::plain_all(&ended))?;
     }
     for run in &ended {
         client.out.say(&sentence(run));
     }
-    let succeeded = |run: &RunView| run.outcome == Some(Outcome::Succeeded);
-    Ok(if ended.iter().all(succeeded) {
+    let succeeded = ended
+        .iter()
+        .filter(|run| run.outcome == Some(Outcome::Succeeded));
+    // A run that the center says nothing of has not succeeded.
+    Ok(if succeeded.count() == runs.len() {
         Exit::DONE
     } else {
         Exit::NO

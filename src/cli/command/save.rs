@@ -57,9 +57,8 @@ pub async fn add(client: &mut Client<'_>, request: Request, dry_run: bool) -> Re
 /// `ucron edit`.
 pub async fn edit(client: &mut Client<'_>, args: &EditArgs) -> Result<Exit, Fault> {
     let task = args.task.clone();
-    let old = match client.ask(Request::TaskShow(TaskShow { task })).await? {
-        Answer::Task(old) => old,
-        _ => return Err(Fault::unexpected("`show`")),
+    let Answer::Task(old) = client.ask(Request::TaskShow(TaskShow { task })).await? else {
+        return Err(Fault::unexpected("`show`"));
     };
     let saved = saved(client.ask(edited(args, &old)?).await?)?;
     let deed = Deed {
@@ -85,8 +84,7 @@ fn saved(answer: Answer) -> Result<Saved, Fault> {
 
 fn tell(out: &mut Out, saved: &Saved, deed: Deed) -> Result<Exit, Fault> {
     if out.style.is_json() {
-        out.line(&row::saved(saved).to_string())?;
-        out.flush()?;
+        out.json(&row::saved(saved))?;
     }
     for warning in &saved.warnings {
         out.say(&format!("warning: {warning}"));

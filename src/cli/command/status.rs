@@ -9,12 +9,11 @@ use crate::proto::view::StatusView;
 
 /// `ucron status`.
 pub async fn status(client: &mut Client<'_>, args: StatusArgs) -> Result<Exit, Fault> {
-    let view = match client.ask(Request::Status(Status {})).await? {
-        Answer::Status(view) => view,
-        _ => return Err(Fault::unexpected("`status`")),
+    let Answer::Status(view) = client.ask(Request::Status(Status {})).await? else {
+        return Err(Fault::unexpected("`status`"));
     };
     if client.out.style.is_json() {
-        client.out.live(&row::plain(&view).to_string())?;
+        client.out.json(&row::plain(&view))?;
     } else if client.out.style.quiet {
         client.out.live(&view.center)?;
     } else {

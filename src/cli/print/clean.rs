@@ -18,6 +18,16 @@ pub fn lines(text: &str) -> String {
     lines.join("\n")
 }
 
+/// JSON on one line. What JSON itself lets pass (DEL, C1, turned direction) is escaped too, so that the text is
+/// the same to a program and harmless to a terminal.
+pub fn json(value: &serde_json::Value) -> String {
+    let escape = |c: char| match c {
+        c if is_control(c) => format!("\\u{:04x}", u32::from(c)),
+        c => c.to_string(),
+    };
+    value.to_string().chars().map(escape).collect()
+}
+
 /// C0, C1, DEL, and what turns the direction of text around.
 fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -127,5 +137,11 @@ mod tests {
     fn a_cell_is_one_line() {
         assert_eq!(line("a\nb\u{1b}[31m\u{0}c"), "a b[31mc");
         assert_eq!(lines("a\u{7}\nb"), "a\nb");
+        let value = serde_json::json!("a\u{9b}\u{202e}\u{1b}ü");
+        assert_eq!(json(&value), r#""a\u009b\u202e\u001bü""#);
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&json(&value)).unwrap(),
+            value
+        );
     }
 }

@@ -67,6 +67,11 @@ impl Out {
         }
     }
 
+    /// An object of a stream, or a single one: on its way when this returns.
+    pub fn json(&mut self, object: &Value) -> Result<(), Fault> {
+        self.live(&clean::json(object))
+    }
+
     /// Words that programs shall have too, beside their data.
     pub fn tell(&mut self, words: &str) {
         self.words(words);
@@ -75,13 +80,13 @@ impl Out {
     /// A list of plain values: an array, or one a line.
     pub fn values(&mut self, values: Vec<Value>) -> Result<(), Fault> {
         if self.style.format == Format::Json && !self.style.quiet {
-            self.line(&Value::Array(values).to_string())?;
+            self.line(&clean::json(&Value::Array(values)))?;
             return self.flush();
         }
         for value in &values {
             match value {
                 Value::String(text) if self.style.quiet => self.line(text)?,
-                value => self.line(&value.to_string())?,
+                value => self.line(&clean::json(value))?,
             }
         }
         self.flush()
@@ -110,7 +115,7 @@ impl Out {
                 "message": clean::lines(&fault.message),
                 "hint": fault.hint,
             });
-            self.words(&json.to_string());
+            self.words(&clean::json(&json));
             return;
         }
         self.words(&format!("ucron: {}", fault.message));
@@ -129,10 +134,10 @@ impl Out {
             return self.flush();
         }
         match self.style.format {
-            Format::Json => self.line(&Value::Array(rows).to_string())?,
+            Format::Json => self.line(&clean::json(&Value::Array(rows)))?,
             Format::Jsonl => {
                 for row in &rows {
-                    self.line(&row.to_string())?;
+                    self.line(&clean::json(row))?;
                 }
             }
             Format::Table => {
@@ -165,7 +170,7 @@ impl Out {
             return self.flush();
         }
         if self.style.is_json() {
-            self.line(&object.to_string())?;
+            self.line(&clean::json(object))?;
             return self.flush();
         }
         let Value::Object(fields) = object else {
@@ -176,7 +181,13 @@ impl Out {
             .keys()
             .map(String::as_str)
             .filter(|field| !first.contains(field));
-        for field in first.iter().copied().chain(rest) {
+        // The end of a run's output is no field among others: it follows them as it is.
+        for field in first
+            .iter()
+            .copied()
+            .chain(rest)
+            .filter(|field| *field != "tail")
+        {
             let value = &object[field];
             let cell = match field {
                 // A whole object has room for the whole id.
@@ -184,6 +195,11 @@ impl Out {
                 field => table::cell(field, value, &self.style),
             };
             writeln!(self.stdout, "{field:width$}  {cell}")?;
+        }
+        if let Some(tail) = object["tail"].as_str() {
+            for line in tail.lines() {
+                writeln!(self.stdout, "| {}", clean::output(line))?;
+            }
         }
         self.flush()
     }

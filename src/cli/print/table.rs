@@ -244,11 +244,11 @@ fn fit(columns: &mut Vec<Shown>, width: usize) {
         total(widths)
     };
     while least(columns) > width {
-        let last = columns
+        let dropped = columns
             .iter()
             .enumerate()
             .max_by_key(|(_, column)| column.priority);
-        match last {
+        match dropped {
             Some((at, column)) if column.priority > 0 => drop(columns.remove(at)),
             _ => break,
         }

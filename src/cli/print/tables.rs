@@ -91,17 +91,15 @@ pub const OPERATORS: Table = Table {
     ],
 };
 
-/// `ucron audit`.
+/// `ucron audit`; what was before and after is long, and in `-o json` or `--columns`.
 pub const AUDIT: Table = Table {
     id: "at",
     columns: &[
-        column("at", "AT", 1),
+        column("at", "AT", 2),
         column("operator", "OPERATOR", 0),
         column("deed", "DEED", 0),
         column("subject", "SUBJECT", 0),
-        column("address", "FROM", 2),
-        column("before", "BEFORE", 4),
-        column("after", "AFTER", 3),
+        column("address", "FROM", 1),
     ],
 };
 

@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use super::wire::{Broken, Wire};
 use crate::cli::fault::{Fault, FaultCode};
@@ -37,8 +38,34 @@ pub trait Dial: Send + Sync {
 
 type Greeting = Pin<Box<dyn Future<Output = Result<(Wire, Welcome), Broken>> + Send>>;
 
-/// Reaches a center: the first that leads, else the first that answered when all have or the time is over.
+/// Between two rounds of dialling: a center that is being restarted is found as soon as it is back.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Why no center was reached in one round.
+enum Missed {
+    /// One of them refused for a reason that stays.
+    Refused(Fault),
+    /// Nobody answered; what happened at each address.
+    Nobody(Vec<(String, Option<String>)>),
+}
+
+/// Reaches a center: the first that leads, else the first that answered. Goes round until the time is over.
 pub(super) async fn reach(dial: &dyn Dial, timeout: Duration) -> Result<(Wire, Welcome), Fault> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        match round(dial, deadline).await {
+            Ok(greeted) => return Ok(greeted),
+            Err(Missed::Refused(fault)) => return Err(fault),
+            Err(Missed::Nobody(tried)) if Instant::now() + PAUSE >= deadline => {
+                return Err(unreached(&tried, timeout));
+            }
+            Err(Missed::Nobody(_)) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+/// Dials all addresses at once.
+async fn round(dial: &dyn Dial, deadline: Instant) -> Result<(Wire, Welcome), Missed> {
     let mut tried: Vec<(String, Option<String>)> = Vec::new();
     let mut greetings: Vec<Option<Greeting>> = Vec::new();
     for address in dial.addresses() {
@@ -58,11 +85,13 @@ pub(super) async fn reach(dial: &dyn Dial, timeout: Duration) -> Result<(Wire, W
         }
         None
     };
-    let leader = tokio::time::timeout(timeout, race).await.unwrap_or(None);
+    let leader = tokio::time::timeout_at(deadline, race)
+        .await
+        .unwrap_or(None);
     match (leader.or(standby), refused) {
         (Some(greeted), _) => Ok(greeted),
-        (None, Some(fault)) => Err(fault),
-        (None, None) => Err(unreached(&tried, timeout)),
+        (None, Some(fault)) => Err(Missed::Refused(fault)),
+        (None, None) => Err(Missed::Nobody(tried)),
     }
 }
 

@@ -62,13 +62,13 @@ impl Session {
 
     /// Opens a stream: `LogRead` or `Events`. Dropping it tells the center that nobody reads any more.
     pub fn stream(&self, request: Request) -> Items {
-        let (sender, items) = mpsc::unbounded_channel();
+        let (sender, inbox) = mpsc::unbounded_channel();
         let (number, id) = oneshot::channel();
         let _ = self
             .orders
             .send(Order::Open(Box::new(request), sender, number));
         Items {
-            items,
+            inbox,
             orders: self.orders.clone(),
             number: Some(id),
             id: None,
@@ -96,7 +96,7 @@ fn gone() -> Fault {
 #[derive(Debug)]
 pub struct Items {
     /// At most [`ITEM_WINDOW`] items wait here: the center sends no more without credit.
-    items: mpsc::UnboundedReceiver<Result<Item, Fault>>,
+    inbox: mpsc::UnboundedReceiver<Result<Item, Fault>>,
     orders: mpsc::UnboundedSender<Order>,
     number: Option<oneshot::Receiver<u64>>,
     id: Option<u64>,
@@ -107,7 +107,7 @@ impl Items {
     /// The next item; none when the stream is over. After an error there is none. Dropping the future loses
     /// nothing.
     pub async fn next(&mut self) -> Option<Result<Item, Fault>> {
-        let item = self.items.recv().await;
+        let item = self.inbox.recv().await;
         self.taken += 1;
         if self.taken >= ITEM_WINDOW / 4 {
             self.give_credit();

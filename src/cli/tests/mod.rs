@@ -3,4 +3,5 @@
 mod help;
 mod output;
 mod requests;
+mod tls;
 mod wrong;

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
+use crate::cli::args::{self, Parsed};
+use crate::cli::client::Input;
 use crate::cli::fake::{self, Done, Reply, ucron};
+use crate::cli::fault::Fault;
 use crate::cli::print::style_tests::NOW;
 use crate::model::{Outcome, UnixMs};
 use crate::proto::request::{
@@ -330,4 +333,61 @@ async fn next_tells_a_rule_in_words_and_times() {
     .await;
     check(&done, 0, "[]\n", "");
     assert!(done.asked.is_empty());
+}
+
+#[tokio::test]
+async fn a_stdout_that_nobody_reads_ends_quietly() {
+    struct Shut;
+    impl std::io::Write for Shut {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let stderr = fake::Shared::default();
+    let style = crate::cli::print::style_tests::style();
+    let mut out = crate::cli::print::Out::new(Box::new(Shut), Box::new(stderr.clone()), style);
+    let Parsed::Command(parsed) = args::parse(["ucron", "next", "@daily"]) else {
+        panic!("the line is good");
+    };
+    let mut input = Input::new(Box::new(&b""[..]), false);
+    let reach = async || Err(Fault::usage("no session is wanted"));
+    let command = parsed.command.unwrap();
+    let exit = crate::cli::perform(&parsed.global, command, &mut out, &mut input, reach).await;
+    assert_eq!((exit.0, stderr.text().as_str()), (0, ""));
+}
+
+#[tokio::test]
+async fn show_puts_what_matters_first_and_the_tail_last() {
+    let answers = |number: usize, _: &Request| match number {
+        0 => Reply::Answer(Answer::Task(Box::new(fake::task("web", "probe")))),
+        _ => Reply::Refuse(crate::proto::request::RefusalCode::NotFound, "no task `x`"),
+    };
+    let done = ucron(&["show", "web/probe", "x"], "", answers).await;
+    assert_eq!(done.exit, 3);
+    let lines: Vec<&str> = done.stdout.lines().collect();
+    assert_eq!(lines[0], format!("id                {}", fake::TASK_ID));
+    assert_eq!(lines[4], "rule              */5 * * * *");
+    assert_eq!(lines[8], "execute           /opt/probe --all");
+    assert!(done.stderr.contains("no task `x`"));
+}
+
+#[tokio::test]
+async fn events_go_on_after_the_last_cursor_when_the_link_breaks() {
+    use crate::proto::request::Item;
+    let answers = |number: usize, _: &Request| match number {
+        0 => Reply::Broken(vec![Item::Event(Box::new(fake::event()))]),
+        _ => Reply::Items(vec![Item::Event(Box::new(fake::event()))]),
+    };
+    let done = ucron(&["events", "-f"], "", answers).await;
+    assert_eq!(
+        (done.exit, done.stdout.lines().count()),
+        (0, 2),
+        "{}",
+        done.stderr
+    );
+    let since = |at: usize| serde_json::to_value(&done.asked[at]).unwrap()["since"].clone();
+    assert_eq!((since(0), since(1)), (Value::Null, json!("7")));
 }

@@ -39,7 +39,7 @@ use super::supervise::{Effect, Event, Key, Record, Supervisor};
 use super::sys;
 use super::tree::{TreeKind, Trees};
 use super::wire::{self, BootMs};
-use crate::model::{AgentName, BootId};
+use crate::model::BootId;
 
 /// What a keeper is told at its start.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -220,7 +220,10 @@ impl Keeper {
         let mut threads = Vec::new();
         let jobs = start_starters(&workshop, &outbox, &mut threads)?;
         let syncs = start_workers(&workshop, &outbox, 1, "sync", &mut threads)?;
-        let recovered = Supervisor::recover(records, &boot_id, clock.now());
+        let mut recovered = Supervisor::recover(records, &boot_id, clock.now());
+        recovered
+            .supervisor
+            .set_place(dir.path().display().to_string());
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
         let listener = dir.listen()?;
         let mut keeper = Self {
@@ -481,19 +484,11 @@ fn workshop(
         },
         retention: settings.retention,
         stub_command: settings.stub_command.clone(),
-        agent: unknown_agent(),
-        agent_uids: vec![dir.owner],
+        agent_uids: peers::last_agent(dir)
+            .map_or(vec![dir.owner], |agent| vec![dir.owner, agent.uid]),
+        agent: peers::last_agent(dir).map(|agent| agent.name),
     })
     .map_err(KeeperError::io("open", "/dev/null"))
-}
-
-/// `UCRON_AGENT` of what starts before any agent has connected to this keeper.
-#[allow(
-    clippy::missing_panics_doc,
-    reason = "the name is a constant that keeps the rule"
-)]
-fn unknown_agent() -> AgentName {
-    AgentName::parse("unknown").expect("a constant name that keeps the rule for names")
 }
 
 fn start_starters(

@@ -1,12 +1,14 @@
 //! Peers at the socket: one of them is the agent; `ucron-keeper stop` is another that says one word.
 
 use rustix::event::epoll;
+use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use super::{Course, FOLLOW_EVERY, Keeper, Source};
 use crate::exec::account::name_of;
 use crate::exec::clock::boot_now;
 use crate::exec::connection::{Connection, Input};
+use crate::exec::dir::StateDir;
 use crate::exec::starter::Job;
 use crate::exec::stream::{Progress, Reading, Stream};
 use crate::exec::supervise::Event;
@@ -58,7 +60,11 @@ impl Keeper {
 
     fn drop_peer(&mut self, token: u64) {
         self.sources.remove(&token);
-        self.peers.remove(&token);
+        if let Some(peer) = self.peers.remove(&token) {
+            // By hand: a child that is half started may hold a copy, and the loop would be woken for ever.
+            let _ = epoll::delete(&self.poll, peer.fd());
+            peer.close();
+        }
         if self.agent == Some(token) {
             self.agent = None;
             self.streams.clear();
@@ -118,14 +124,11 @@ impl Keeper {
         // What waits for the former agent is in the set that this one gets.
         self.held.clear();
         self.agent = Some(token);
-        let uid = self.peers.get(&token).map(|peer| peer.uid);
-        if let Ok(mut uids) = self.workshop.agent_uids.lock() {
-            let new = uid.filter(|uid| !uids.contains(uid));
-            uids.extend(new);
-        }
-        if let Ok(mut name) = self.workshop.agent.lock() {
-            *name = agent;
-        }
+        let uid = self
+            .peers
+            .get(&token)
+            .map_or(self.dir.owner, |peer| peer.uid);
+        self.remember_agent(LastAgent { name: agent, uid });
         self.say(&wire::Event::Hello {
             protocol: KEEPER_PROTOCOL,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -134,6 +137,25 @@ impl Keeper {
             user: name_of(self.dir.uid),
         });
         self.tell(Event::Connected);
+    }
+
+    /// For `UCRON_AGENT` and the policy, also of the next keeper.
+    fn remember_agent(&self, agent: LastAgent) {
+        if let Ok(mut uids) = self.workshop.agent_uids.lock()
+            && !uids.contains(&agent.uid)
+        {
+            uids.push(agent.uid);
+        }
+        if last_agent(&self.dir).as_ref() != Some(&agent) {
+            let path = self.dir.agent();
+            let text = serde_json::to_vec(&agent).map_err(std::io::Error::from);
+            if let Err(e) = text.and_then(|text| std::fs::write(&path, text)) {
+                warn!(path = %path.display(), error = %e, "the keeper cannot note its agent");
+            }
+        }
+        if let Ok(mut name) = self.workshop.agent.lock() {
+            *name = Some(agent.name);
+        }
     }
 
     fn obey_agent(&mut self, command: Command) {
@@ -270,6 +292,19 @@ impl Keeper {
             self.pump(stream);
         }
     }
+}
+
+/// The agent that was connected last.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LastAgent {
+    pub name: AgentName,
+    pub uid: u32,
+}
+
+/// The agent that a former keeper had.
+pub(super) fn last_agent(dir: &StateDir) -> Option<LastAgent> {
+    serde_json::from_slice(&std::fs::read(dir.agent()).ok()?).ok()
 }
 
 /// Commands that the supervisor decides on.

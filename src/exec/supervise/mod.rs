@@ -7,6 +7,7 @@
 //! tree is gone.
 
 mod daemon;
+mod ending;
 mod record;
 mod recover;
 mod run;
@@ -81,7 +82,7 @@ pub enum Failure {
     },
     /// The lease ended before the clone; nothing was started.
     Lease,
-    /// The start could not be recorded; nothing was started.
+    /// Disk or descriptors refused the start's record or output; nothing was started.
     Unrecorded(String),
 }
 
@@ -237,6 +238,8 @@ enum Timer {
 #[derive(Debug)]
 pub struct Supervisor {
     boot_id: BootId,
+    /// Tells this keeper from others of its host: two of them may start a slot of one task in one millisecond.
+    place: String,
     runs: BTreeMap<RunId, Run>,
     trees: BTreeMap<Key, Tree>,
     daemons: BTreeMap<TaskId, Daemon>,
@@ -253,10 +256,16 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
+    /// Names this keeper for the ids of its daemons' runs: by its state directory.
+    pub fn set_place(&mut self, place: String) {
+        self.place = place;
+    }
+
     /// Knows nothing yet.
     pub fn new(boot_id: BootId) -> Self {
         Self {
             boot_id,
+            place: String::new(),
             runs: BTreeMap::new(),
             trees: BTreeMap::new(),
             daemons: BTreeMap::new(),
@@ -280,7 +289,7 @@ impl Supervisor {
                 run_id,
                 signal,
                 reason,
-            } => self.kill(&run_id, signal, reason),
+            } => self.kill(now, &run_id, signal, reason),
             Event::Assign(assignment) => self.assign(now, *assignment),
             Event::Withdraw { task, reason } => self.withdraw(now, &task, &reason),
             Event::Restart {

@@ -146,8 +146,11 @@ impl Supervisor {
                 at,
             } => {
                 run.phase = Phase::Starting { attempt, at };
+                let key = (run_id, attempt);
+                // Recorded again where a keeper found that it had not been executed: one attempt all the same.
+                attempts.retain(|known| known.key != key);
                 attempts.push(Attempt {
-                    key: (run_id, attempt),
+                    key,
                     not_before: at,
                     started: None,
                     active: true,

@@ -336,11 +336,7 @@ fn nothing_is_started_without_its_record_or_after_its_time() {
         key: key("a", 1),
         failure: Failure::Unrecorded("disk full".to_owned()),
     };
-    scene.check(
-        1,
-        event,
-        "missed: the start could not be recorded: disk full",
-    );
+    scene.check(1, event, "missed: this host could not start it: disk full");
     let mut late = start("b", |_| {});
     late.start_before = Some(BootMs(5));
     scene.start(
@@ -595,4 +591,43 @@ fn a_keeper_that_ends_stops_everything_first() {
     scene.start(3, start("b", |_| {}), "not started");
     scene.gone(4, key("a", 1), "");
     scene.exited(4, key("a", 1), Exit::Signal(15), &format!("{ended}, end"));
+}
+
+#[test]
+fn one_signal_ends_a_run_without_a_sequence_and_its_timeout_still_strikes() {
+    let mut scene = Scene::new();
+    let policy = |work: &mut Work| {
+        work.retries = 3;
+        work.timeout = Some(Duration::from_secs(5));
+    };
+    let kill = |name: &str| Event::Kill {
+        run_id: id(name),
+        signal: 10,
+        reason: "killed by x".to_owned(),
+    };
+    scene.start(0, start("a", policy), "launch 1");
+    scene.launched(0, key("a", 1), "started 1");
+    scene.check(1, kill("a"), "signal 10");
+    scene.check(5000, Event::Wake, "signal 15");
+    scene.gone(5001, key("a", 1), "");
+    scene.exited(5001, key("a", 1), Exit::Signal(15), "stopped: killed by x");
+
+    scene.start(0, start("b", policy), "launch 1");
+    scene.launched(0, key("b", 1), "started 1");
+    scene.gone(1, key("b", 1), "");
+    scene.exited(1, key("b", 1), Exit::Code(1), "failed until 1001");
+    let wanted = "stopped: killed by x, waiting for a retry; last: exited with code 1";
+    scene.check(2, kill("b"), wanted);
+}
+
+#[test]
+fn an_attempt_whose_start_was_recorded_by_two_keepers_is_looked_for_once() {
+    let mut scene = Scene::new();
+    scene.start(0, start("a", |_| {}), "launch 1");
+    for at in [10, 20] {
+        let attempts = scene.next_keeper(at, "b1", "");
+        assert_eq!(attempts.len(), 1);
+        let key = key("a", 1);
+        scene.check(at, Event::NotExecuted { key }, "launch 1");
+    }
 }
