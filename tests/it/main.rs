@@ -9,6 +9,7 @@ mod ledger;
 mod logs;
 mod membership;
 mod overlapping;
+mod programs;
 mod running;
 mod stopping;
 mod workload;

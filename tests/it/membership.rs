@@ -1,13 +1,13 @@
 //! Who leaves the fleet is cut off at once.
 #![allow(
     clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test stops where something is not as it must be, and tells what it measured"
+    reason = "a test stops where something is not as it must be"
 )]
 
+use std::process::Stdio;
 use std::time::Instant;
 
-use crate::world::{CLIENT, World, ask, eventually, is_alive, program};
+use crate::world::{CLIENT, Running, World, ask, eventually, program, tell};
 
 #[test]
 fn a_removed_agents_link_is_cut() {
@@ -25,7 +25,10 @@ fn a_removed_agents_link_is_cut() {
         let log = std::fs::read_to_string(world.path("a1.log")).unwrap();
         log.contains("removed") || log.contains("unknown") || log.contains("not a member")
     });
-    eprintln!("a removed agent was cut off after {:?}", begun.elapsed());
+    tell(&format!(
+        "a removed agent was cut off after {:?}",
+        begun.elapsed()
+    ));
     let agents = world.json(&["agents"]);
     assert_eq!(agents.as_array().unwrap().len(), 1);
     let newest = world.runs("web/t").pop().unwrap();
@@ -37,34 +40,35 @@ fn a_removed_agents_link_is_cut() {
     });
 }
 
+/// An operator who has logged in and follows the events.
+fn follower(world: &World, operator: &str) -> Running {
+    let token = world.must(&["token", "operator", operator]);
+    world.must(&["grant", operator, "viewer", "--group", "web"]);
+    let mut login = program(CLIENT);
+    login.args(["login", &world.address(), "--home"]);
+    ask(login.arg(world.path(operator)), &token).exits(0);
+    let mut follow = program(CLIENT);
+    follow.arg("--home").arg(world.path(operator));
+    follow.args(["events", "-f"]);
+    let child = follow.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let running = Running::new(child.spawn().unwrap());
+    world.add("web/seen", &["--rule", "@every 200ms"], &["true"]);
+    running.shows("web/seen");
+    running
+}
+
 #[test]
 fn a_removed_operators_link_is_cut() {
     let world = World::small();
-    let token = world.must(&["token", "operator", "ann"]);
-    world.must(&["grant", "ann", "viewer"]);
-    let mut login = program(CLIENT);
-    login.args(["login", &world.address(), "--home"]);
-    ask(login.arg(world.path("ann")), &token).exits(0);
-    let mut follow = program(CLIENT);
-    follow
-        .arg("--home")
-        .arg(world.path("ann"))
-        .args(["events", "-f"]);
-    follow
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped());
-    let mut follow = crate::world::Running::new(follow.spawn().unwrap());
-    world.add("web/t", &["--rule", "0 0 1 1 *"], &["true"]);
-    follow.shows("web/t");
-    assert!(is_alive(follow.pid()));
+    let mut follow = follower(&world, "ann");
     let begun = Instant::now();
     world.must(&["operator", "rm", "ann", "--yes"]);
     let status = follow.ended();
-    eprintln!(
+    tell(&format!(
         "a removed operator was cut off after {:?}: {}",
         begun.elapsed(),
         follow.err()
-    );
+    ));
     assert_ne!(status.code(), Some(0));
     let answer = world.as_operator("ann", &["ls"]);
     assert_ne!(answer.code, 0, "{answer:?}");
@@ -73,24 +77,11 @@ fn a_removed_operators_link_is_cut() {
 #[test]
 fn a_role_that_is_taken_away_is_gone_from_a_stream_too() {
     let world = World::small();
-    let token = world.must(&["token", "operator", "ann"]);
-    world.must(&["grant", "ann", "viewer", "--group", "web"]);
-    let mut login = program(CLIENT);
-    login.args(["login", &world.address(), "--home"]);
-    ask(login.arg(world.path("ann")), &token).exits(0);
-    let mut follow = program(CLIENT);
-    follow
-        .arg("--home")
-        .arg(world.path("ann"))
-        .args(["events", "-f"]);
-    follow
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped());
-    let follow = crate::world::Running::new(follow.spawn().unwrap());
-    world.add("web/seen", &["--rule", "0 0 1 1 *"], &["true"]);
-    follow.shows("web/seen");
+    let follow = follower(&world, "ann");
     world.must(&["ungrant", "ann", "viewer", "--group", "web"]);
     world.add("web/hidden", &["--rule", "@every 200ms"], &["true"]);
     world.ended("web/hidden");
+    world.add("web/later", &["--rule", "@every 200ms"], &["true"]);
+    world.ended("web/later");
     assert!(!follow.out().contains("web/hidden"), "{}", follow.out());
 }

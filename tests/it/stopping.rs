@@ -1,15 +1,14 @@
 //! Ending what does not want to end.
 #![allow(
     clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test stops where something is not as it must be, and tells what it measured"
+    reason = "a test stops where something is not as it must be"
 )]
 
 use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::world::{World, eventually, is_alive, processes_with};
+use crate::world::{World, eventually, is_alive, processes_with, tell};
 
 /// Ignores TERM, double-forks, leaves its session, drops its environment, and forks on and on.
 const HOSTILE: &str = include_str!("../workload/hostile.sh");
@@ -50,10 +49,10 @@ fn hostile() -> World {
 fn is_over(world: &World, since: Instant, how: &str) {
     let neighbour = world.daemon_pids("web/quiet", 1);
     eventually("no process of it is left", || living(world).is_empty());
-    eprintln!(
+    tell(&format!(
         "hostile, {how}: nothing left after {:?} (grace 1 s)",
         since.elapsed()
-    );
+    ));
     assert_eq!(world.daemon_pids("web/quiet", 1), neighbour);
 }
 
@@ -149,4 +148,25 @@ fn kill_sends_the_signal_asked_for() {
     });
     crate::world::signal(run.pid.unwrap(), Signal::KILL);
     world.ended("web/t");
+}
+
+#[test]
+fn what_may_finish_is_not_ended_by_a_restart_of_the_center() {
+    let mut world = World::small();
+    let gate = world.work_name("gate");
+    let line = format!("while ! test -e {gate}; do sleep 0.05; done; exit 5");
+    world.add("web/t", &["--rule", "@every 300ms"], &[&line]);
+    let run = world.run_where("web/t", "runs", |run| run.pid.is_some());
+    world.must(&["stop", "--finish", "web/t"]);
+    world.kill_center();
+    world.start_center();
+    world.is_online("a1");
+    eventually("the center knows of it", || {
+        world.json(&["ps"]).as_array().unwrap().len() == 1
+    });
+    std::fs::write(&gate, "").unwrap();
+    let run = world.run_where("web/t", "ended", |now| {
+        now.run_id == run.run_id && now.outcome.is_some()
+    });
+    assert_eq!(run.exit_code, Some(5), "{run:?}");
 }

@@ -136,9 +136,9 @@ fn a_companys_crontab_runs_as_its_rules_say() {
     );
     let failed = &by_task["web/bad-mailer"];
     assert!(
-        failed.iter().any(
-            |run| run.exit_code == Some(3) && run.tail.as_deref() == Some("no route to host\n")
-        ),
+        failed
+            .iter()
+            .any(|run| run.exit_code == Some(3) && world.tail(run) == "no route to host\n"),
         "{failed:?}"
     );
     daemons_run(&world);
