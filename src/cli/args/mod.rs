@@ -126,6 +126,8 @@ pub enum Command {
     Ls(LsArgs),
     /// Say when a task or a rule is due next
     Next(NextArgs),
+    /// Say why a task ran, or did not
+    Why(WhyArgs),
     /// No further runs; ends what runs
     Stop(StopArgs),
     /// On again; fires nothing now
