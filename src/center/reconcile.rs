@@ -89,7 +89,7 @@ impl Core {
                 .fleet
                 .tasks
                 .get(&held.run.task)
-                .is_none_or(|entry| !entry.task.enabled);
+                .is_none_or(|entry| !entry.task.enabled && !entry.task.finishing);
             if let (true, Some(agent)) = (
                 stop,
                 self.open.get(id).and_then(|run| run.row.agent.clone()),
