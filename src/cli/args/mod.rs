@@ -124,6 +124,8 @@ pub enum Command {
         after_help = "Examples:\n  ucron ls\n  ucron ls --group web --sort -next_at\n  ucron ls -q --group web | ucron stop -"
     )]
     Ls(LsArgs),
+    /// Write tasks as a text to keep
+    Export(ExportArgs),
     /// Say when a task or a rule is due next
     Next(NextArgs),
     /// No further runs; ends what runs
