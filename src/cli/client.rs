@@ -143,18 +143,30 @@ impl Client<'_> {
         Ok(all)
     }
 
-    /// Asks on a terminal whether to go on; elsewhere `--yes` is wanted.
+    /// [`Input::confirm`].
     pub async fn confirm(&mut self, verb: &str, names: &[String]) -> Result<bool, Fault> {
+        self.input.confirm(self.out, verb, names).await
+    }
+}
+
+impl Input {
+    /// Asks on a terminal whether to go on; elsewhere `--yes` is wanted.
+    pub async fn confirm(
+        &mut self,
+        out: &mut Out,
+        verb: &str,
+        names: &[String],
+    ) -> Result<bool, Fault> {
         let list = names.join("\n  ");
         let question = format!("{verb} these {}:\n  {list}", names.len());
-        if !self.input.is_terminal {
+        if !self.is_terminal {
             return Err(Fault::usage(format!(
                 "`{verb}` of more than one, or of all, wants `--yes`; {question}"
             ))
             .hint("give `--yes` to go on"));
         }
-        self.out.tell(&format!("{question}\ngo on? [y/N]"));
-        let answer = self.input.line().await?.unwrap_or_default();
+        out.tell(&format!("{question}\ngo on? [y/N]"));
+        let answer = self.line().await?.unwrap_or_default();
         Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
     }
 }

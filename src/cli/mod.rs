@@ -30,8 +30,8 @@ use crate::workers::Workers;
 use args::{Command, DevArgs, Global, Parsed};
 use client::{Client, Input};
 use command::{
-    agents, audit, edit, events, export, groups, login, logs, next, operators, run, runs, save,
-    status, tasks,
+    agents, audit, context, edit, events, export, groups, login, logs, next, operators, run, runs,
+    save, status, tasks,
 };
 use fault::{Exit, Fault, FaultCode};
 use print::{Out, Style};
@@ -178,9 +178,10 @@ async fn local(
             Some(next::of_rule(out, args, global.timezone.as_ref()))
         }
         Command::Login(args) => Some(match home::directory(global) {
-            Ok(dir) => login::login(out, input, &dir, args).await,
+            Ok(dir) => login::login(out, input, &dir, args, global.connect_timeout).await,
             Err(fault) => Err(fault),
         }),
+        Command::Context(command) => Some(context::context(out, input, global, command).await),
         _ => None,
     }
 }
@@ -205,7 +206,7 @@ async fn remote(
 
 /// The session with the centers of the client home.
 async fn reach(global: &Global) -> Result<Session, Fault> {
-    let centers = home::load(&home::directory(global)?)?;
+    let centers = home::load(global)?;
     Session::connect(centers, global.connect_timeout, &Workers::new()).await
 }
 
@@ -262,9 +263,14 @@ async fn carry_out(
         (Command::Status(args), _) => status::status(client, args).await,
         (Command::Events(args), _) => events::events(client, args).await,
         // These never come here: they are done without a session.
-        (Command::Add(_) | Command::Runs(_) | Command::Login(_) | Command::Dev(_), _) => {
-            Err(Fault::usage("this command needs no center"))
-        }
+        (
+            Command::Add(_)
+            | Command::Runs(_)
+            | Command::Login(_)
+            | Command::Context(_)
+            | Command::Dev(_),
+            _,
+        ) => Err(Fault::usage("this command needs no center")),
     }
 }
 

@@ -64,7 +64,7 @@ pub struct Global {
         hide_env_values = true
     )]
     pub home: Option<PathBuf>,
-    /// Use the context of this name in the client home
+    /// Use the fleet of this name in the client home [default: what `ucron context use` says]
     #[arg(long, global = true, value_name = "NAME", env = "UCRON_CONTEXT", hide_env_values = true, value_parser = value::context)]
     pub context: Option<String>,
     /// How long to try to reach a center
@@ -179,6 +179,9 @@ pub enum Command {
     Events(EventsArgs),
     /// Get a certificate for this client with a token
     Login(LoginArgs),
+    /// List, choose and forget the fleets of this client home
+    #[command(subcommand, arg_required_else_help = false)]
+    Context(ContextCommand),
     /// Run a whole fleet here, with sample tasks, until interrupted
     Dev(DevArgs),
 }

@@ -2,6 +2,7 @@
 
 pub mod agents;
 pub mod audit;
+pub mod context;
 pub mod edit;
 pub mod events;
 pub mod export;
