@@ -14,7 +14,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command as Program, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use ucron::exec::wire::{Command, Event, Start};
 use ucron::exec::{KeeperLink, KeeperProgram, LinkEvent};
@@ -46,7 +46,8 @@ fn main() {
     let link =
         KeeperLink::connect(dir.path(), &name, move |event| drop(sender.send(event))).unwrap();
     burst(&link, &events, &user, root);
-    orders(&link, &events, &user);
+    orders(&link, &events, &user, dir.path(), false);
+    orders(&link, &events, &user, dir.path(), true);
     idle(dir.path(), "after the runs");
     ucron::exec::stop(dir.path(), false).unwrap();
 }
@@ -140,38 +141,42 @@ fn bare_loop(root: bool) -> Duration {
     begun.elapsed()
 }
 
-fn nanos() -> u128 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_nanos()
+fn boot_nanos() -> u128 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    u128::try_from(now.tv_sec).unwrap() * 1_000_000_000 + u128::try_from(now.tv_nsec).unwrap()
 }
 
-/// One at a time: from the order to what `date` reads, less what `date` needs by itself.
-fn orders(link: &KeeperLink, events: &Receiver<LinkEvent>, user: &str) {
+/// One at a time: from the order to the mark that the child makes just before execve.
+fn orders(link: &KeeperLink, events: &Receiver<LinkEvent>, user: &str, dir: &Path, armed: bool) {
     let mut spans = Vec::new();
     for count in 0..ORDERS {
-        let words = ["/bin/date", "+%s%N"];
-        let start = start(user, &words, &format!("order {count}"), Output::Tail);
-        let begun = nanos();
+        let start = start(
+            user,
+            &["/bin/true"],
+            &format!("order {count} {armed}"),
+            Output::None,
+        );
+        let run_id = start.run.run_id.clone();
+        if armed {
+            link.send(&Command::Arm {
+                run: start.run.clone(),
+            })
+            .unwrap();
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let begun = boot_nanos();
         link.send(&Command::Start(Box::new(start))).unwrap();
-        let text = loop {
-            if let Event::Ended { ending, .. } = next(events) {
-                break ending.tail.unwrap();
-            }
-        };
-        spans.push(text.trim().parse::<u128>().unwrap() - begun);
-    }
-    let through = median(spans);
-    let mut spans = Vec::new();
-    for _ in 0..ORDERS {
-        let begun = nanos();
-        let answer = Program::new("/bin/date").arg("+%s%N").output().unwrap();
-        let text = String::from_utf8(answer.stdout).unwrap();
-        spans.push(text.trim().parse::<u128>().unwrap() - begun);
+        while !matches!(next(events), Event::Ended { .. }) {}
+        let marks = std::fs::read_to_string(dir.join("keeper/started")).unwrap();
+        let mark = marks
+            .lines()
+            .find(|line| line.contains(run_id.as_str()))
+            .unwrap();
+        let executed: u128 = mark.split(' ').nth(4).unwrap().parse().unwrap();
+        spans.push(executed - begun);
     }
     println!(
-        "order to `date`, median: {through:?}; a bare spawn of it: {:?}",
+        "order to execve, median of {ORDERS}, armed {armed}: {:?}",
         median(spans)
     );
 }

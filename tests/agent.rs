@@ -2,9 +2,11 @@
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
+    clippy::print_stderr,
     reason = "this test starts and stops the programs that it tests, and fails where they cannot be"
 )]
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -18,7 +20,7 @@ use ucron::model::{
 };
 use ucron::proto::agent::{
     Acknowledge, Cancel, FromAgent, HeartbeatAck, HeldAssignment, Order, PlannedRun, ReadLog,
-    RunEvent, State, ToAgent,
+    Report, RunEvent, State, ToAgent,
 };
 use ucron::proto::handshake::{FIRST_LIMIT, accept, dial, first_hello, first_join};
 use ucron::proto::hello::{AgentHello, Welcome};
@@ -198,6 +200,7 @@ struct Peer {
     hello: AgentHello,
     seq: u64,
     state: State,
+    events: VecDeque<RunEvent>,
 }
 
 impl Peer {
@@ -213,6 +216,7 @@ impl Peer {
             hello: hello.agent.unwrap(),
             seq: 0,
             state: State::default(),
+            events: VecDeque::new(),
         };
         peer.send(ToAgent::Welcome(Welcome {
             protocol,
@@ -309,26 +313,38 @@ impl Peer {
         at
     }
 
-    /// The runs that had started, of the last order's cancels.
+    /// The runs that had started, of the last order's cancels. Reports that come first are kept: a run that is
+    /// due at once starts before its plan is on disk.
     async fn confirmed(&mut self) -> Vec<RunId> {
         loop {
-            if let FromAgent::Confirm(confirm) = self.next().await {
-                assert_eq!(confirm.seq, self.seq);
-                assert_eq!(confirm.refused, []);
-                return confirm.started;
+            match self.next().await {
+                FromAgent::Confirm(confirm) => {
+                    assert_eq!(confirm.seq, self.seq);
+                    assert_eq!(confirm.refused, []);
+                    return confirm.started;
+                }
+                FromAgent::Report(report) => self.take_report(report).await,
+                other => panic!("unexpected {other:?}"),
             }
         }
     }
 
-    /// Acknowledges reports until one says this.
+    async fn take_report(&mut self, report: Report) {
+        let seq = report.seq;
+        self.events.extend(report.events);
+        self.send(ToAgent::Acknowledge(Acknowledge { seq })).await;
+    }
+
+    /// Takes reports until one says this.
     async fn reported<T>(&mut self, wanted: impl Fn(&RunEvent) -> Option<T>) -> T {
         loop {
-            if let FromAgent::Report(report) = self.next().await {
-                self.send(ToAgent::Acknowledge(Acknowledge { seq: report.seq }))
-                    .await;
-                if let Some(found) = report.events.iter().find_map(&wanted) {
+            while let Some(event) = self.events.pop_front() {
+                if let Some(found) = wanted(&event) {
                     return found;
                 }
+            }
+            if let FromAgent::Report(report) = self.next().await {
+                self.take_report(report).await;
             }
         }
     }
@@ -652,23 +668,17 @@ async fn no_run_is_lost_or_doubled_while_the_agent_is_killed_again_and_again() {
     }
     let mut next_kill = tokio::time::Instant::now() + Duration::from_millis(500);
     while !open.is_empty() {
-        match tokio::time::timeout_at(next_kill, peer.next()).await {
-            Ok(FromAgent::Report(report)) => {
-                for event in &report.events {
-                    if let RunEvent::Ended { run, ending } = event {
-                        assert_eq!(ending.outcome, Outcome::Succeeded, "{ending:?}");
-                        open.remove(&run.run_id);
-                    }
-                }
-                let seq = report.seq;
-                peer.send(ToAgent::Acknowledge(Acknowledge { seq })).await;
-            }
-            Ok(_) => {}
-            Err(_) => {
-                world.kill();
-                peer = world.start().await;
-                next_kill = tokio::time::Instant::now() + Duration::from_millis(570);
-            }
+        let ended = peer.reported(|event| match event {
+            RunEvent::Ended { run, ending } => Some((run.run_id.clone(), ending.clone())),
+            _ => None,
+        });
+        if let Ok((run_id, ending)) = tokio::time::timeout_at(next_kill, ended).await {
+            assert_eq!(ending.outcome, Outcome::Succeeded, "{ending:?}");
+            open.remove(&run_id);
+        } else {
+            world.kill();
+            peer = world.start().await;
+            next_kill = tokio::time::Instant::now() + Duration::from_millis(570);
         }
     }
     let fired = std::fs::read_to_string(world.file("fired")).unwrap();

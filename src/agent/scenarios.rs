@@ -146,9 +146,28 @@ fn of_several_overdue_runs_only_the_latest_starts() {
          1    plan r2 skip 11 => confirm 2
          1    plan r3 skip 12 => confirm 3
          2    dies
-         13.5 starts
-         13.5 keeper ready    => start r3
-         14   link up         => state armed r3 ended r1,r2; report r1 missed: agent was down; report r2 missed: agent was down",
+         23   starts
+         23   keeper ready    => start r3
+         24   link up         => state armed r3 ended r1,r2; report r1 missed: agent was down; report r2 missed: agent was down",
+    );
+}
+
+#[test]
+fn runs_due_while_the_agent_was_down_for_a_moment_start_one_after_the_other() {
+    play(
+        "0    keeper ready
+         0    link up         => state
+         1    plan r1 skip 10 => confirm 1
+         1    plan r2 skip 11 => confirm 2
+         1    plan r3 skip 13 => confirm 3
+         9    dies
+         12   starts
+         12   keeper ready    => start r1
+         12   keeper started r1
+         12.1 keeper ended r1 => start r2
+         12.1 keeper started r2
+         13   wait
+         13.1 keeper ended r2 => start r3",
     );
 }
 

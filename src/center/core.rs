@@ -159,7 +159,11 @@ impl Core {
 
     fn take_in(&mut self, now: Now, event: Event) {
         match event {
-            Event::Wake => self.retry_store(now),
+            Event::Wake => {
+                // It has gone off, perhaps a little early by the other clock: it is to be set again.
+                self.alarm = None;
+                self.retry_store(now);
+            }
             Event::Committed(Ok(())) => self.release(),
             Event::Committed(Err(trouble)) => self.fail(now, &trouble),
             Event::Loaded(result) => self.reload(now, result),

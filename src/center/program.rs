@@ -7,11 +7,14 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::{info, warn};
 
 use super::args::{CenterArgs, CenterCommand, InitArgs, RunArgs};
 use super::init::{Init, Initialised, init};
-use super::run::{check_store, run};
+use super::run::{check_store, keep, run};
 use crate::config::{CenterSettings, Settings, init_logs};
+use crate::store::Keep;
 use crate::workers::Workers;
 
 /// The whole program: reads arguments, does it, says what went wrong.
@@ -90,7 +93,46 @@ async fn perform_run(args: RunArgs) -> Result<()> {
     init_logs(settings.log, settings.log_format);
     let workers = Workers::new();
     stop_on_signals(&workers).context("cannot wait for signals")?;
-    run(&args.state, settings, workers).await?;
+    let (told, kept) = watch::channel(keep(&settings));
+    let state = args.state.clone();
+    reload_on_hangup(&workers, args, settings.clone(), told).context("cannot wait for signals")?;
+    run(&state, settings, kept, workers).await?;
+    Ok(())
+}
+
+/// HUP reads the settings again: how long history is kept counts at once, the rest at the next start.
+fn reload_on_hangup(
+    workers: &Workers,
+    args: RunArgs,
+    mut settings: CenterSettings,
+    told: watch::Sender<Keep>,
+) -> std::io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let stop = workers.token().clone();
+    workers.spawn("settings", async move {
+        while let Some(Some(())) = stop.run_until_cancelled(hangup.recv()).await {
+            match CenterSettings::load(&args.state, &args.flags()) {
+                Err(fault) => warn!("the settings were not read again, the old ones stay: {fault}"),
+                Ok(new) => {
+                    let now = keep(&new);
+                    let rest = CenterSettings {
+                        history: new.history,
+                        history_runs: new.history_runs,
+                        history_failures: new.history_failures,
+                        ..settings.clone()
+                    };
+                    if rest == new {
+                        info!("the settings were read again");
+                    } else {
+                        warn!("the settings were read again; some count only at the next start");
+                    }
+                    settings = rest;
+                    // Where nobody reads it the center is stopping.
+                    let _ = told.send(now);
+                }
+            }
+        }
+    });
     Ok(())
 }
 

@@ -134,6 +134,7 @@ impl Core {
                 .as_ref()
                 .is_none_or(|agent| view.agent.as_ref() == Some(agent))
             && ask.since.is_none_or(|since| view.scheduled_at >= since)
+            && ask.until.is_none_or(|until| view.scheduled_at < until)
     }
 
     fn show(&self, asker: &Asker, text: &str, stored: &[StoredRun]) -> Result<Answer, Refusal> {

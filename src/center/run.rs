@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::accept::Accept;
@@ -116,7 +117,13 @@ pub fn check_store(url: Option<&str>) -> Result<(), RunError> {
 }
 
 /// Runs the center in `dir` until `workers` are told to stop, or the lead is lost.
-pub async fn run(dir: &Path, settings: CenterSettings, workers: Workers) -> Result<(), RunError> {
+/// `kept` says how long history is kept, and may change meanwhile.
+pub async fn run(
+    dir: &Path,
+    settings: CenterSettings,
+    kept: watch::Receiver<Keep>,
+    workers: Workers,
+) -> Result<(), RunError> {
     let _lock = lock(dir)?;
     check_store(settings.store.as_deref())?;
     let identity = Identity::load(dir)?;
@@ -162,7 +169,7 @@ pub async fn run(dir: &Path, settings: CenterSettings, workers: Workers) -> Resu
     for listener in listeners {
         accept.listen(listener);
     }
-    prune(&workers, store.clone(), keep(&settings));
+    prune(&workers, store.clone(), kept);
     write_private(
         &dir.join("center.addr"),
         (dialled.join("\n") + "\n").as_bytes(),
@@ -186,7 +193,8 @@ pub(super) fn now() -> Now {
     }
 }
 
-fn keep(settings: &CenterSettings) -> Keep {
+/// How long history is kept.
+pub fn keep(settings: &CenterSettings) -> Keep {
     Keep {
         age: settings.history,
         per_task: settings.history_runs,
@@ -246,10 +254,11 @@ fn holder() -> Result<String, RunError> {
 }
 
 /// Prunes history in small steps, for as long as the center runs.
-fn prune(workers: &Workers, store: Store, keep: Keep) {
+fn prune(workers: &Workers, store: Store, kept: watch::Receiver<Keep>) {
     let stop = workers.token().clone();
     workers.spawn("prune", async move {
         loop {
+            let keep = *kept.borrow();
             let pause = match store.prune(&keep, clock::now(), PRUNE_STEP).await {
                 Ok(pruned) if pruned >= PRUNE_STEP => PRUNE_PAUSE,
                 Ok(_) => PRUNE_EVERY,

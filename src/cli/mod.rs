@@ -31,7 +31,7 @@ use args::{Command, DevArgs, Global, Parsed};
 use client::{Client, Input};
 use command::{
     agents, audit, context, edit, events, export, groups, login, logs, next, operators, run, runs,
-    save, status, tasks,
+    save, status, tasks, why,
 };
 use fault::{Exit, Fault, FaultCode};
 use print::{Out, Style};
@@ -242,6 +242,7 @@ async fn carry_out(
         (Command::Show(args), _) => tasks::show(client, args).await,
         (Command::Ls(args), _) => tasks::ls(client, args).await,
         (Command::Next(args), _) => next::of_task(client, &args, shown(global).as_ref()).await,
+        (Command::Why(args), _) => why::why(client, &args).await,
         (Command::Stop(args), _) => tasks::stop(client, args).await,
         (Command::Start(args), _) => tasks::start(client, args).await,
         (Command::Restart(args), _) => tasks::restart(client, args).await,

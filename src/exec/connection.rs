@@ -121,6 +121,11 @@ impl Connection {
         false
     }
 
+    /// Tells the peer that it is over, whoever else holds a copy of the descriptor.
+    pub fn close(&self) {
+        drop(self.stream.shutdown(std::net::Shutdown::Both));
+    }
+
     /// Writes all that is in line, for the keeper's end; gives up after a second.
     pub fn finish(&mut self) {
         let wait = std::time::Duration::from_secs(1);

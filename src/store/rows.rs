@@ -283,6 +283,8 @@ pub struct RunQuery {
     pub outcome: Option<Outcome>,
     /// Only scheduled at or after this.
     pub since: Option<UnixMs>,
+    /// Only scheduled before this.
+    pub until: Option<UnixMs>,
     /// Only runs whose id ends with this.
     pub id_suffix: Option<String>,
     /// Also runs without an outcome.

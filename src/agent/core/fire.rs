@@ -10,9 +10,9 @@ use super::AgentCore;
 use crate::exec::wire::{BootMs, Command, Start};
 use crate::model::{Cause, Ending, Outcome, Overlap, RunId, RunRef, TaskText};
 
-/// A run this late is overdue: it gives way to a later due run of its task and slot. Shorter lateness is the
-/// ordinary hiccup of a busy host, which must not cost a fast rule its occurrences.
-const OVERDUE: Duration = Duration::from_secs(1);
+/// A run this late is overdue: it gives way to a later due run of its task and slot. Until then every occurrence
+/// starts, one after the other: an agent that is back within the usual lead (10 s) costs no fire.
+const OVERDUE: Duration = Duration::from_secs(10);
 
 /// How long a due run of target `one` waits for the lease while a leader is linked: the first heartbeat of a new
 /// link may still be under way.
@@ -64,7 +64,9 @@ impl AgentCore {
         let due = due.iter().filter_map(|id| self.runs.get(id));
         let ready = self.keeper.is_ready();
         due.map(|held| {
-            if ready {
+            if ready && self.waits_for_late(held, now) {
+                self.clock.fire_at(held.run.scheduled_at, now).plus(OVERDUE)
+            } else if ready {
                 self.lease_wanted_by(held, now)
             } else {
                 held.start_before.plus(TICK)
@@ -130,13 +132,32 @@ impl AgentCore {
 
     /// Of several overdue runs of one task and slot only the latest starts.
     fn gives_way(&self, held: &Held, latest: &RunRef, now: Now) -> bool {
-        let lateness = self.clock.center(now).since(held.run.scheduled_at);
-        lateness >= OVERDUE
+        self.is_overdue(held, now)
             && held.run.cause != Cause::Operator
             && latest.scheduled_at > held.run.scheduled_at
     }
 
+    fn is_overdue(&self, held: &Held, now: Now) -> bool {
+        self.clock.center(now).since(held.run.scheduled_at) >= OVERDUE
+    }
+
+    /// Whether a run's place is taken by one that started late because agent or keeper were away: had it been on
+    /// time it would be gone by now, so that it is waited for, and does not count as overlap, for a while.
+    fn waits_for_late(&self, held: &Held, now: Now) -> bool {
+        let one_at_a_time = self
+            .text_of(held)
+            .is_some_and(|text| matches!(text.work.overlap, Overlap::Skip | Overlap::Queue));
+        let late = |active: &Held| active.excuse != Excuse::None;
+        one_at_a_time
+            && held.run.cause != Cause::Operator
+            && !self.is_overdue(held, now)
+            && self.runs.active(&held.place()).is_some_and(late)
+    }
+
     fn overlap(&mut self, held: &Held, now: Now) {
+        if self.waits_for_late(held, now) {
+            return;
+        }
         let run_id = &held.run.run_id;
         let Some(text) = self.text_of(held) else {
             return self.end(run_id, Outcome::Missed, "the task's text is not here", now);

@@ -25,6 +25,7 @@ pub(super) fn answer(core: &mut Core, asker: &Asker, ask: RunList) -> Replied {
         agent,
         outcome: ask.outcome,
         since: ask.since,
+        until: ask.until,
         id_suffix: None,
         open: false,
         // One more than asked for tells whether there are more.

@@ -128,6 +128,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Say when a task or a rule is due next
     Next(NextArgs),
+    /// Say why a task ran, or did not
+    Why(WhyArgs),
     /// No further runs; ends what runs
     Stop(StopArgs),
     /// On again; fires nothing now

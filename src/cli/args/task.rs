@@ -368,6 +368,22 @@ pub struct NextArgs {
     pub count: usize,
 }
 
+/// `ucron why`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  ucron why db/dump
+  ucron why db/dump 03:00
+  ucron why db/dump 2027-01-31T03:00")]
+pub struct WhyArgs {
+    /// A task
+    #[arg(value_name = "TASK")]
+    pub task: String,
+    /// The occurrence at this time, instead of the last ten
+    #[arg(value_name = "TIME")]
+    pub time: Option<String>,
+}
+
 /// `ucron stop`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\

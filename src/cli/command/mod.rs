@@ -16,3 +16,4 @@ pub mod runs;
 pub mod save;
 pub mod status;
 pub mod tasks;
+pub mod why;

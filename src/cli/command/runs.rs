@@ -26,6 +26,7 @@ pub fn listed(args: &RunsArgs, style: &Style) -> Result<Request, Fault> {
         agent: args.agent.clone(),
         outcome: args.outcome,
         since: since.transpose()?,
+        until: None,
         limit: args.limit,
     }))
 }

@@ -220,7 +220,10 @@ impl Keeper {
         let mut threads = Vec::new();
         let jobs = start_starters(&workshop, &outbox, &mut threads)?;
         let syncs = start_workers(&workshop, &outbox, 1, "sync", &mut threads)?;
-        let recovered = Supervisor::recover(records, &boot_id, clock.now());
+        let mut recovered = Supervisor::recover(records, &boot_id, clock.now());
+        recovered
+            .supervisor
+            .set_place(dir.path().display().to_string());
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
         let listener = dir.listen()?;
         let mut keeper = Self {

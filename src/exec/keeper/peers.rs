@@ -60,7 +60,11 @@ impl Keeper {
 
     fn drop_peer(&mut self, token: u64) {
         self.sources.remove(&token);
-        self.peers.remove(&token);
+        if let Some(peer) = self.peers.remove(&token) {
+            // By hand: a child that is half started may hold a copy, and the loop would be woken for ever.
+            let _ = epoll::delete(&self.poll, peer.fd());
+            peer.close();
+        }
         if self.agent == Some(token) {
             self.agent = None;
             self.streams.clear();

@@ -248,8 +248,8 @@ impl Supervisor {
         }
         self.started += 1;
         let name = format!(
-            "{task}\n{slot}\n{}\n{}\n{}\n{}",
-            text.revision, self.boot_id, now.boot.0, self.started
+            "{}\n{task}\n{slot}\n{}\n{}\n{}\n{}",
+            self.place, text.revision, self.boot_id, now.boot.0, self.started
         );
         let run = RunRef {
             run_id: RunId::hash(name.as_bytes()),

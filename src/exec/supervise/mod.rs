@@ -238,6 +238,8 @@ enum Timer {
 #[derive(Debug)]
 pub struct Supervisor {
     boot_id: BootId,
+    /// Tells this keeper from others of its host: two of them may start a slot of one task in one millisecond.
+    place: String,
     runs: BTreeMap<RunId, Run>,
     trees: BTreeMap<Key, Tree>,
     daemons: BTreeMap<TaskId, Daemon>,
@@ -254,10 +256,16 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
+    /// Names this keeper for the ids of its daemons' runs: by its state directory.
+    pub fn set_place(&mut self, place: String) {
+        self.place = place;
+    }
+
     /// Knows nothing yet.
     pub fn new(boot_id: BootId) -> Self {
         Self {
             boot_id,
+            place: String::new(),
             runs: BTreeMap::new(),
             trees: BTreeMap::new(),
             daemons: BTreeMap::new(),

@@ -19,6 +19,9 @@ pub struct RunList {
     pub outcome: Option<Outcome>,
     /// Only scheduled at or after this.
     pub since: Option<UnixMs>,
+    /// Only scheduled before this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<UnixMs>,
     /// At most so many; 0 = all.
     pub limit: u32,
 }

@@ -99,6 +99,9 @@ pub(super) fn statement(query: &RunQuery) -> (String, Vec<Value>) {
     let mut conditions = Conditions::default();
     let since = query.since.map_or(i64::MIN, |at| at.0);
     conditions.add("r.scheduled_at >= ?", [Value::from(since)]);
+    if let Some(until) = query.until {
+        conditions.add("r.scheduled_at < ?", [Value::from(until.0)]);
+    }
     conditions.add_some("r.task = ?", query.task.as_ref().map(ToString::to_string));
     conditions.add_some("r.agent = ?", query.agent.as_ref().map(ToString::to_string));
     conditions.add_some(

@@ -254,6 +254,7 @@ fn every_query() -> Vec<RunQuery> {
                 groups: has(1).then(|| [sample::group_name("web")].into()),
                 agent: has(2).then(|| sample::agent_id(1)),
                 outcome,
+                until: None,
                 since: has(3).then_some(NOW),
                 id_suffix: has(4).then(|| "abc".into()),
                 open: has(5),
