@@ -26,8 +26,7 @@ impl Broken {
         match self {
             Self::Lost(why) => {
                 let text = format!("the link to the center broke: {why}");
-                Fault::new(FaultCode::Unavailable, text)
-                    .hint("ask again; `ucron show` says what is")
+                Fault::new(FaultCode::LinkBroken, text).hint("ask again; `ucron show` says what is")
             }
             Self::Final(fault) => fault,
         }
