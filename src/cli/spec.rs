@@ -54,7 +54,7 @@ fn check(spec: &TaskSpec) -> Result<(), Fault> {
 
 #[allow(clippy::needless_pass_by_value, reason = "stands in map_err")]
 fn refused(error: SpecError) -> Fault {
-    Fault::usage(error.to_string())
+    Fault::usage(error.to_string()).hint("see `ucron add --help`")
 }
 
 fn rule_of(flags: &TaskFlags) -> Option<Rule> {

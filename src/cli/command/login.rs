@@ -56,12 +56,7 @@ pub async fn login(
 fn check_fleet(dir: &Path, token: &Token) -> Result<(), Fault> {
     match Identity::load(dir) {
         Ok(old) if !old.is_of(token.pin()) => {
-            let text = format!(
-                "`{}` holds the identity of operator {} in another fleet, {}",
-                dir.display(),
-                old.uri().id,
-                old.uri().fleet
-            );
+            let text = format!("`{}` is of another fleet", dir.display());
             Err(Fault::new(FaultCode::Conflict, text).hint(
                 "add this fleet with `--context NAME`, or forget the other with `ucron context rm NAME`; \
                  the token is not used up",
@@ -136,10 +131,18 @@ async fn ask(out: &mut Out, input: &mut Input) -> Result<String, Fault> {
 }
 
 fn refused(fault: &JoinFault) -> Fault {
+    if let JoinFault::Link {
+        center,
+        fault: LinkFault::Told(frame),
+    } = fault
+    {
+        let text = format!("the center at `{center}` refuses: {}", frame.message);
+        return Fault::new(FaultCode::Identity, text);
+    }
     let code = match fault {
         JoinFault::Role { .. } => FaultCode::Usage,
         JoinFault::Link {
-            fault: LinkFault::Told(_) | LinkFault::Tls(_),
+            fault: LinkFault::Tls(_),
             ..
         } => FaultCode::Identity,
         JoinFault::Link { .. } => FaultCode::NoCenter,
