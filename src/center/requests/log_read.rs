@@ -13,6 +13,9 @@ use crate::store::RunQuery;
 const LOOK_BACK: u32 = 500;
 
 pub(super) fn answer(core: &mut Core, asker: &Asker, ask: LogRead) -> Replied {
+    if let Some(agent) = &ask.agent {
+        core.find_agent(asker, agent)?;
+    }
     match core.find_task(asker, &ask.of) {
         Ok(entry) => {
             let query = RunQuery {
