@@ -51,11 +51,7 @@ pub enum Happening {
     /// An agent gives a handshake up.
     Handshake { conn: u64 },
     /// An agent's timer.
-    AgentWake {
-        host: usize,
-        life: u64,
-        number: u64,
-    },
+    AgentWake { host: usize, life: u64, number: u64 },
     /// An append is on the disk.
     Synced {
         host: usize,
@@ -180,10 +176,7 @@ impl World {
             id: id.clone(),
             name: OperatorName::parse(name).unwrap(),
             role,
-            roles: roles
-                .iter()
-                .map(|(of, role)| (group(of), *role))
-                .collect(),
+            roles: roles.iter().map(|(of, role)| (group(of), *role)).collect(),
             logged_in: true,
             created_at: at,
         };
@@ -269,12 +262,7 @@ impl World {
 
     /// Panics if a promise was broken.
     pub fn check(&self) {
-        let broken: Vec<&String> = self
-            .store
-            .broken
-            .iter()
-            .chain(&self.truth.broken)
-            .collect();
+        let broken: Vec<&String> = self.store.broken.iter().chain(&self.truth.broken).collect();
         assert!(
             broken.is_empty(),
             "at {} ms: {broken:#?}\n{}",

@@ -53,7 +53,7 @@ fn target(target: &Target) -> Value {
             Value::Array(agents.iter().map(|name| name.as_str().into()).collect())
         }
         word if word.is_one() => Value::from("one"),
-        _ => Value::from("all"),
+        Target::Word(_) => Value::from("all"),
     }
 }
 
