@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::clients::Asker;
 use super::core::Core;
 use super::event::{Effect, Now, Ticket};
-use super::logs::LogSource;
+use super::logs::{KeptTail, LogSource};
 use super::runs::{OpenRun, SlotKey, Stage};
 use super::select::{no_run, no_task, refusal};
 use crate::model::{Cause, RunId};
@@ -26,6 +26,8 @@ pub enum Reading {
     LogsOfRun(Asker, LogRead),
     /// The output of a task's last runs.
     LogsOfTask(Asker, LogRead),
+    /// A run that somebody waited for.
+    Waited(Asker),
     /// The audit log.
     Audit(Asker),
 }
@@ -48,11 +50,15 @@ impl Core {
         let Some(reading) = self.reading.remove(&ticket) else {
             return;
         };
+        if let Reading::Waited(asker) = &reading {
+            return self.waited_read(asker, ticket, result);
+        }
         let asker = match &reading {
             Reading::List(asker, _)
             | Reading::Show(asker, _)
             | Reading::LogsOfRun(asker, _)
             | Reading::LogsOfTask(asker, _)
+            | Reading::Waited(asker)
             | Reading::Audit(asker) => asker.clone(),
         };
         let done =
@@ -63,12 +69,12 @@ impl Core {
                     Reading::Show(asker, text) => self.show(&asker, &text, &stored).map(Some),
                     Reading::LogsOfRun(asker, ask) => self.logs_of_run(&asker, &ask, &stored),
                     Reading::LogsOfTask(asker, ask) => self.logs_of_task(&asker, &ask, &stored),
-                    Reading::Audit(_) => Ok(None),
+                    Reading::Waited(_) | Reading::Audit(_) => Ok(None),
                 });
         self.answer_now(&asker, done);
     }
 
-    fn answer_now(&mut self, asker: &Asker, done: Result<Option<Answer>, Refusal>) {
+    pub(super) fn answer_now(&mut self, asker: &Asker, done: Result<Option<Answer>, Refusal>) {
         let id = asker.request;
         let frame = match done {
             Ok(None) => return,
@@ -197,6 +203,7 @@ impl Core {
                     run_id: run.id().clone(),
                     agent: agent.clone(),
                     slot: run.row.run.slot,
+                    kept: None,
                 };
                 latest.insert((agent.clone(), run.row.run.slot), source);
             }
@@ -266,6 +273,7 @@ fn slot_source(key: &SlotKey, slot: &SlotReport) -> Option<LogSource> {
         run_id: slot.run_id.clone()?,
         agent: key.agent.clone(),
         slot: key.slot,
+        kept: None,
     })
 }
 
@@ -283,6 +291,7 @@ fn source_of(stored: &StoredRun) -> Option<LogSource> {
         run_id: stored.row.run.run_id.clone(),
         agent,
         slot: stored.row.run.slot,
+        kept: stored.ending.as_ref().and_then(KeptTail::of),
     })
 }
 
@@ -312,7 +321,7 @@ fn ambiguous<'a>(text: &str, ids: impl Iterator<Item = &'a RunId>) -> Refusal {
     )
 }
 
-fn unreadable(trouble: &str) -> Refusal {
+pub(super) fn unreadable(trouble: &str) -> Refusal {
     refusal(
         RefusalCode::Unavailable,
         format!("the center's store cannot be read: {trouble}"),

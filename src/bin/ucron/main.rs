@@ -2,6 +2,7 @@
 //! starts this executable again as center, agent and keeper.
 
 mod dev;
+mod pages;
 mod start;
 
 use std::ffi::OsString;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
             Start::Over(exit) => exit,
             Start::Dashboard(global) => tui::run(&tui::Options::of(global)),
             Start::Dev(args) => dev::main(args.keep),
+            Start::Gen(args) => pages::main(&args),
         },
     }
 }

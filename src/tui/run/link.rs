@@ -32,7 +32,7 @@ pub(super) async fn connect(
     timeout: Duration,
     workers: &Workers,
 ) -> Result<Session, Fault> {
-    let centers = home::load(home)?;
+    let centers = home::load_dir(home)?;
     Session::connect(centers, timeout, workers).await
 }
 

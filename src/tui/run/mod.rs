@@ -38,7 +38,7 @@ impl Options {
     /// What the command line said.
     pub fn of(global: Global) -> Self {
         Self {
-            home: home::directory(&global),
+            home: home::existing(&global),
             timeout: global.connect_timeout,
             zone: match global.timezone {
                 Some(zone) => zone,

@@ -3,7 +3,7 @@
 
 use super::field::Field;
 use crate::cli::args::{self, Command, Parsed};
-use crate::cli::command::save;
+use crate::cli::command::{edit, save};
 use crate::cli::fault::Fault;
 use crate::model::{Execute, GroupName, Output, Target, TargetWord, TaskName, UserName};
 use crate::proto::request::Request;
@@ -299,7 +299,7 @@ impl Form {
         match (args::parse(self.command()?), &self.of) {
             (Parsed::Command(ucron), of) => match (ucron.command, of) {
                 (Some(Command::Add(args)), Of::Add) => save::added(&args),
-                (Some(Command::Edit(args)), Of::Edit(old)) => save::edited(&args, old),
+                (Some(Command::Edit(args)), Of::Edit(old)) => edit::asked(&args, old),
                 _ => Err(Fault::usage("the fields make another command")),
             },
             (Parsed::Wrong(fault), _) => Err(fault),
