@@ -252,7 +252,9 @@ mod tests {
 
     fn check(chunks: &[LogView], wanted: &[&str]) {
         let mut pane = LogPane::new(1, "t".to_owned(), None);
-        chunks.iter().for_each(|chunk| pane.take(chunk));
+        for chunk in chunks {
+            pane.take(chunk);
+        }
         pane.end("end");
         let lines: Vec<String> = pane
             .lines

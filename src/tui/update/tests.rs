@@ -16,10 +16,12 @@ fn answer(state: &mut State, effects: &[Effect], answer: &Result<Answer, Fault>)
 }
 
 fn asked(effects: &[Effect]) -> Vec<&Request> {
-    let request = |effect| match effect {
-        &Effect::Ask(_, ref request) => Some(request.as_ref()),
-        _ => None,
-    };
+    fn request(effect: &Effect) -> Option<&Request> {
+        match effect {
+            Effect::Ask(_, request) => Some(request),
+            _ => None,
+        }
+    }
     effects.iter().filter_map(request).collect()
 }
 
