@@ -234,7 +234,11 @@ impl History {
             .map(|process| format!("still alive: {:?}", process.run))
             .collect();
         broken.extend(alive);
-        assert!(broken.is_empty(), "at the end: {broken:#?}\n{}", self.world.last_log());
+        assert!(
+            broken.is_empty(),
+            "at the end: {broken:#?}\n{}",
+            self.world.last_log()
+        );
     }
 
     fn judge_runs(&self, broken: &mut Vec<String>) {
@@ -268,8 +272,8 @@ impl History {
         }
         for process in self.world.truth.processes.values() {
             // What a keeper alone decided may be gone with the power of its host.
-            let forgotten = process.run.cause == Cause::Daemon
-                && self.world.hosts[process.host].boots > 1;
+            let forgotten =
+                process.run.cause == Cause::Daemon && self.world.hosts[process.host].boots > 1;
             if !forgotten && !self.world.store.runs.contains_key(&process.run.run_id) {
                 broken.push(format!("started and nobody knows: {process:?}"));
             }
@@ -310,10 +314,7 @@ impl History {
                 return;
             }
             if !due.contains(&next) {
-                broken.push(format!(
-                    "{} was due at {next} and has no run",
-                    task.path()
-                ));
+                broken.push(format!("{} was due at {next} and has no run", task.path()));
             }
             at = next;
         }

@@ -10,9 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
-use ucron::model::{
-    AgentName, Execute, Overlap, Target, Task, TaskName, TaskSpec, UserName, Work,
-};
+use ucron::model::{AgentName, Execute, Overlap, Target, Task, TaskName, TaskSpec, UserName, Work};
 use ucron::proto::request::{
     AgentDrain, AgentRemove, GroupAssign, IfExists, Request, RunKill, RunList, RunWait, TaskAdd,
     TaskEdit, TaskRemove, TaskRestart, TaskRun, TaskStart, TaskStop,
@@ -236,7 +234,8 @@ fn agent_name(text: &str) -> AgentName {
 /// Plays a file; panics where something is not as it says, or a promise is broken.
 pub fn play(path: &Path) {
     let text = std::fs::read_to_string(path).unwrap();
-    let script: Script = toml::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let script: Script =
+        toml::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let mut player = Player::new(script);
     player.play();
 }
@@ -683,9 +682,9 @@ impl Wanted {
             (Some(late), Some(wanted)) => (late - wanted).abs() <= HOPS,
             (Some(late), None) => late == 0 || row.cause != ucron::model::Cause::Rule,
         };
-        let by = self.by.is_none_or(|by| {
-            run.ended_at.is_some_and(|at| at.0 - BEGIN <= by)
-        });
+        let by = self
+            .by
+            .is_none_or(|by| run.ended_at.is_some_and(|at| at.0 - BEGIN <= by));
         name.as_str() == self.task
             && (self.agent == "*" || player.agent_of(run) == self.agent)
             && (self.from..=self.to).contains(&at)

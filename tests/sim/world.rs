@@ -51,11 +51,7 @@ pub enum Happening {
     /// An agent gives a handshake up.
     Handshake { conn: u64 },
     /// An agent's timer.
-    AgentWake {
-        host: usize,
-        life: u64,
-        number: u64,
-    },
+    AgentWake { host: usize, life: u64, number: u64 },
     /// An append is on the disk.
     Synced {
         host: usize,
@@ -86,6 +82,8 @@ pub enum Happening {
     },
     /// A command ends by itself.
     Exit { pid: i32 },
+    /// A signal ends a command.
+    Killed { pid: i32, signal: i32 },
     /// A host is up again.
     Boot { host: usize },
 }
@@ -180,10 +178,7 @@ impl World {
             id: id.clone(),
             name: OperatorName::parse(name).unwrap(),
             role,
-            roles: roles
-                .iter()
-                .map(|(of, role)| (group(of), *role))
-                .collect(),
+            roles: roles.iter().map(|(of, role)| (group(of), *role)).collect(),
             logged_in: true,
             created_at: at,
         };
@@ -263,18 +258,14 @@ impl World {
             Happening::KeeperWake { host, life } => self.keeper_wake(host, life),
             Happening::Launch { host, life, order } => self.launch(host, life, &order),
             Happening::Exit { pid } => self.exit(pid),
+            Happening::Killed { pid, signal } => self.killed(pid, signal),
             Happening::Boot { host } => self.boot(host),
         }
     }
 
     /// Panics if a promise was broken.
     pub fn check(&self) {
-        let broken: Vec<&String> = self
-            .store
-            .broken
-            .iter()
-            .chain(&self.truth.broken)
-            .collect();
+        let broken: Vec<&String> = self.store.broken.iter().chain(&self.truth.broken).collect();
         assert!(
             broken.is_empty(),
             "at {} ms: {broken:#?}\n{}",

@@ -171,6 +171,7 @@ impl AgentCore {
         let KeeperState::Listing { runs, daemons } = set else {
             return;
         };
+        self.keeper_told = true;
         self.settle_unknown(&runs, now);
         for command in std::mem::take(&mut self.untold) {
             self.tell(command);
