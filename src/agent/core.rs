@@ -22,7 +22,7 @@ use crate::proto::agent::{Confirm, FromAgent, Order, SlotReport};
 use super::estimate::Estimate;
 use super::event::{Effect, Event, LinkId, Now, Ticket};
 use super::record::Record;
-use super::runs::Runs;
+use super::runs::{Held, Runs};
 use keeper::KeeperState;
 use links::Link;
 use logs::Streams;
@@ -307,12 +307,38 @@ impl AgentCore {
             .into_iter()
             .partition(|again| again.at <= now.boot);
         self.again = later;
-        for again in due {
+        for mut again in due {
+            // What was decided since may be on the disk already; a record that comes after it must not undo it.
+            again.records.retain(|record| self.is_still_so(record));
             self.out.push(Effect::Journal {
                 ticket: again.ticket,
                 records: again.records,
                 sync: true,
             });
+        }
+    }
+
+    /// Whether a record that could not be written in its turn still says how things are.
+    fn is_still_so(&self, record: &Record) -> bool {
+        let is_open = |run_id| self.runs.get(run_id).is_some_and(Held::is_open);
+        let is_live = |run_id| {
+            let held = self.runs.get(run_id);
+            held.is_some_and(|held| held.is_open() || held.is_active())
+        };
+        match record {
+            Record::Planned(planned) => is_live(&planned.run.run_id),
+            Record::Queued { run_id } => is_live(run_id),
+            Record::Cancelled { run_id } | Record::Dropped { run_id } => !is_open(run_id),
+            Record::Assigned { task, revision, .. } => self
+                .assigned
+                .get(task)
+                .is_some_and(|held| held.revision == *revision),
+            Record::Withdrawn { task } => !self.assigned.contains_key(task),
+            Record::Closed { run, .. } => !is_open(&run.run_id),
+            Record::Opened { .. }
+            | Record::Epoch { .. }
+            | Record::Offset { .. }
+            | Record::Text { .. } => true,
         }
     }
 

@@ -180,9 +180,12 @@ impl Core {
         let Some((outstanding, changes)) = session.outstanding.remove(&confirm.seq) else {
             return;
         };
+        let again = self.asked_again(id, &outstanding);
         for run in &outstanding.cancelled {
             let had_started = confirm.started.contains(run);
-            self.cancel_confirmed(now, run, had_started);
+            if had_started || !again.contains(run) {
+                self.cancel_confirmed(now, run, had_started);
+            }
             for change in &changes {
                 self.changes.cancelled(*change, run, had_started);
             }
@@ -202,6 +205,16 @@ impl Core {
         for change in &changes {
             self.changes.confirmed(*change, &agent, confirm.seq);
         }
+    }
+
+    /// Runs that an order, or a later one on the same link, also plans or cancels again: that it cancelled them
+    /// is not its last word.
+    fn asked_again(&self, id: SessionId, order: &Outstanding) -> BTreeSet<RunId> {
+        let later = self.sessions.iter().filter(|session| session.id == id);
+        let later = later
+            .flat_map(|session| session.outstanding.values())
+            .flat_map(|(order, _)| order.planned.iter().chain(&order.cancelled));
+        order.planned.iter().chain(later).cloned().collect()
     }
 
     fn cancel_confirmed(&mut self, now: Now, id: &RunId, had_started: bool) {
