@@ -86,8 +86,8 @@ pub struct AgentCore {
     streams: Streams,
 
     keeper: KeeperState,
-    /// Whether a keeper has told its set in this life.
-    keeper_told: bool,
+    /// Runs that shall not start, of which only the keeper's set will tell whether they have; and why.
+    unsure_cancels: BTreeMap<RunId, String>,
     /// Commands of confirmed orders and stop sequences that no keeper could be told of yet.
     untold: Vec<Command>,
     /// Whether links may be served: the keeper's set is known, or was waited for long enough.

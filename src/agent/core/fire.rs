@@ -63,17 +63,16 @@ impl AgentCore {
         let due = self.runs.due();
         let due = due.iter().filter_map(|id| self.runs.get(id));
         let ready = self.keeper.is_ready();
-        due.filter(|held| ready || self.is_surely_unstarted(held))
-            .map(|held| {
-                if ready && self.waits_for_late(held, now) {
-                    self.clock.fire_at(held.run.scheduled_at, now).plus(OVERDUE)
-                } else if ready {
-                    self.lease_wanted_by(held, now)
-                } else {
-                    held.start_before.plus(TICK)
-                }
-            })
-            .min()
+        due.map(|held| {
+            if ready && self.waits_for_late(held, now) {
+                self.clock.fire_at(held.run.scheduled_at, now).plus(OVERDUE)
+            } else if ready {
+                self.lease_wanted_by(held, now)
+            } else {
+                held.start_before.plus(TICK)
+            }
+        })
+        .min()
     }
 
     fn lease_wanted_by(&self, held: &Held, now: Now) -> BootMs {
@@ -83,17 +82,8 @@ impl AgentCore {
 
     fn expire_due(&mut self, now: Now) {
         for run_id in self.runs.due() {
-            let held = self.runs.get(&run_id);
-            if held.is_some_and(|held| self.is_surely_unstarted(held)) {
-                self.miss_late(&run_id, now);
-            }
+            self.miss_late(&run_id, now);
         }
-    }
-
-    /// Whether no keeper can have started a due run. One that was due in a former life may have been given to the
-    /// keeper then, which no record says: only the keeper's set tells.
-    fn is_surely_unstarted(&self, held: &Held) -> bool {
-        self.keeper_told || held.excuse != Excuse::AgentDown
     }
 
     /// Whether the run was too late and is closed.
