@@ -53,6 +53,8 @@ enum After {
     Keeper(Command),
     /// The run's closing may be reported.
     Report(RunId),
+    /// The run's cancel will not be forgotten.
+    Cancelled(RunId),
 }
 
 /// An append that failed and is tried again.
@@ -88,6 +90,8 @@ pub struct AgentCore {
     keeper: KeeperState,
     /// Runs that shall not start, of which only the keeper's set will tell whether they have; and why.
     unsure_cancels: BTreeMap<RunId, String>,
+    /// Cancelled runs whose cancel is not on the disk: the next life would know them as armed.
+    cancelling: BTreeMap<RunId, Revision>,
     /// Commands of confirmed orders and stop sequences that no keeper could be told of yet.
     untold: Vec<Command>,
     /// Whether links may be served: the keeper's set is known, or was waited for long enough.
@@ -271,6 +275,7 @@ impl AgentCore {
                 After::Confirm(link, confirm, _) => self.confirm(link, confirm),
                 After::Keeper(command) => self.stop(command),
                 After::Report(run_id) => self.may_report(&run_id),
+                After::Cancelled(run_id) => drop(self.cancelling.remove(&run_id)),
             }
         }
     }

@@ -180,7 +180,8 @@ impl Core {
         let Some((outstanding, changes)) = session.outstanding.remove(&confirm.seq) else {
             return;
         };
-        let again = self.asked_again(id, &outstanding);
+        let later = self.asked_later(id);
+        let again: BTreeSet<&RunId> = later.iter().chain(&outstanding.planned).collect();
         for run in &outstanding.cancelled {
             let had_started = confirm.started.contains(run);
             if had_started || !again.contains(run) {
@@ -199,7 +200,11 @@ impl Core {
                 open.stage = Stage::Armed;
             }
         }
-        for refused in &confirm.refused {
+        for refused in confirm
+            .refused
+            .iter()
+            .filter(|of| !later.contains(&of.run_id))
+        {
             self.refused_by_agent(now, &refused.run_id, &refused.reason);
         }
         for change in &changes {
@@ -207,14 +212,14 @@ impl Core {
         }
     }
 
-    /// Runs that an order, or a later one on the same link, also plans or cancels again: that it cancelled them
-    /// is not its last word.
-    fn asked_again(&self, id: SessionId, order: &Outstanding) -> BTreeSet<RunId> {
-        let later = self.sessions.iter().filter(|session| session.id == id);
-        let later = later
+    /// Runs that orders not confirmed yet plan or cancel: what an earlier order did to them is not the last word.
+    fn asked_later(&self, id: SessionId) -> BTreeSet<RunId> {
+        let session = self.sessions.iter().filter(|session| session.id == id);
+        session
             .flat_map(|session| session.outstanding.values())
-            .flat_map(|(order, _)| order.planned.iter().chain(&order.cancelled));
-        order.planned.iter().chain(later).cloned().collect()
+            .flat_map(|(order, _)| order.planned.iter().chain(&order.cancelled))
+            .cloned()
+            .collect()
     }
 
     fn cancel_confirmed(&mut self, now: Now, id: &RunId, had_started: bool) {

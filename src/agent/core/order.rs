@@ -128,10 +128,13 @@ impl AgentCore {
     }
 
     fn disarm(&mut self, run_id: &RunId) {
-        self.runs.remove(run_id);
+        if let Some(held) = self.runs.remove(run_id) {
+            self.cancelling.insert(run_id.clone(), held.run.revision);
+        }
         self.write(Record::Cancelled {
             run_id: run_id.clone(),
         });
+        self.after.push(After::Cancelled(run_id.clone()));
         self.tell(Command::Disarm {
             run_id: run_id.clone(),
         });
