@@ -191,6 +191,15 @@ impl Core {
                 self.changes.cancelled(*change, run, had_started);
             }
         }
+        for refused in &confirm.refused {
+            // A later order may have armed it; confirmations overtake one another where a disk fails in between.
+            let open = self.open.get(&refused.run_id);
+            let is_last_word = !later.contains(&refused.run_id)
+                && open.is_some_and(|open| open.stage == Stage::Handed);
+            if is_last_word {
+                self.refused_by_agent(now, &refused.run_id, &refused.reason);
+            }
+        }
         for run in &outstanding.planned {
             if let Some(open) = self
                 .open
@@ -199,13 +208,6 @@ impl Core {
             {
                 open.stage = Stage::Armed;
             }
-        }
-        for refused in confirm
-            .refused
-            .iter()
-            .filter(|of| !later.contains(&of.run_id))
-        {
-            self.refused_by_agent(now, &refused.run_id, &refused.reason);
         }
         for change in &changes {
             self.changes.confirmed(*change, &agent, confirm.seq);
