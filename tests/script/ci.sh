@@ -120,8 +120,7 @@ is probed
 exits 1 run --wait web/fail
 run=$out
 ok show "$run" -o json
-json "d['outcome'], d['exit_code'], d['tail']" "('failed', 3, 'broken
-')"
+json "d['outcome'], d['exit_code'], d['tail'].strip()" "('failed', 3, 'broken')"
 exits 1 run --wait db/dump
 ok runs --task db/dump --limit 1 -o json
 json "d[0]['outcome'], d[0]['attempt']" "('failed', 3)"
