@@ -264,7 +264,8 @@ fn output_is_followed_on_without_gap_or_repetition_when_the_center_is_killed() {
     logs.shows("line 5\n");
     world.kill_center();
     world.start_center();
-    let wanted: String = (0..60).map(|i| format!("line {i}\n")).collect();
+    let lines: Vec<String> = (0..60).map(|i| format!("line {i}")).collect();
+    let wanted = format!("{}\n", lines.join("\n"));
     assert_eq!(follow.ended().code(), Some(0), "{}", follow.err());
     assert_eq!(follow.out(), wanted, "{}", follow.err());
     assert!(
@@ -326,4 +327,26 @@ fn a_login_waits_for_a_center_that_is_being_started() {
     let mut login = world::Running::new(child.spawn().unwrap());
     world.start_center();
     assert_eq!(login.ended().code(), Some(0), "{}", login.err());
+}
+
+#[test]
+fn status_with_check_says_what_is_wrong_in_every_form() {
+    let mut world = World::small();
+    world.ucron(&["status", "--check"]).exits(0);
+    world.kill_agent("a1");
+    world::eventually("the agent is seen to be away", || {
+        world.ucron(&["status", "--check"]).code == 1
+    });
+    let answer = world.ucron(&["status", "--check"]).exits(1);
+    assert!(answer.out.contains("problem  agent a1"), "{answer:?}");
+    let answer = world.ucron(&["status", "--check", "-q"]).exits(1);
+    assert!(answer.err.contains("problem: agent a1"), "{answer:?}");
+    let answer = world.ucron(&["status", "--check", "-o", "json"]).exits(1);
+    assert!(
+        answer.json()["problems"][0]
+            .as_str()
+            .unwrap()
+            .contains("a1")
+    );
+    world.ucron(&["status"]).exits(0);
 }
