@@ -4,12 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::clients::Asker;
 use super::core::Core;
-use super::event::{Effect, Now, SessionId};
+use super::event::{Effect, Now, SessionId, Ticket};
+use super::reads::{Reading, unreadable};
 use crate::model::{AgentId, RunId, TaskId, UnixMs};
 use crate::proto::client::{AnswerFrame, ToClient};
 use crate::proto::request::{Answer, Changed, RunPage, Saved, Unconfirmed};
 use crate::proto::view::RunView;
+use crate::store::{RunQuery, StoredRun};
 
 /// How long an answer waits for connected agents.
 const WAIT: Duration = Duration::from_secs(5);
@@ -156,17 +159,30 @@ impl Changes {
     }
 }
 
-/// A client that waits for runs to end.
+/// A client that waits for runs to end. When all have, they are read from the store, which knows also those that
+/// ended before the question came; what it does not know, or the asker may not see, is left out.
 #[derive(Debug)]
 pub struct RunWaiter {
-    /// The client.
-    pub session: SessionId,
-    /// Its request.
-    pub request: u64,
-    /// Runs that have not ended.
-    pub waiting: BTreeSet<RunId>,
-    /// Those that have.
-    pub ended: Vec<RunView>,
+    /// The client and its request.
+    pub asker: Asker,
+    /// What it waits for.
+    pub runs: Vec<RunId>,
+    /// Reads under way; none while a run is open.
+    reads: BTreeSet<Ticket>,
+    /// What was read.
+    found: Vec<RunView>,
+}
+
+impl RunWaiter {
+    /// Somebody who waits for these.
+    pub fn new(asker: Asker, runs: Vec<RunId>) -> Self {
+        Self {
+            asker,
+            runs,
+            reads: BTreeSet::new(),
+            found: Vec::new(),
+        }
+    }
 }
 
 impl Core {
@@ -220,28 +236,76 @@ impl Core {
         self.later(Effect::ToClient(session, Box::new(frame)));
     }
 
-    /// A run has ended that somebody may wait for.
-    pub(super) fn run_waited_for(&mut self, view: &RunView) {
-        for waiter in &mut self.waits {
-            if waiter.waiting.remove(&view.run_id) {
-                waiter.ended.push(view.clone());
+    /// Reads the runs of those who have nothing left to wait for, once their endings are durable.
+    pub(super) fn settle_waits(&mut self) {
+        let mut waits = std::mem::take(&mut self.waits);
+        let ripe = |core: &Self, waiter: &RunWaiter| {
+            waiter.reads.is_empty() && !waiter.runs.iter().any(|id| core.is_open(id))
+        };
+        for waiter in &mut waits {
+            if !ripe(self, waiter) {
+                continue;
+            }
+            for id in waiter.runs.clone() {
+                waiter.reads.insert(self.read_waited(&waiter.asker, &id));
             }
         }
-        self.settle_waits();
+        self.waits = waits;
     }
 
-    /// Answers those who have nothing left to wait for.
-    pub(super) fn settle_waits(&mut self) {
-        let done: Vec<RunWaiter> = self
-            .waits
-            .extract_if(.., |waiter| waiter.waiting.is_empty())
-            .collect();
-        for waiter in done {
+    fn read_waited(&mut self, asker: &Asker, id: &RunId) -> Ticket {
+        let ticket = self.ticket();
+        let query = RunQuery {
+            id_suffix: Some(id.to_string()),
+            limit: 1,
+            ..RunQuery::default()
+        };
+        self.reading.insert(ticket, Reading::Waited(asker.clone()));
+        self.later(Effect::ReadRuns(ticket, query));
+        ticket
+    }
+
+    /// A run that somebody waited for was read; the last one brings the answer.
+    pub(super) fn waited_read(
+        &mut self,
+        asker: &Asker,
+        ticket: Ticket,
+        runs: Result<Vec<StoredRun>, String>,
+    ) {
+        let of = |waiter: &RunWaiter| waiter.reads.contains(&ticket);
+        let Some(at) = self.waits.iter().position(of) else {
+            return;
+        };
+        let runs = match runs {
+            Ok(runs) => runs,
+            Err(trouble) => {
+                self.waits.remove(at);
+                return self.answer_now(asker, Err(unreadable(&trouble)));
+            }
+        };
+        let seen = runs.iter().map(|run| self.stored_view(run));
+        let seen: Vec<RunView> = seen.filter(|view| asker.access.sees(&view.group)).collect();
+        let waiter = &mut self.waits[at];
+        waiter.reads.remove(&ticket);
+        waiter.found.extend(seen);
+        if waiter.reads.is_empty() {
+            let RunWaiter { asker, found, .. } = self.waits.remove(at);
             let page = RunPage {
-                runs: waiter.ended,
+                runs: found,
                 more: false,
             };
-            self.answer_later(waiter.session, waiter.request, Answer::Runs(page));
+            self.answer_later(asker.session, asker.request, Answer::Runs(page));
         }
+    }
+
+    /// Memory was read anew: reads that waited for the batch that failed were never made.
+    pub(super) fn wait_anew(&mut self) {
+        self.reading
+            .retain(|_, reading| !matches!(reading, Reading::Waited(_)));
+        for waiter in &mut self.waits {
+            waiter.reads.clear();
+            waiter.found.clear();
+        }
+        self.settle_waits();
     }
 }

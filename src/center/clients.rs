@@ -181,7 +181,7 @@ impl Core {
     /// A client is gone.
     pub(super) fn client_down(&mut self, id: SessionId) {
         self.changes.client_gone(id);
-        self.waits.retain(|waiter| waiter.session != id);
+        self.waits.retain(|waiter| waiter.asker.session != id);
         let Some(client) = self.clients.by_id.remove(&id) else {
             return;
         };
@@ -219,8 +219,9 @@ impl Core {
                 if let Some(stream) = stream {
                     self.close_stream(stream);
                 }
-                self.waits
-                    .retain(|waiter| (waiter.session, waiter.request) != (id, cancel.id));
+                self.waits.retain(|waiter| {
+                    (waiter.asker.session, waiter.asker.request) != (id, cancel.id)
+                });
             }
             FromClient::Error(_) => self.client_down(id),
         }

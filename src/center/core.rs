@@ -3,7 +3,7 @@
 //! answers, acknowledgements) is held back until the batch that carries it is committed. A batch that fails
 //! changes nothing: memory is thrown away and read from the store again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::changes::Changes;
@@ -19,7 +19,6 @@ use super::runs::{OpenRun, OpenRuns, SlotKey, Stage};
 use super::sessions::Sessions;
 use crate::model::{AgentId, Epoch, Fingerprint, FleetId, RequestId, RunId, TaskId, UnixMs};
 use crate::proto::agent::SlotReport;
-use crate::proto::view::RunView;
 use crate::rule::Zone;
 use crate::store::{AnswerRow, Snapshot, Write};
 
@@ -91,8 +90,8 @@ pub struct Core {
     pub(super) reading: BTreeMap<Ticket, Reading>,
     pub(super) health: Health,
     pub(super) waits: Vec<super::changes::RunWaiter>,
-    /// Runs that ended lately.
-    pub(super) ended: VecDeque<RunView>,
+    /// Runs that ended before they were due: a change of their task must not plan them again.
+    pub(super) early: BTreeSet<(UnixMs, RunId)>,
     pub(super) next_ticket: u64,
     pub(super) flushed_at: UnixMs,
     pub(super) entropy: Entropy,
@@ -126,7 +125,7 @@ impl Core {
             reading: BTreeMap::new(),
             health: Health::Well,
             waits: Vec::new(),
-            ended: VecDeque::new(),
+            early: BTreeSet::new(),
             next_ticket: 0,
             flushed_at: UnixMs(0),
             entropy: Entropy::new(settings.seed),
@@ -261,6 +260,7 @@ impl Core {
             Ok(snapshot) => {
                 self.adopt(&snapshot);
                 self.health = Health::Well;
+                self.wait_anew();
                 self.log(
                     LogLevel::Info,
                     "the store was read again; planning goes on".to_owned(),
@@ -305,12 +305,16 @@ impl Core {
     }
 
     fn set_alarm(&mut self, now: Now) {
-        let planned = self.fleet.first_due().map(|(at, _)| at);
-        let wanted = [
-            planned.filter(|_| self.health == Health::Well),
+        // Runs and links are looked at only while the store is well; waking for them before would spin.
+        let work = [
+            self.fleet.first_due().map(|(at, _)| at),
             self.open.next_look(),
-            self.changes.next_deadline(),
             self.sessions.next_deadline(now, &self.settings),
+        ];
+        let work = work.into_iter().flatten().min();
+        let wanted = [
+            work.filter(|_| self.health == Health::Well),
+            self.changes.next_deadline(),
             self.retry_at,
             self.next_flush(now),
         ];

@@ -12,6 +12,8 @@ use crate::store::{RunRow, Write};
 
 /// Outcomes of a task kept for its strip.
 const RECENT: usize = 20;
+/// How long a due run waits for an agent that is telling what it holds.
+const CONNECTING: Duration = Duration::from_secs(1);
 /// How often a run of target `one` on a silent agent is looked at.
 const ONE_EVERY: Duration = Duration::from_secs(1);
 
@@ -38,12 +40,39 @@ impl Core {
                 let ending = Ending::unstarted(Outcome::Skipped, reason.clone(), now.at);
                 self.end_run(now, id, &ending);
             }
-            None if run.stage == Stage::Waiting => {
-                let why = self.why_unsent(run);
-                self.end_missed(now, id, &why);
-            }
+            None if run.stage == Stage::Waiting => self.look_at_waiting(now, id),
             _ => self.look_at_handed(now, id),
         }
+    }
+
+    /// A run that is due and was never handed to a link: missed, unless its agent is just connecting, or target
+    /// `one` has another one.
+    fn look_at_waiting(&mut self, now: Now, id: &RunId) {
+        let Some(run) = self.open.get(id) else { return };
+        let patient_until = run.row.run.scheduled_at.plus(CONNECTING);
+        let session = run.row.agent.as_ref().and_then(|of| self.sessions.of(of));
+        if session.is_some_and(|session| !session.reconciled) && now.at < patient_until {
+            return self.open.look_at(id, patient_until);
+        }
+        if run.row.target.is_none() && !self.is_busy_elsewhere(now, run) && self.reassign(id) {
+            return;
+        }
+        if let Some(run) = self.open.get(id) {
+            let why = self.why_unsent(run);
+            self.end_missed(now, id, &why);
+        }
+    }
+
+    /// Whether another run of the task is active, or may be: overlap holds across agents.
+    pub(super) fn is_busy_elsewhere(&self, now: Now, run: &OpenRun) -> bool {
+        let siblings = self.open.of_task(&run.row.run.task).into_iter();
+        siblings
+            .filter(|id| id != run.id())
+            .filter_map(|id| self.open.get(&id))
+            .any(|other| {
+                let due = other.row.run.scheduled_at <= now.at;
+                other.stage.has_started() || (due && other.stage != Stage::Waiting)
+            })
     }
 
     /// A run that an agent may have: open until the agent answers, or has been silent for too long.
@@ -78,8 +107,8 @@ impl Core {
         self.open.look_at(id, next.max(now.at.plus(ONE_EVERY)));
     }
 
-    /// Gives a run of target `one` to another agent, once the lease of the silent one is certainly over and
-    /// nothing else of the task may run there. Whether it was.
+    /// Gives a run of target `one` to another agent, if the lease of the silent one was certainly over when the
+    /// run was due, so that it cannot have started there, and nothing else of the task may run. Whether it was.
     fn give_away(&mut self, now: Now, id: &RunId) -> bool {
         let Some(run) = self.open.get(id) else {
             return false;
@@ -87,33 +116,29 @@ impl Core {
         let Some(from) = run.row.agent.clone() else {
             return false;
         };
-        let over = self.sessions.lease_over(&from, self.settings.lease()) < now.mono;
-        let siblings = self.open.of_task(&run.row.run.task);
-        let busy = siblings
-            .iter()
-            .filter_map(|id| self.open.get(id))
-            .any(|run| run.stage.has_started());
-        if !over || busy || now.at >= run.row.start_before {
+        let since_due = now.at.since(run.row.run.scheduled_at);
+        let over = self.sessions.lease_over(&from, self.settings.lease()) + since_due < now.mono;
+        if !over || self.is_busy_elsewhere(now, run) || now.at >= run.row.start_before {
             return false;
         }
-        self.reassign(id, &from)
+        self.reassign(id)
     }
 
-    /// Gives an unstarted run of target `one` to the next best agent; whether there is one.
-    pub(super) fn reassign(&mut self, id: &RunId, from: &crate::model::AgentId) -> bool {
+    /// Gives an unstarted run of target `one` to the best agent but the one that has it; whether there is one.
+    pub(super) fn reassign(&mut self, id: &RunId) -> bool {
         let Some(run) = self.open.get(id) else {
             return false;
         };
         let Some(entry) = self.fleet.tasks.get(&run.row.run.task) else {
             return false;
         };
-        let task = entry.task.clone();
-        let Some(to) = self.pick_one(&task, Some(from)) else {
+        let (task, from) = (entry.task.clone(), run.row.agent.clone());
+        let Some(to) = self.pick_one(&task, from.as_ref()) else {
             return false;
         };
         self.write(Write::ReassignRun {
             run_id: id.clone(),
-            from: Some(from.clone()),
+            from,
             to: to.clone(),
         });
         self.open.give_to(id, to);
@@ -141,9 +166,13 @@ impl Core {
         match self.fleet.agents.get(agent) {
             None => format!("agent {name} was removed"),
             Some(row) if row.draining => format!("draining: agent {name} takes no new runs"),
-            Some(row) => match self.sessions.offline_since(agent).or(row.last_seen_at) {
-                Some(at) => format!("agent {name} offline since {}", hms(at)),
-                None => format!("agent {name} has never connected"),
+            Some(row) => match (self.sessions.offline_since(agent), row.last_seen_at) {
+                (Some(at), _) => format!("agent {name} offline since {}", hms(at)),
+                (None, Some(at)) => format!(
+                    "agent {name} offline: not connected since this center started, last at {}",
+                    hms(at)
+                ),
+                (None, None) => format!("agent {name} has never connected"),
             },
         }
     }
@@ -163,6 +192,10 @@ impl Core {
         let Some(run) = self.open.remove(id) else {
             return;
         };
+        self.early.retain(|(at, _)| *at > now.at);
+        if run.row.run.scheduled_at > now.at {
+            self.early.insert((run.row.run.scheduled_at, id.clone()));
+        }
         self.write(Write::EndRun {
             run_id: id.clone(),
             ending: Box::new(ending.clone()),
@@ -198,7 +231,6 @@ impl Core {
         }
         self.publish(Audience::Group(group), event);
         self.touch_ended(&view);
-        self.remember(&view);
-        self.run_waited_for(&view);
+        self.settle_waits();
     }
 }

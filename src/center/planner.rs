@@ -100,8 +100,8 @@ impl Core {
             .collect()
     }
 
-    /// The agent for a run of target `one`: the one that has an open run of the task, else the least loaded
-    /// that is linked and not drained. `not` is out of the question.
+    /// The agent for a run of target `one`: the one that has, or may have, an open run of the task, else the
+    /// least loaded that is linked and not drained. `not` is out of the question.
     pub(super) fn pick_one(&self, task: &Task, not: Option<&AgentId>) -> Option<AgentId> {
         let open = self
             .open
@@ -109,7 +109,7 @@ impl Core {
             .into_iter()
             .filter_map(|id| self.open.get(&id));
         let sticky = open
-            .filter(|run| run.cancelled.is_none())
+            .filter(|run| run.cancelled.is_none() && run.stage != Stage::Waiting)
             .find_map(|run| run.row.agent.clone());
         if let Some(agent) = sticky.filter(|agent| Some(agent) != not) {
             return Some(agent);
@@ -126,6 +126,10 @@ impl Core {
     pub(super) fn plan_run(&mut self, now: Now, row: RunRow) {
         if self.is_open(&row.run.run_id) {
             self.revive(&row);
+            return;
+        }
+        let key = (row.run.scheduled_at, row.run.run_id.clone());
+        if self.early.contains(&key) {
             return;
         }
         self.write(Write::PlanRun(row.clone()));
@@ -145,6 +149,27 @@ impl Core {
             );
         } else {
             self.hand_out(&id);
+        }
+    }
+
+    /// An agent takes runs now, again or at last: it gets what waits for it, and what of target `one` has no
+    /// agent.
+    pub(super) fn hand_out_waiting(&mut self, agent: &AgentId) {
+        if !self.sessions.is_linked(agent) {
+            return;
+        }
+        let waits = |id: &RunId| {
+            self.open
+                .get(id)
+                .is_some_and(|run| run.stage == Stage::Waiting)
+        };
+        let own = self.open.of_agent(agent).into_iter();
+        let own: Vec<RunId> = own.filter(waits).collect();
+        for id in &own {
+            self.hand_out(id);
+        }
+        for id in self.open.without_agent() {
+            self.reassign(&id);
         }
     }
 

@@ -26,6 +26,8 @@ pub enum Reading {
     LogsOfRun(Asker, LogRead),
     /// The output of a task's last runs.
     LogsOfTask(Asker, LogRead),
+    /// A run that somebody waited for.
+    Waited(Asker),
     /// The audit log.
     Audit(Asker),
 }
@@ -48,11 +50,15 @@ impl Core {
         let Some(reading) = self.reading.remove(&ticket) else {
             return;
         };
+        if let Reading::Waited(asker) = &reading {
+            return self.waited_read(asker, ticket, result);
+        }
         let asker = match &reading {
             Reading::List(asker, _)
             | Reading::Show(asker, _)
             | Reading::LogsOfRun(asker, _)
             | Reading::LogsOfTask(asker, _)
+            | Reading::Waited(asker)
             | Reading::Audit(asker) => asker.clone(),
         };
         let done =
@@ -63,12 +69,12 @@ impl Core {
                     Reading::Show(asker, text) => self.show(&asker, &text, &stored).map(Some),
                     Reading::LogsOfRun(asker, ask) => self.logs_of_run(&asker, &ask, &stored),
                     Reading::LogsOfTask(asker, ask) => self.logs_of_task(&asker, &ask, &stored),
-                    Reading::Audit(_) => Ok(None),
+                    Reading::Waited(_) | Reading::Audit(_) => Ok(None),
                 });
         self.answer_now(&asker, done);
     }
 
-    fn answer_now(&mut self, asker: &Asker, done: Result<Option<Answer>, Refusal>) {
+    pub(super) fn answer_now(&mut self, asker: &Asker, done: Result<Option<Answer>, Refusal>) {
         let id = asker.request;
         let frame = match done {
             Ok(None) => return,
@@ -315,7 +321,7 @@ fn ambiguous<'a>(text: &str, ids: impl Iterator<Item = &'a RunId>) -> Refusal {
     )
 }
 
-fn unreadable(trouble: &str) -> Refusal {
+pub(super) fn unreadable(trouble: &str) -> Refusal {
     refusal(
         RefusalCode::Unavailable,
         format!("the center's store cannot be read: {trouble}"),

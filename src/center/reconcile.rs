@@ -61,6 +61,11 @@ impl Core {
         self.cancel_unknown(agent, &armed);
         self.forget_slots(agent);
         self.compare_assignments(agent, &state.assigned);
+        self.hand_out_waiting(agent);
+        self.send_orders();
+        if let Some(session) = self.sessions.of_mut(agent) {
+            session.settled_seq = session.seq;
+        }
     }
 
     fn set_stage(&mut self, id: &RunId, stage: Stage) {
@@ -84,7 +89,7 @@ impl Core {
                 .fleet
                 .tasks
                 .get(&held.run.task)
-                .is_none_or(|entry| !entry.task.enabled);
+                .is_none_or(|entry| !entry.task.enabled && !entry.task.finishing);
             if let (true, Some(agent)) = (
                 stop,
                 self.open.get(id).and_then(|run| run.row.agent.clone()),

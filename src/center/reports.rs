@@ -131,7 +131,8 @@ impl Core {
         if run.row.agent.as_ref() != Some(agent) {
             return;
         }
-        if now.at >= run.row.start_before || !self.reassign(id, agent) {
+        let elsewhere = now.at < run.row.start_before && !self.is_busy_elsewhere(now, run);
+        if !elsewhere || !self.reassign(id) {
             self.end_missed(now, id, reason);
         }
     }

@@ -72,6 +72,7 @@ pub struct OpenRuns {
     runs: BTreeMap<RunId, OpenRun>,
     by_task: BTreeSet<(TaskId, RunId)>,
     by_agent: BTreeSet<(AgentId, RunId)>,
+    homeless: BTreeSet<RunId>,
     looks: BTreeSet<(UnixMs, RunId)>,
 }
 
@@ -82,6 +83,8 @@ impl OpenRuns {
         self.by_task.insert((run.row.run.task.clone(), id.clone()));
         if let Some(agent) = &run.row.agent {
             self.by_agent.insert((agent.clone(), id.clone()));
+        } else {
+            self.homeless.insert(id.clone());
         }
         self.looks.insert((run.row.run.scheduled_at, id.clone()));
         self.runs.insert(id, run);
@@ -93,6 +96,8 @@ impl OpenRuns {
         self.by_task.remove(&(run.row.run.task.clone(), id.clone()));
         if let Some(agent) = &run.row.agent {
             self.by_agent.remove(&(agent.clone(), id.clone()));
+        } else {
+            self.homeless.remove(id);
         }
         Some(run)
     }
@@ -128,6 +133,11 @@ impl OpenRuns {
     /// Ids of an agent's runs.
     pub fn of_agent(&self, agent: &AgentId) -> Vec<RunId> {
         ids(&self.by_agent, agent)
+    }
+
+    /// Ids of runs that no agent has.
+    pub fn without_agent(&self) -> Vec<RunId> {
+        self.homeless.iter().cloned().collect()
     }
 
     /// An agent's runs under way.

@@ -32,6 +32,8 @@ pub struct AgentSession {
     pub reconciled: bool,
     /// Number of the last order.
     pub seq: u64,
+    /// Number of the last order that made what it holds right: it gets no lease before it has confirmed that.
+    pub settled_seq: u64,
     /// Texts that this link has carried.
     pub texts: BTreeSet<(TaskId, Revision)>,
     /// Orders that are not confirmed, and the changes that wait for them.
@@ -40,6 +42,14 @@ pub struct AgentSession {
     pub heard: Duration,
     /// Its clock less the center's.
     pub skew_ms: Option<i64>,
+}
+
+impl AgentSession {
+    /// Whether it may start runs of target `one`: not while it may hold some that were given to others.
+    fn may_have_lease(&self) -> bool {
+        let first = self.outstanding.keys().next();
+        self.reconciled && first.is_none_or(|seq| *seq > self.settled_seq)
+    }
 }
 
 /// All links of agents.
@@ -239,6 +249,7 @@ impl Core {
             state: State::default(),
             reconciled: false,
             seq: 0,
+            settled_seq: 0,
             texts: BTreeSet::new(),
             outstanding: BTreeMap::new(),
             heard: now.mono,
@@ -299,16 +310,23 @@ impl Core {
         };
         session.skew_ms = beat.skew_ms;
         let agent = session.agent.clone();
+        let leased = session.may_have_lease();
         let ack = HeartbeatAck {
             sent_boot_ms: beat.sent_boot_ms,
             received_at: now.at,
             sent_at: now.at,
             epoch: self.settings.epoch,
             lease: SessionLease {
-                length: self.settings.lease(),
+                length: if leased {
+                    self.settings.lease()
+                } else {
+                    Duration::ZERO
+                },
             },
         };
-        self.sessions.leases.insert(agent.clone(), now.mono);
+        if leased {
+            self.sessions.leases.insert(agent.clone(), now.mono);
+        }
         if let Some(row) = self.fleet.agents.get_mut(&agent) {
             row.last_seen_at = Some(now.at);
         }

@@ -10,12 +10,9 @@ use super::fleet::TaskEntry;
 use super::runs::Cancelled;
 use crate::model::{GroupName, RunId, Task, UnixMs};
 use crate::proto::agent::Kill;
-use crate::proto::view::{RunView, TaskView};
+use crate::proto::view::TaskView;
 use crate::rule::Schedule;
 use crate::store::{RunRow, Write};
-
-/// Ended runs kept in memory: some seconds of a busy fleet.
-const REMEMBERED: usize = 5_000;
 
 impl Core {
     /// Saves a task, new or changed. Nothing is due before now; a task that was there keeps its cursor's time.
@@ -139,22 +136,6 @@ impl Core {
             None if asker.access.sees_all() => None,
             None => Some(asker.access.groups.keys().cloned().collect()),
         }
-    }
-
-    /// Keeps a run that has ended in memory for a while, for those who wait for it.
-    pub(super) fn remember(&mut self, view: &RunView) {
-        self.ended.push_back(view.clone());
-        if self.ended.len() > REMEMBERED {
-            self.ended.pop_front();
-        }
-    }
-
-    /// Those of these runs that ended lately.
-    pub(super) fn ended_lately<'a>(
-        &'a self,
-        ids: &'a [RunId],
-    ) -> impl Iterator<Item = &'a RunView> {
-        self.ended.iter().filter(|view| ids.contains(&view.run_id))
     }
 }
 

@@ -93,10 +93,18 @@ pub fn contexts(root: &Path) -> Vec<String> {
     names
 }
 
-/// Where the identity is, as the flags and the environment say.
+/// Where the identity is, or will be, as the flags and the environment say.
 pub fn directory(global: &Global) -> Result<PathBuf, Fault> {
     let root = root(global)?;
     Ok(place(&root, &context(global, &root)?))
+}
+
+/// Where the identity is, as the flags and the environment say; it is there.
+pub fn existing(global: &Global) -> Result<PathBuf, Fault> {
+    let root = root(global)?;
+    let name = context(global, &root)?;
+    check(&root, &name)?;
+    Ok(place(&root, &name))
 }
 
 /// Refuses a context that is not there.
@@ -147,12 +155,13 @@ fn default_home() -> Result<PathBuf, Fault> {
 
 /// Reads the home for dialling.
 pub fn load(global: &Global) -> Result<Centers, Fault> {
-    let root = root(global)?;
-    let name = context(global, &root)?;
-    check(&root, &name)?;
-    let dir = place(&root, &name);
-    let identity = Identity::load(&dir).map_err(|error| unusable(&error))?;
-    let addresses = load_centers(&dir).map_err(|error| unusable(&error.into()))?;
+    load_dir(&existing(global)?)
+}
+
+/// Reads the identity in this directory for dialling.
+pub fn load_dir(dir: &Path) -> Result<Centers, Fault> {
+    let identity = Identity::load(dir).map_err(|error| unusable(&error))?;
+    let addresses = load_centers(dir).map_err(|error| unusable(&error.into()))?;
     Centers::new(&identity, addresses)
 }
 

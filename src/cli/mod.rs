@@ -18,6 +18,9 @@ mod spec;
 mod terminal;
 #[cfg(test)]
 mod tests;
+mod within;
+
+pub use within::within;
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -27,7 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::BufReader;
 
 use crate::workers::Workers;
-use args::{Command, DevArgs, Global, Parsed};
+use args::{Command, DevArgs, GenArgs, Global, Parsed};
 use client::{Client, Input};
 use command::{
     agents, audit, context, edit, events, export, groups, login, logs, next, operators, run, runs,
@@ -43,9 +46,14 @@ pub enum Start {
     Over(ExitCode),
     /// `ucron dev`.
     Dev(DevArgs),
+    /// `ucron gen`.
+    Gen(GenArgs),
+    /// `ucron` alone on a terminal: the dashboard, which imports this and so is opened by the main.
+    Dashboard(Global),
 }
 
-/// Reads the command line and does what it says, except for `dev`, which lives beside the mains.
+/// Reads the command line and does what it says, except for `dev` and `gen`, which need all programs and live
+/// beside the mains.
 pub fn start(args: impl IntoIterator<Item = OsString>) -> Start {
     let args: Vec<OsString> = args.into_iter().collect();
     let ucron = match args::parse(args.clone()) {
@@ -55,13 +63,21 @@ pub fn start(args: impl IntoIterator<Item = OsString>) -> Start {
     };
     match ucron.command {
         Some(Command::Dev(dev)) => Start::Dev(dev),
+        Some(Command::Gen(pages)) => Start::Gen(pages),
         Some(command) => Start::Over(serve(&ucron.global, command)),
+        None if io::stdin().is_terminal() && io::stdout().is_terminal() => {
+            Start::Dashboard(ucron.global)
+        }
         None => {
-            // The dashboard is to be opened here, on a terminal.
-            let _ = write!(io::stderr(), "{}", args::help());
+            let _ = write!(io::stderr(), "{}", help_text());
             Start::Over(ExitCode::from(FaultCode::Usage.exit_code()))
         }
     }
+}
+
+/// The help of the whole program.
+fn help_text() -> String {
+    args::help()
 }
 
 fn help(text: &str) -> ExitCode {
@@ -269,7 +285,8 @@ async fn carry_out(
             | Command::Runs(_)
             | Command::Login(_)
             | Command::Context(_)
-            | Command::Dev(_),
+            | Command::Dev(_)
+            | Command::Gen(_),
             _,
         ) => Err(Fault::usage("this command needs no center")),
     }

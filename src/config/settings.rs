@@ -79,11 +79,6 @@ impl CenterSettings {
         self.heartbeat * SILENT_AFTER
     }
 
-    /// How long a session lease lasts, from when the agent sent the heartbeat (DESIGN, section 5).
-    pub fn session_lease(&self) -> Duration {
-        self.lead + 5 * SECOND
-    }
-
     /// How often the center renews its lease.
     pub fn renew_every(&self) -> Duration {
         self.lease / RENEWALS

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{GroupName, OperatorName, ms};
+use super::ms;
 
 /// What an operator may do: each role includes those below it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -46,15 +46,6 @@ impl FromStr for Role {
             .find(|role| role.as_str() == text)
             .ok_or(super::id::IdError)
     }
-}
-
-/// One role of one operator, in one group or in all.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Grantee {
-    /// The operator.
-    pub operator: OperatorName,
-    /// The group; all groups where none.
-    pub group: Option<GroupName>,
 }
 
 /// Whether an agent can be reached.

@@ -13,7 +13,7 @@ mod token;
 mod work;
 
 pub use duration::{ms, ms_option};
-pub use fleet::{AgentState, Grantee, Incarnation, Role, SessionLease};
+pub use fleet::{AgentState, Incarnation, Role, SessionLease};
 pub use id::{
     AgentId, BootId, Epoch, FleetId, OperatorId, RequestId, Revision, RunId, Slot, TaskId,
 };

@@ -20,10 +20,8 @@ fn told(world: &World) -> Vec<u32> {
 }
 
 fn living(world: &World) -> Vec<u32> {
-    let mut living = processes_with("hostile.sh");
+    let mut living = processes_with(&world.work_name(""));
     living.extend(told(world).into_iter().filter(|pid| is_alive(*pid)));
-    let dir = world.work_name("");
-    living.extend(processes_with(&dir));
     living.sort_unstable();
     living.dedup();
     living

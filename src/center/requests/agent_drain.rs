@@ -27,6 +27,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &AgentDrain)
         hms(now.at)
     );
     core.members_changed(now, row.groups.iter(), &reason);
+    core.hand_out_waiting(&row.id);
     core.audit(
         now,
         asker,

@@ -126,6 +126,7 @@ fn add(core: &mut Core, now: Now, asker: &Asker, ask: TaskAdd) -> Replied {
         name: ask.name,
         revision: Revision(1),
         enabled: ask.enabled,
+        finishing: false,
         spec: ask.spec,
         saved_at: now.at,
         changed_by: asker.operator.clone(),

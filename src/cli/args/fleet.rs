@@ -254,3 +254,27 @@ pub struct DevArgs {
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
 }
+
+/// Arguments of `gen`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  ucron gen man ./man
+  ucron gen completions ~/.local/share/bash-completion/completions")]
+pub struct GenArgs {
+    /// man or completions
+    #[arg(value_name = "man|completions", value_parser = super::value::generated)]
+    pub what: Generated,
+    /// Directory, made if it is not there
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+}
+
+/// What `gen` writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Generated {
+    /// The man pages of the four programs.
+    Man,
+    /// Completion scripts for bash, zsh and fish.
+    Completions,
+}

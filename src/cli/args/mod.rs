@@ -186,6 +186,8 @@ pub enum Command {
     Context(ContextCommand),
     /// Run a whole fleet here, with sample tasks, until interrupted
     Dev(DevArgs),
+    /// Write man pages or completion scripts
+    Gen(GenArgs),
 }
 
 /// Reads the command line, the program's name first.

@@ -92,6 +92,11 @@ async fn change(
     save::tell(client.out, &saved, deed)
 }
 
+/// What the flags of an `edit` ask of the center, from the task as it is.
+pub fn asked(args: &EditArgs, old: &TaskView) -> Result<Request, Fault> {
+    Ok(request(old, edited(args, old)?, args.dry_run))
+}
+
 fn request(old: &TaskView, new: Entry, dry_run: bool) -> Request {
     Request::TaskEdit(Box::new(TaskEdit {
         task: old.id.to_string(),

@@ -25,11 +25,6 @@ pub fn stamp(at: UnixMs, zone: &Zone) -> String {
     local(at, zone).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// `2026-11-22 17:50:00.250`.
-pub fn stamp_ms(at: UnixMs, zone: &Zone) -> String {
-    format!("{}.{:03}", stamp(at, zone), at.0.rem_euclid(1000))
-}
-
 /// `17:50:00.250`.
 pub fn clock(at: UnixMs, zone: &Zone) -> String {
     let time = local(at, zone).strftime("%H:%M:%S");

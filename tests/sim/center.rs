@@ -1,0 +1,239 @@
+//! The center's process around its core: carries its effects out on the world, crashes, and starts again.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use ucron::center::{Core, Effect, Event, LogLevel, Now, SessionId, Ticket};
+use ucron::model::{GroupName, UnixMs};
+use ucron::proto::agent::ToAgent;
+use ucron::store::{RunQuery, Write};
+
+use crate::net::Item;
+use crate::world::{BEGIN, CENTER_UP, Happening, World, settings};
+
+/// How the store is.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Disk {
+    /// It writes.
+    #[default]
+    Well,
+    /// It writes nothing and says so.
+    Full,
+    /// It writes, and says that it did not.
+    Lies,
+}
+
+/// The process.
+#[derive(Debug)]
+pub struct Center {
+    /// Its core while it runs.
+    pub core: Option<Core>,
+    /// Counts its starts.
+    pub life: u64,
+    alarm: u64,
+    committing: Option<Vec<Write>>,
+    /// The store's health.
+    pub disk: Disk,
+    /// How long a batch takes.
+    pub commit_takes: i64,
+    /// Its clock less the true time.
+    pub skew: i64,
+    /// How long a silent agent's run stays open.
+    pub lost_after: Duration,
+}
+
+impl Default for Center {
+    fn default() -> Self {
+        Self {
+            core: None,
+            life: 0,
+            alarm: 0,
+            committing: None,
+            disk: Disk::Well,
+            commit_takes: 2,
+            skew: 0,
+            lost_after: Duration::from_hours(1),
+        }
+    }
+}
+
+impl World {
+    /// The center's clocks.
+    pub fn center_now(&self) -> Now {
+        let up = CENTER_UP + self.time.unsigned_abs();
+        Now {
+            at: UnixMs(BEGIN + self.time + self.center.skew),
+            mono: Duration::from_millis(up),
+        }
+    }
+
+    /// Starts the center on what the store holds.
+    pub fn center_starts(&mut self) {
+        if self.center.core.is_some() {
+            return;
+        }
+        self.center.life += 1;
+        self.note(format!("center starts, epoch {}", self.center.life));
+        let settings = settings(self.center.life, self.center.lost_after);
+        let core = Core::new(settings, &self.store.snapshot(), self.center_now());
+        self.center.core = Some(core);
+        self.center_event(Event::Wake);
+        self.connect_clients();
+    }
+
+    /// Kills the center. A batch under way is durable or not.
+    pub fn center_crashes(&mut self, batch_is_durable: bool) {
+        if self.center.core.take().is_none() {
+            return;
+        }
+        self.note("center crashes".to_owned());
+        if let Some(batch) = self.center.committing.take()
+            && batch_is_durable
+        {
+            self.store.commit(self.center_now().at, batch);
+        }
+        self.center_ends_links();
+        self.disconnect_clients();
+    }
+
+    /// Brings an event to the core and carries out what it wants.
+    pub fn center_event(&mut self, event: Event) {
+        let now = self.center_now();
+        let Some(core) = self.center.core.as_mut() else {
+            return;
+        };
+        for effect in core.handle(now, event) {
+            self.center_effect(effect);
+        }
+    }
+
+    fn center_effect(&mut self, effect: Effect) {
+        let life = self.center.life;
+        let delay = self.center.commit_takes;
+        match effect {
+            Effect::Commit(batch) => {
+                assert!(
+                    self.center.committing.is_none(),
+                    "two batches are under way"
+                );
+                self.center.committing = Some(batch);
+                self.after(delay, Happening::Committed { life });
+            }
+            Effect::Load => self.after(delay, Happening::Loaded { life }),
+            Effect::ReadRuns(ticket, query) => {
+                self.after(delay, Happening::RunsRead(life, ticket, query));
+            }
+            Effect::ReadAudit(ticket, groups, limit) => {
+                self.after(delay, Happening::AuditRead(life, ticket, groups, limit));
+            }
+            Effect::ToAgent(SessionId(number), frame) => self.send_down(number, Item::Frame(frame)),
+            Effect::ToClient(session, frame) => self.to_client(session, *frame),
+            Effect::Close(session, error) => {
+                if self.conns.contains_key(&session.0) {
+                    self.center_closes(session.0, Some(ToAgent::Error(error)));
+                } else {
+                    self.close_client(session, &error);
+                }
+            }
+            Effect::Issue(..) => {}
+            Effect::Alarm(at) => {
+                self.center.alarm += 1;
+                let number = self.center.alarm;
+                let ahead = at.0 - self.center_now().at.0;
+                self.after(ahead, Happening::CenterWake { life, number });
+            }
+            Effect::Log(LogLevel::Info, text) => self.note(format!("center: {text}")),
+            Effect::Log(LogLevel::Warn, text) => self.note(format!("center warns: {text}")),
+        }
+    }
+
+    /// The alarm rings, unless it was set anew.
+    pub fn center_wake(&mut self, life: u64, number: u64) {
+        if self.center.life == life && self.center.alarm == number {
+            self.center_event(Event::Wake);
+        }
+    }
+
+    /// The batch under way is done.
+    pub fn committed(&mut self, life: u64) {
+        if self.center.life != life || self.center.core.is_none() {
+            return;
+        }
+        let Some(batch) = self.center.committing.take() else {
+            return;
+        };
+        let at = self.center_now().at;
+        let done = match self.center.disk {
+            Disk::Well => {
+                self.store.commit(at, batch);
+                Ok(())
+            }
+            Disk::Full => Err("the store cannot be written: no space".to_owned()),
+            Disk::Lies => {
+                self.store.commit(at, batch);
+                Err("the store cannot be written: connection lost".to_owned())
+            }
+        };
+        self.center_event(Event::Committed(done));
+        self.unstarted_stay_so();
+    }
+
+    /// What was started is never `missed` or `skipped`.
+    fn unstarted_stay_so(&mut self) {
+        use ucron::model::Outcome::{Missed, Skipped};
+        let at = self.center_now().at;
+        let fresh = self
+            .store
+            .runs
+            .values()
+            .filter(|run| run.ended_at == Some(at));
+        let wrong: Vec<String> = fresh
+            .filter(|run| self.truth.has_started(&run.row.run.run_id))
+            .filter_map(|run| {
+                let ending = run.ending.as_ref()?;
+                matches!(ending.outcome, Missed | Skipped).then(|| {
+                    format!(
+                        "run {} is {} ({}) but was started",
+                        run.row.run.run_id, ending.outcome, ending.reason
+                    )
+                })
+            })
+            .collect();
+        self.store.broken.extend(wrong);
+    }
+
+    /// The store is read anew.
+    pub fn loaded(&mut self, life: u64) {
+        if self.center.life != life {
+            return;
+        }
+        let result = if self.center.disk == Disk::Full {
+            Err("the store cannot be read: no space".to_owned())
+        } else {
+            Ok(Box::new(self.store.snapshot()))
+        };
+        self.center_event(Event::Loaded(result));
+    }
+
+    /// Runs are read.
+    pub fn runs_read(&mut self, life: u64, ticket: Ticket, query: &RunQuery) {
+        if self.center.life == life {
+            let runs = self.store.query(query);
+            self.center_event(Event::RunsRead(ticket, Ok(runs)));
+        }
+    }
+
+    /// The audit log is read.
+    pub fn audit_read(
+        &mut self,
+        life: u64,
+        ticket: Ticket,
+        groups: Option<&BTreeSet<GroupName>>,
+        limit: u32,
+    ) {
+        if self.center.life == life {
+            let rows = self.store.audit(groups, limit);
+            self.center_event(Event::AuditRead(ticket, Ok(rows)));
+        }
+    }
+}

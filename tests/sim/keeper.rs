@@ -1,0 +1,352 @@
+//! The keeper's process around its supervisor, which is the real one; below it processes that are only told of.
+//! A command says in its vector how it behaves: `work TAKES-MS EXIT [ignores-term]`; without TAKES it runs on.
+
+use ucron::agent::event::Event as AgentEvent;
+use ucron::exec::supervise::{
+    Attempt, Effect, Event, Exit, Failure, Key, Now, Order, OutputEnd, Record, Supervisor,
+};
+use ucron::exec::wire;
+use ucron::model::{Execute, UnixMs};
+
+use crate::truth::Process;
+use crate::world::{Happening, World};
+
+/// The process.
+#[derive(Default)]
+pub struct Keeper {
+    supervisor: Option<Supervisor>,
+    life: u64,
+    /// Names the connection with the agent; what is said on another is not heard.
+    pub talk: u64,
+    records: Vec<Record>,
+    synced: usize,
+    offset_ms: Option<i64>,
+    hop_at: i64,
+}
+
+impl Keeper {
+    /// Whether it runs.
+    pub fn runs(&self) -> bool {
+        self.supervisor.is_some()
+    }
+}
+
+const KILL: i32 = 9;
+
+impl World {
+    fn keeper_now(&self, host: usize) -> Now {
+        let now = self.agent_now(host);
+        let center = match self.hosts[host].keeper.offset_ms {
+            Some(offset) => UnixMs(i64::try_from(now.boot.0).unwrap_or(0) + offset),
+            None => now.wall,
+        };
+        Now {
+            boot: now.boot,
+            center,
+        }
+    }
+
+    /// When the next word between agent and keeper arrives; words keep their order.
+    pub fn hop_at(&mut self, host: usize) -> i64 {
+        let at = self.time + self.dice.below_i64(self.hop + 1);
+        let keeper = &mut self.hosts[host].keeper;
+        keeper.hop_at = keeper.hop_at.max(at);
+        keeper.hop_at
+    }
+
+    /// Starts a keeper on its records.
+    pub fn keeper_starts(&mut self, host: usize) {
+        if self.hosts[host].keeper.runs() || !self.hosts[host].on {
+            return;
+        }
+        self.note(format!("keeper of {} starts", self.hosts[host].name));
+        let boot_id = self.hosts[host].boot_id();
+        let now = self.keeper_now(host);
+        let keeper = &mut self.hosts[host].keeper;
+        keeper.life += 1;
+        keeper.offset_ms = None;
+        if keeper.records.is_empty() {
+            let boot_id = boot_id.clone();
+            keeper.records.push(Record::Boot { boot_id });
+        }
+        let recovered = Supervisor::recover(keeper.records.clone(), &boot_id, now);
+        keeper.supervisor = Some(recovered.supervisor);
+        self.keeper_effects(host, recovered.effects);
+        if self.loud {
+            eprintln!("          recovers {:?}", recovered.attempts);
+        }
+        for attempt in recovered.attempts {
+            self.recover(host, &attempt);
+        }
+        let now = self.keeper_now(host);
+        let keeper = &mut self.hosts[host].keeper;
+        let settled = keeper.supervisor.as_mut().unwrap().settle(now);
+        self.keeper_effects(host, settled);
+        let keeper = &mut self.hosts[host].keeper;
+        keeper.records = keeper.supervisor.as_ref().unwrap().snapshot();
+        keeper.synced = keeper.records.len();
+        self.set_keeper_alarm(host);
+    }
+
+    /// A former keeper's attempt: it runs, has ended, or was never executed.
+    fn recover(&mut self, host: usize, attempt: &Attempt) {
+        let key = attempt.key.clone();
+        let Some(pid) = self.pid_of(host, &key) else {
+            let event = if attempt.active {
+                Event::NotExecuted { key }
+            } else {
+                Event::TreeGone { key }
+            };
+            return self.keeper_event(host, event);
+        };
+        if attempt.active && attempt.started.is_none() {
+            let at = self.keeper_now(host).boot;
+            let key = key.clone();
+            self.keeper_event(host, Event::Launched { key, pid, at });
+        }
+        if !self.truth.processes[&pid].alive {
+            let exit = Exit::Code(self.truth.processes[&pid].exit);
+            if attempt.active {
+                self.tell_exit(host, key, exit);
+            } else {
+                self.keeper_event(host, Event::TreeGone { key });
+            }
+        }
+    }
+
+    fn pid_of(&self, host: usize, key: &Key) -> Option<i32> {
+        let is = |process: &Process| {
+            process.host == host && process.run.run_id == key.0 && process.attempt == key.1
+        };
+        let found = self.truth.processes.iter().find(|(_, process)| is(process));
+        found.map(|(pid, _)| *pid)
+    }
+
+    /// Kills a keeper; its processes live on.
+    pub fn keeper_crashes(&mut self, host: usize) {
+        if self.hosts[host].keeper.supervisor.take().is_none() {
+            return;
+        }
+        self.note(format!("keeper of {} crashes", self.hosts[host].name));
+        self.part(host, "it ended");
+    }
+
+    fn part(&mut self, host: usize, reason: &str) {
+        self.hosts[host].keeper.talk += 1;
+        let (life, reason) = (self.hosts[host].life, reason.to_owned());
+        self.agent_event(host, AgentEvent::KeeperDown { reason });
+        self.after(10, Happening::FindKeeper { host, life });
+    }
+
+    /// The host is down: nothing runs, and without power what was not synced is gone.
+    pub fn keeper_dies_with_host(&mut self, host: usize, power_cut: bool) {
+        let keeper = &mut self.hosts[host].keeper;
+        keeper.supervisor = None;
+        keeper.talk += 1;
+        keeper.life += 1;
+        if power_cut {
+            keeper.records.truncate(keeper.synced);
+        }
+        let processes = self.truth.processes.values_mut();
+        for process in processes.filter(|process| process.host == host) {
+            process.alive = false;
+        }
+    }
+
+    /// Agent and keeper are connected: the keeper tells its set.
+    pub fn keeper_meets_agent(&mut self, host: usize) {
+        self.hosts[host].keeper.talk += 1;
+        self.agent_event(host, AgentEvent::KeeperUp);
+        self.keeper_event(host, Event::Connected);
+    }
+
+    /// A command of the agent.
+    pub fn to_keeper(&mut self, host: usize, talk: u64, command: wire::Command) {
+        let keeper = &mut self.hosts[host].keeper;
+        if keeper.talk != talk || !keeper.runs() {
+            return;
+        }
+        let event = match command {
+            wire::Command::Clock { offset_ms } => {
+                keeper.offset_ms = Some(offset_ms);
+                return;
+            }
+            wire::Command::Start(start) => Event::Start(start),
+            wire::Command::Stop { run_id, reason } => Event::Stop { run_id, reason },
+            wire::Command::Kill {
+                run_id,
+                signal,
+                reason,
+            } => Event::Kill {
+                run_id,
+                signal,
+                reason,
+            },
+            wire::Command::Assign(assignment) => Event::Assign(assignment),
+            wire::Command::Withdraw { task, reason } => Event::Withdraw { task, reason },
+            wire::Command::Restart {
+                task,
+                one_by_one,
+                reason,
+            } => Event::Restart {
+                task,
+                one_by_one,
+                reason,
+            },
+            wire::Command::Forget { run_id } => Event::Forget { run_id },
+            _ => return,
+        };
+        self.keeper_event(host, event);
+    }
+
+    /// Brings an event to the supervisor and carries out what it wants.
+    pub fn keeper_event(&mut self, host: usize, event: Event) {
+        let now = self.keeper_now(host);
+        let Some(supervisor) = self.hosts[host].keeper.supervisor.as_mut() else {
+            return;
+        };
+        let effects = supervisor.handle(now, event);
+        self.keeper_effects(host, effects);
+        self.set_keeper_alarm(host);
+    }
+
+    fn keeper_effects(&mut self, host: usize, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Record(record) => self.hosts[host].keeper.records.push(record),
+                Effect::Launch(order) => {
+                    let life = self.hosts[host].keeper.life;
+                    let delay = self.dice.below_i64(self.hop + 1);
+                    self.after(delay, Happening::Launch { host, life, order });
+                }
+                Effect::Signal { key, signal } => self.signal(host, &key, signal),
+                Effect::Say(event) => self.keeper_says(host, event),
+                Effect::SayRecorded(event) => {
+                    let keeper = &mut self.hosts[host].keeper;
+                    keeper.synced = keeper.records.len();
+                    self.keeper_says(host, event);
+                }
+                Effect::End => {}
+            }
+        }
+    }
+
+    fn keeper_says(&mut self, host: usize, event: wire::Event) {
+        let talk = self.hosts[host].keeper.talk;
+        let at = self.hop_at(host);
+        let event = Box::new(event);
+        self.at(at, Happening::FromKeeper { host, talk, event });
+    }
+
+    /// A word of the keeper arrives.
+    pub fn from_keeper(&mut self, host: usize, talk: u64, event: Box<wire::Event>) {
+        if self.hosts[host].keeper.talk == talk {
+            self.agent_event(host, AgentEvent::Keeper(event));
+        }
+    }
+
+    fn set_keeper_alarm(&mut self, host: usize) {
+        let h = &mut self.hosts[host];
+        let (life, booted) = (h.keeper.life, h.booted);
+        let wake = h.keeper.supervisor.as_mut().and_then(Supervisor::next_wake);
+        if let Some(at) = wake {
+            let at = booted.saturating_add(i64::try_from(at.0).unwrap_or(i64::MAX));
+            self.at(at.max(self.time + 1), Happening::KeeperWake { host, life });
+        }
+    }
+
+    /// A keeper's timer rings.
+    pub fn keeper_wake(&mut self, host: usize, life: u64) {
+        let now = self.keeper_now(host).boot;
+        let keeper = &mut self.hosts[host].keeper;
+        if keeper.life != life {
+            return;
+        }
+        let due = keeper.supervisor.as_mut().and_then(Supervisor::next_wake);
+        if due.is_some_and(|at| at <= now) {
+            self.keeper_event(host, Event::Wake);
+        }
+    }
+
+    /// The clone: the lease is checked, the command starts, and the keeper hears of it if it still lives.
+    pub fn launch(&mut self, host: usize, life: u64, order: &Order) {
+        if self.hosts[host].keeper.life != life || !self.hosts[host].keeper.runs() {
+            return;
+        }
+        let key = (order.run.run_id.clone(), order.attempt);
+        let at = self.keeper_now(host).boot;
+        if order.not_after.is_some_and(|end| at > end) {
+            let failure = Failure::Lease;
+            return self.keeper_event(host, Event::NotLaunched { key, failure });
+        }
+        let (takes, exit, ignores_term) = behaviour(&order.text.work.execute);
+        let pid = self.truth.start(Process {
+            host,
+            run: order.run.clone(),
+            attempt: order.attempt,
+            one: order.text.one,
+            overlap: order.text.work.overlap,
+            started_at: UnixMs(self.center_now().at.0),
+            exit,
+            ignores_term,
+            alive: true,
+        });
+        self.note(format!(
+            "{} starts {} of {} (run {}, slot {}, scheduled at {}) as {pid}",
+            self.hosts[host].name,
+            order.attempt,
+            order.text.name,
+            order.run.run_id.short(),
+            order.run.slot,
+            order.run.scheduled_at,
+        ));
+        if let Some(takes) = takes {
+            self.after(takes, Happening::Exit { pid });
+        }
+        self.keeper_event(host, Event::Launched { key, pid, at });
+    }
+
+    /// A command ends by itself.
+    pub fn exit(&mut self, pid: i32) {
+        let exit = Exit::Code(self.truth.processes[&pid].exit);
+        self.end_process(pid, exit);
+    }
+
+    fn signal(&mut self, host: usize, key: &Key, signal: i32) {
+        let Some(pid) = self.pid_of(host, key) else {
+            return;
+        };
+        if signal == KILL || !self.truth.processes[&pid].ignores_term {
+            self.end_process(pid, Exit::Signal(signal));
+        }
+    }
+
+    fn end_process(&mut self, pid: i32, exit: Exit) {
+        let Some(process) = self.truth.processes.get_mut(&pid).filter(|p| p.alive) else {
+            return;
+        };
+        process.alive = false;
+        let host = process.host;
+        let key = (process.run.run_id.clone(), process.attempt);
+        // While no keeper runs nobody sees it; the next one reads how it ended.
+        self.tell_exit(host, key, exit);
+    }
+
+    fn tell_exit(&mut self, host: usize, key: Key, exit: Exit) {
+        let output = OutputEnd::default();
+        let gone = key.clone();
+        self.keeper_event(host, Event::Exited { key, exit, output });
+        self.keeper_event(host, Event::TreeGone { key: gone });
+    }
+}
+
+/// How a command behaves: milliseconds it takes (none: for ever), exit code, whether it ignores TERM.
+fn behaviour(execute: &Execute) -> (Option<i64>, i32, bool) {
+    let Execute::Vector(words) = execute else {
+        return (Some(0), 0, false);
+    };
+    let number = |at: usize| words.get(at).and_then(|word| word.parse::<i64>().ok());
+    let exit = number(2).and_then(|code| i32::try_from(code).ok());
+    let ignores = words.iter().any(|word| word == "ignores-term");
+    (number(1), exit.unwrap_or(0), ignores)
+}

@@ -1,0 +1,322 @@
+//! The store in memory: applies [`Write`]s to rows as `src/store` does, and keeps what was committed apart from
+//! what was only asked for. Breaks of a promise that show in the rows are collected in `broken`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ucron::model::{
+    AgentId, Ending, GroupName, OperatorId, Outcome, RequestId, RunId, Task, TaskId, TaskPath,
+    UnixMs,
+};
+use ucron::store::{
+    AgentRow, AnswerRow, AuditRow, GroupRow, OperatorRow, RunQuery, RunRow, Snapshot, StoredRun,
+    TokenRow, Write,
+};
+
+/// A run's row.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// As planned.
+    pub row: RunRow,
+    /// How it ended.
+    pub ending: Option<Ending>,
+    /// When the outcome it has now was committed.
+    pub ended_at: Option<UnixMs>,
+    /// Whether it was `lost` before.
+    pub was_lost: bool,
+    /// Agents that it was given to, in order.
+    pub given: Vec<Option<AgentId>>,
+}
+
+/// What an operator made of a task, from this instant on.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// Since when.
+    pub from: UnixMs,
+    /// The task; none once it is removed.
+    pub task: Option<Task>,
+}
+
+/// The rows.
+#[derive(Clone, Debug, Default)]
+pub struct MemStore {
+    groups: BTreeMap<GroupName, GroupRow>,
+    tasks: BTreeMap<TaskId, Task>,
+    cursors: BTreeMap<TaskId, UnixMs>,
+    removed_tasks: BTreeSet<TaskId>,
+    agents: BTreeMap<AgentId, AgentRow>,
+    removed_agents: BTreeSet<AgentId>,
+    operators: BTreeMap<OperatorId, OperatorRow>,
+    tokens: BTreeMap<String, TokenRow>,
+    holders: BTreeMap<TaskId, AgentId>,
+    answers: BTreeMap<(RequestId, OperatorId), AnswerRow>,
+    audit: Vec<AuditRow>,
+    /// Runs by id.
+    pub runs: BTreeMap<RunId, Run>,
+    /// Every version of every task, for who asks what was due.
+    pub versions: BTreeMap<TaskId, Vec<Version>>,
+    /// When the members of a group, or who of them is drained, last changed.
+    pub regrouped: Vec<(UnixMs, AgentId)>,
+    /// Broken promises.
+    pub broken: Vec<String>,
+}
+
+impl MemStore {
+    /// Makes a batch durable at this instant.
+    pub fn commit(&mut self, now: UnixMs, batch: Vec<Write>) {
+        for write in batch {
+            self.apply(now, write);
+        }
+    }
+
+    fn apply(&mut self, now: UnixMs, write: Write) {
+        match write {
+            Write::PutGroup(row) => drop(self.groups.insert(row.name.clone(), row)),
+            Write::RemoveGroup(name) => drop(self.groups.remove(&name)),
+            Write::PutTask(task) => self.put_task(*task),
+            Write::RemoveTask { task, at } => {
+                self.removed_tasks.insert(task.clone());
+                let version = Version {
+                    from: at,
+                    task: None,
+                };
+                self.versions.entry(task).or_default().push(version);
+            }
+            Write::SetCursor { task, at } => drop(self.cursors.insert(task, at)),
+            Write::PutAgent(row) => self.put_agent(now, *row),
+            Write::RemoveAgent { agent, .. } => {
+                self.regrouped.push((now, agent.clone()));
+                self.removed_agents.insert(agent);
+            }
+            Write::PutOperator(row) => drop(self.operators.insert(row.id.clone(), *row)),
+            Write::RemoveOperator { operator, .. } => drop(self.operators.remove(&operator)),
+            Write::PutToken(row) => drop(self.tokens.insert(row.hash.clone(), row)),
+            Write::RemoveToken { hash } => drop(self.tokens.remove(&hash)),
+            Write::SetHolder { task, agent } => match agent {
+                Some(agent) => drop(self.holders.insert(task, agent)),
+                None => drop(self.holders.remove(&task)),
+            },
+            Write::PutAnswer(row) => {
+                let key = (row.request_id.clone(), row.operator.clone());
+                self.answers.entry(key).or_insert(row);
+            }
+            Write::Audit(row) => self.audit.push(*row),
+            write => self.apply_run(now, write),
+        }
+    }
+
+    fn apply_run(&mut self, now: UnixMs, write: Write) {
+        match write {
+            Write::PlanRun(row) => self.plan(row),
+            Write::ReviseRun { run_id, revision } => {
+                if let Some(run) = self.open(&run_id) {
+                    run.row.run.revision = revision;
+                }
+            }
+            Write::ReassignRun { run_id, from, to } => {
+                let run = self.open(&run_id).filter(|run| run.row.agent == from);
+                if let Some(run) = run {
+                    run.row.agent = Some(to.clone());
+                    run.given.push(Some(to));
+                }
+            }
+            Write::EndRun { run_id, ending } => self.end(now, &run_id, *ending),
+            Write::RecordRun { row, ending } => {
+                let id = row.run.run_id.clone();
+                self.plan(*row);
+                self.end(now, &id, *ending);
+            }
+            other => panic!("not a write of runs: {other:?}"),
+        }
+    }
+
+    fn put_task(&mut self, task: Task) {
+        let version = Version {
+            from: task.changed_at,
+            task: Some(task.clone()),
+        };
+        self.versions
+            .entry(task.id.clone())
+            .or_default()
+            .push(version);
+        self.tasks.insert(task.id.clone(), task);
+    }
+
+    fn put_agent(&mut self, now: UnixMs, row: AgentRow) {
+        let old = self.agents.get(&row.id);
+        if old.is_none_or(|old| old.groups != row.groups || old.draining != row.draining) {
+            self.regrouped.push((now, row.id.clone()));
+        }
+        self.agents.insert(row.id.clone(), row);
+    }
+
+    fn open(&mut self, id: &RunId) -> Option<&mut Run> {
+        self.runs.get_mut(id).filter(|run| run.ending.is_none())
+    }
+
+    fn plan(&mut self, row: RunRow) {
+        let given = vec![row.agent.clone()];
+        self.runs.entry(row.run.run_id.clone()).or_insert(Run {
+            row,
+            ending: None,
+            ended_at: None,
+            was_lost: false,
+            given,
+        });
+    }
+
+    fn end(&mut self, now: UnixMs, id: &RunId, ending: Ending) {
+        let Some(run) = self.runs.get_mut(id) else {
+            return self
+                .broken
+                .push(format!("run {id} ended that was never planned: {ending:?}"));
+        };
+        let early = now < run.row.run.scheduled_at && ending.attempt == 0;
+        if early && ending.outcome == Outcome::Skipped {
+            self.broken
+                .push(format!("run {id} was skipped before its scheduled_at"));
+        }
+        match &run.ending {
+            None => {}
+            Some(old) if old.outcome == Outcome::Lost && ending.outcome != Outcome::Lost => {
+                run.was_lost = true;
+            }
+            Some(old) => {
+                // A report repeated says the same; the truth after `missed` or `skipped` is a broken promise.
+                if ending.outcome != old.outcome && ending.outcome != Outcome::Lost {
+                    self.broken.push(format!(
+                        "run {id} has two outcomes: {} ({}), then {} ({})",
+                        old.outcome, old.reason, ending.outcome, ending.reason
+                    ));
+                }
+                return;
+            }
+        }
+        run.ending = Some(ending);
+        run.ended_at = Some(now);
+    }
+
+    /// What a center reads at its start.
+    pub fn snapshot(&self) -> Snapshot {
+        let tasks: Vec<Task> = self.live_tasks().cloned().collect();
+        Snapshot {
+            groups: self.groups.values().cloned().collect(),
+            cursors: tasks
+                .iter()
+                .filter_map(|task| Some((task.id.clone(), *self.cursors.get(&task.id)?)))
+                .collect(),
+            agents: self.live_agents().cloned().collect(),
+            operators: self.operators.values().cloned().collect(),
+            tokens: self.tokens.values().cloned().collect(),
+            open_runs: self
+                .runs
+                .values()
+                .filter(|run| run.ending.is_none())
+                .map(|run| run.row.clone())
+                .collect(),
+            holders: self
+                .holders
+                .iter()
+                .filter(|(task, _)| !self.removed_tasks.contains(*task))
+                .map(|(task, agent)| (task.clone(), agent.clone()))
+                .collect(),
+            last_runs: tasks
+                .iter()
+                .filter_map(|task| self.last_run(&task.id))
+                .collect(),
+            answers: self.answers.values().cloned().collect(),
+            tasks,
+        }
+    }
+
+    /// Tasks that are not removed.
+    pub fn live_tasks(&self) -> impl Iterator<Item = &Task> {
+        self.tasks
+            .values()
+            .filter(|task| !self.removed_tasks.contains(&task.id))
+    }
+
+    /// Agents that are not removed.
+    pub fn live_agents(&self) -> impl Iterator<Item = &AgentRow> {
+        self.agents
+            .values()
+            .filter(|agent| !self.removed_agents.contains(&agent.id))
+    }
+
+    /// A task, also a removed one.
+    pub fn task(&self, id: &TaskId) -> Option<&Task> {
+        self.tasks.get(id)
+    }
+
+    /// An agent, also a removed one.
+    pub fn agent(&self, id: &AgentId) -> Option<&AgentRow> {
+        self.agents.get(id)
+    }
+
+    fn last_run(&self, task: &TaskId) -> Option<StoredRun> {
+        let query = RunQuery {
+            task: Some(task.clone()),
+            limit: 1,
+            ..RunQuery::default()
+        };
+        self.query(&query).pop()
+    }
+
+    fn stored(&self, run: &Run) -> StoredRun {
+        let task = &self.tasks[&run.row.run.task];
+        let agent = run.row.agent.as_ref().and_then(|id| self.agents.get(id));
+        StoredRun {
+            row: run.row.clone(),
+            path: TaskPath {
+                group: task.group.clone(),
+                name: task.name.clone(),
+            },
+            agent_name: agent.map(|row| row.name.clone()),
+            ending: run.ending.clone(),
+        }
+    }
+
+    /// The runs asked for, newest first.
+    pub fn query(&self, query: &RunQuery) -> Vec<StoredRun> {
+        let wanted = |run: &&Run| {
+            let outcome = run.ending.as_ref().map(|ending| ending.outcome);
+            let group = &self.tasks[&run.row.run.task].group;
+            query.task.as_ref().is_none_or(|t| *t == run.row.run.task)
+                && query.groups.as_ref().is_none_or(|of| of.contains(group))
+                && (query.agent.is_none() || query.agent == run.row.agent)
+                && (query.outcome.is_none() || query.outcome == outcome)
+                && query.since.is_none_or(|at| run.row.run.scheduled_at >= at)
+                && query
+                    .id_suffix
+                    .as_ref()
+                    .is_none_or(|end| run.row.run.run_id.as_str().ends_with(end))
+                && (query.open || outcome.is_some())
+        };
+        let mut found: Vec<&Run> = self.runs.values().filter(wanted).collect();
+        found.sort_by_key(|run| {
+            std::cmp::Reverse((run.row.run.scheduled_at, run.row.run.run_id.clone()))
+        });
+        if query.limit > 0 {
+            found.truncate(query.limit as usize);
+        }
+        found.into_iter().map(|run| self.stored(run)).collect()
+    }
+
+    /// The audit log, newest first.
+    pub fn audit(&self, groups: Option<&BTreeSet<GroupName>>, limit: u32) -> Vec<AuditRow> {
+        let seen = |row: &&AuditRow| {
+            groups.is_none_or(|of| row.group.as_ref().is_some_and(|group| of.contains(group)))
+        };
+        let limit = if limit == 0 {
+            usize::MAX
+        } else {
+            limit as usize
+        };
+        self.audit
+            .iter()
+            .rev()
+            .filter(seen)
+            .take(limit)
+            .cloned()
+            .collect()
+    }
+}
