@@ -16,9 +16,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use ucron::proto::handshake::dial;
-use ucron::proto::identity::Identity;
-use ucron::proto::tls::client_config;
+use ucron::auth::Authority;
+use ucron::clock;
+use ucron::model::{PeerRole, PeerUri};
+use ucron::proto::handshake::{FIRST_LIMIT, accept, dial};
+use ucron::proto::identity::{Identity, PrivateKey, store_centers};
+use ucron::proto::tls::{client_config, server_config};
 use world::{Answer, CENTER, CLIENT, World, ask, program, run_user};
 
 /// A wrong use and what comes of it. `{…}` stands for what differs from fleet to fleet.
@@ -264,4 +267,91 @@ fn wrong_uses_are_told_exactly_with_what_to_do_next() {
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(table.case.len() >= 60, "{}", table.case.len());
+}
+
+/// Says hello with these protocol versions as the admin, by hand; the line that comes back.
+async fn greeted(world: &World, versions: &str) -> String {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    let identity = Identity::load(&world.path("center/admin")).unwrap();
+    let config = client_config(&identity).unwrap();
+    let dialled = dial(&world.address(), &config).await.unwrap();
+    let mut stream = BufReader::new(dialled.stream);
+    let hello = format!(
+        "{{\"kind\":\"hello\",{versions},\"version\":\"9.9.9\",\"role\":\"operator\",\"agent\":null}}\r\n"
+    );
+    stream.write_all(hello.as_bytes()).await.unwrap();
+    let mut line = String::new();
+    stream.read_line(&mut line).await.unwrap();
+    line
+}
+
+#[tokio::test]
+async fn a_client_of_a_foreign_protocol_is_told_what_to_upgrade() {
+    let world = World::empty();
+    for (versions, wanted) in [
+        (
+            "\"protocol_min\":0,\"protocol_max\":0",
+            "the center speaks protocol 1 to 1, the operator 0 to 0; upgrade the operator",
+        ),
+        (
+            "\"protocol_min\":7,\"protocol_max\":9",
+            "the center speaks protocol 1 to 1, the operator 7 to 9; upgrade the center",
+        ),
+    ] {
+        let line = greeted(&world, versions).await;
+        let frame: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(frame["kind"], "error", "{line}");
+        assert_eq!(frame["code"], "protocol", "{line}");
+        assert_eq!(frame["message"], wanted, "{line}");
+    }
+}
+
+#[test]
+fn a_center_of_a_foreign_protocol_is_told_in_its_own_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let fleet = "f1".parse().unwrap();
+    let ca = dir.path().join("ca");
+    Authority::create(&ca, &fleet, clock::now()).unwrap();
+    let authority = Authority::load(&ca).unwrap();
+    let member = |role, id: &str| {
+        let key = PrivateKey::make().unwrap();
+        let uri = PeerUri {
+            fleet: fleet.clone(),
+            role,
+            id: id.to_owned(),
+        };
+        let issued = authority
+            .issue(&key.request().unwrap(), &uri, clock::now())
+            .unwrap();
+        Identity::new(key, &issued.certificate, authority.certificate()).unwrap()
+    };
+    let home = dir.path().join("home");
+    member(PeerRole::Operator, "ann").store(&home).unwrap();
+    let config = server_config(&member(PeerRole::Center, "c1")).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listener = runtime
+        .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+        .unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    store_centers(&home, &[address]).unwrap();
+    let refusing = async move {
+        use tokio::io::AsyncWriteExt;
+        while let Ok((stream, _)) = listener.accept().await {
+            if let Ok(mut accepted) = accept(stream, &config, FIRST_LIMIT).await {
+                let frame =
+                    "{\"kind\":\"error\",\"code\":\"protocol\",\"message\":\"upgrade ucron\"}\r\n";
+                let _ = accepted.stream.write_all(frame.as_bytes()).await;
+                let _ = accepted.stream.shutdown().await;
+            }
+        }
+    };
+    let workers = ucron::workers::Workers::new();
+    let _guard = runtime.enter();
+    workers.spawn("center", refusing);
+    let mut ls = program(CLIENT);
+    let answer = ask(ls.args(["ls", "--home"]).arg(&home), "");
+    assert_eq!(
+        (answer.code, answer.out.as_str(), answer.err.as_str()),
+        (1, "", "ucron: the center closed the link: upgrade ucron\n")
+    );
 }

@@ -219,6 +219,7 @@ pub const PURE: &[(&str, &[&str])] = &[
     ("src/tui/text.rs", &[]),
     ("src/tui/update/", &[]),
     ("src/tui/view/", &[]),
+    ("src/cli/document/", &["crate::config"]),
 ];
 
 /// What a pure module has nothing to do with.
@@ -260,6 +261,10 @@ pub const CODE_WORDS: &[(&str, &str, &[Exception])] = &[
             ),
             but("src/proto/link.rs", "tokio's clock: time limit of a line"),
             but(
+                "src/cli/command/login.rs",
+                "tokio's clock: how long a center is looked for",
+            ),
+            but(
                 "src/cli/session/wire.rs",
                 "tokio's clock: time limit of a handshake",
             ),
@@ -285,6 +290,7 @@ pub const CODE_WORDS: &[(&str, &str, &[Exception])] = &[
         &[
             but("src/exec/program.rs", "starts the keeper's program"),
             but("src/bin/ucron/start.rs", "starts this executable again"),
+            but("src/cli/editor.rs", "starts the operator's editor"),
         ],
     ),
     (

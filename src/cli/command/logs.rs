@@ -72,12 +72,12 @@ async fn reads(client: &Client<'_>, args: &LogsArgs) -> Result<(Vec<Reading>, bo
     };
     let marked = sources(&known) > 1;
     if since.is_none() {
-        let last = last_of_each(known);
-        let goes_on = last.is_empty() || last.iter().any(|run| run.cause == Cause::Daemon);
+        let newest = newest_of_each(known);
+        let goes_on = newest.is_empty() || newest.iter().any(|run| run.cause == Cause::Daemon);
         let reading = if goes_on || !args.follow {
             Reading::new(read)
         } else {
-            Reading::of_runs(read, &last)
+            Reading::of_runs(read, &newest)
         };
         return Ok((vec![reading], marked));
     }
@@ -90,7 +90,7 @@ async fn reads(client: &Client<'_>, args: &LogsArgs) -> Result<(Vec<Reading>, bo
 }
 
 /// The last started run of every place; `runs` are the newest first.
-fn last_of_each(mut runs: Vec<RunView>) -> Vec<RunView> {
+fn newest_of_each(mut runs: Vec<RunView>) -> Vec<RunView> {
     let mut places = BTreeSet::new();
     runs.retain(|run| run.started_at.is_some() && places.insert((run.agent.clone(), run.slot)));
     runs

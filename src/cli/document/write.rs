@@ -4,7 +4,7 @@ use std::fmt::{Display, Write as _};
 
 use toml::Value;
 
-use crate::model::{Backoff, Execute, Parole, Target, TaskSpec, Work};
+use crate::model::{Backoff, Execute, Parole, Target, TargetWord, TaskSpec, Work};
 use crate::proto::view::TaskView;
 use crate::rule::{Schedule, Zone, format_duration, words};
 
@@ -52,8 +52,8 @@ fn target(target: &Target) -> Value {
         Target::Named(agents) => {
             Value::Array(agents.iter().map(|name| name.as_str().into()).collect())
         }
-        word if word.is_one() => Value::from("one"),
-        Target::Word(_) => Value::from("all"),
+        Target::Word(TargetWord::One) => Value::from("one"),
+        Target::Word(TargetWord::All) => Value::from("all"),
     }
 }
 
