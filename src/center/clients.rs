@@ -216,9 +216,9 @@ impl Core {
                     .clients
                     .get_mut(id)
                     .and_then(|client| client.streams.remove(&cancel.id));
-                stream
-                    .into_iter()
-                    .for_each(|stream| self.close_stream(stream));
+                if let Some(stream) = stream {
+                    self.close_stream(stream);
+                }
                 self.waits.retain(|waiter| {
                     (waiter.asker.session, waiter.asker.request) != (id, cancel.id)
                 });

@@ -165,7 +165,9 @@ impl Core {
         };
         let own = self.open.of_agent(agent).into_iter();
         let own: Vec<RunId> = own.filter(waits).collect();
-        own.iter().for_each(|id| self.hand_out(id));
+        for id in &own {
+            self.hand_out(id);
+        }
         for id in self.open.without_agent() {
             self.reassign(&id);
         }
