@@ -163,7 +163,7 @@ impl Core {
         if let Some(run) = self.open.get_mut(id) {
             run.stage = Stage::Waiting;
         }
-        self.hand_out(id);
+        self.hand_to_agent(id);
         true
     }
 

@@ -173,8 +173,28 @@ impl Core {
         }
     }
 
-    /// Hands a waiting run to its agent if that is linked and takes new runs.
+    /// Hands a waiting run to its agent if that is linked and takes new runs; target `one` goes where the task
+    /// has other runs.
     pub(super) fn hand_out(&mut self, id: &RunId) {
+        let Some(run) = self.open.get(id) else { return };
+        if run.row.target.is_none() && self.is_held_apart(run) {
+            self.reassign(id);
+            return;
+        }
+        self.hand_to_agent(id);
+    }
+
+    /// Whether another agent than the run's holds a run of the task.
+    fn is_held_apart(&self, run: &OpenRun) -> bool {
+        let siblings = self.open.of_task(&run.row.run.task).into_iter();
+        siblings
+            .filter_map(|id| self.open.get(&id))
+            .filter(|other| other.stage != Stage::Waiting && other.cancelled.is_none())
+            .any(|other| other.row.agent != run.row.agent)
+    }
+
+    /// Hands a run to its agent if that is linked and takes new runs.
+    pub(super) fn hand_to_agent(&mut self, id: &RunId) {
         let Some(run) = self.open.get(id) else { return };
         let Some(agent) = run.row.agent.clone() else {
             return;

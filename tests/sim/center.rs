@@ -73,7 +73,7 @@ impl World {
             return;
         }
         self.center.life += 1;
-        self.note(format!("center starts, epoch {}", self.center.life));
+        self.note(&format!("center starts, epoch {}", self.center.life));
         let settings = settings(self.center.life, self.center.lost_after);
         let core = Core::new(settings, &self.store.snapshot(), self.center_now());
         self.center.core = Some(core);
@@ -86,7 +86,7 @@ impl World {
         if self.center.core.take().is_none() {
             return;
         }
-        self.note("center crashes".to_owned());
+        self.note("center crashes");
         if let Some(batch) = self.center.committing.take()
             && batch_is_durable
         {
@@ -127,7 +127,7 @@ impl World {
                 self.after(delay, Happening::AuditRead(life, ticket, groups, limit));
             }
             Effect::ToAgent(SessionId(number), frame) => self.send_down(number, Item::Frame(frame)),
-            Effect::ToClient(session, frame) => self.to_client(session, *frame),
+            Effect::ToClient(session, frame) => self.tell_client(session, *frame),
             Effect::Close(session, error) => {
                 if self.conns.contains_key(&session.0) {
                     self.center_closes(session.0, Some(ToAgent::Error(error)));
@@ -142,8 +142,8 @@ impl World {
                 let ahead = at.0 - self.center_now().at.0;
                 self.after(ahead, Happening::CenterWake { life, number });
             }
-            Effect::Log(LogLevel::Info, text) => self.note(format!("center: {text}")),
-            Effect::Log(LogLevel::Warn, text) => self.note(format!("center warns: {text}")),
+            Effect::Log(LogLevel::Info, text) => self.note(&format!("center: {text}")),
+            Effect::Log(LogLevel::Warn, text) => self.note(&format!("center warns: {text}")),
         }
     }
 

@@ -195,7 +195,7 @@ impl History {
     }
 
     fn heal(&mut self) {
-        self.world.note("everything is healed".to_owned());
+        self.world.note("everything is healed");
         self.world.center.disk = Disk::Well;
         self.world.center_starts();
         for host in 0..self.hosts {
@@ -261,10 +261,9 @@ impl History {
                 let of = |host: &&crate::host::Host| host.id == *agent;
                 self.world.hosts.iter().find(of)
             });
-            if ending.outcome == Outcome::Lost && host.is_some_and(|host| host.boots == 1) {
-                if started {
-                    broken.push(format!("run {id} ended and its end was lost: {ending:?}"));
-                }
+            let known = host.is_some_and(|host| host.boots == 1);
+            if ending.outcome == Outcome::Lost && known && started {
+                broken.push(format!("run {id} ended and its end was lost: {ending:?}"));
             }
             if ending.reason.is_empty() {
                 broken.push(format!("run {id} has no reason: {ending:?}"));

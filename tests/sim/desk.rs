@@ -8,7 +8,7 @@ use ucron::proto::client::{Credit, FromClient, RequestFrame, ToClient};
 use ucron::proto::hello::ErrorFrame;
 use ucron::proto::request::{Answer, Changed, Item, Request};
 
-use crate::world::{BEGIN, World};
+use crate::world::{BEGIN, Happening, World};
 
 /// One operator's client.
 #[derive(Debug)]
@@ -101,25 +101,25 @@ impl World {
     /// An operator asks; the number of the request.
     pub fn ask(&mut self, operator: &str, ask: Request) -> usize {
         let request_id = format!("request-{}", self.desk.asked.len());
-        self.ask_as(operator, ask, request_id)
+        self.ask_as(operator, ask, &request_id)
     }
 
     /// An operator asks the same as before once more.
     pub fn ask_again(&mut self, number: usize) -> usize {
         let asked = self.desk.asked[number].clone();
-        self.ask_as(&asked.operator, asked.ask, asked.request_id)
+        self.ask_as(&asked.operator, asked.ask, &asked.request_id)
     }
 
-    fn ask_as(&mut self, operator: &str, ask: Request, request_id: String) -> usize {
+    fn ask_as(&mut self, operator: &str, ask: Request, request_id: &str) -> usize {
         let number = self.desk.asked.len();
         let id = number as u64 + 1;
         let stops = self.before_asking(&ask);
-        self.note(format!("{operator} asks {ask:?}"));
+        self.note(&format!("{operator} asks {ask:?}"));
         self.desk.asked.push(Asked {
             operator: operator.to_owned(),
             id,
             ask: ask.clone(),
-            request_id: request_id.clone(),
+            request_id: request_id.to_owned(),
             stops,
             answer: None,
         });
@@ -162,7 +162,7 @@ impl World {
     }
 
     /// A message for a client.
-    pub fn to_client(&mut self, session: SessionId, frame: ToClient) {
+    pub fn tell_client(&mut self, session: SessionId, frame: ToClient) {
         let time = self.time;
         let Some((name, client)) = self
             .desk
@@ -186,7 +186,7 @@ impl World {
             ToClient::Item(item) => {
                 client.untaken.push_back(item.id);
                 if client.reads {
-                    self.take_items(&name);
+                    self.after(0, Happening::TakeItems(name));
                 }
             }
             _ => {}
@@ -206,7 +206,7 @@ impl World {
     }
 
     fn answered(&mut self, name: &str, id: u64, text: String, answer: &Answer) {
-        self.note(format!("{name} is told: {text}"));
+        self.note(&format!("{name} is told: {text}"));
         let found = self.desk.asked.iter_mut().find(|asked| asked.id == id);
         let Some(asked) = found else { return };
         if asked.answer.is_some() {
@@ -224,7 +224,7 @@ impl World {
 
     /// A client is thrown out.
     pub fn close_client(&mut self, session: SessionId, error: &ErrorFrame) {
-        self.note(format!("a client is closed: {}", error.message));
+        self.note(&format!("a client is closed: {}", error.message));
         for client in self.desk.clients.values_mut() {
             if client.session == Some(session) {
                 client.session = None;

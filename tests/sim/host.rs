@@ -121,7 +121,7 @@ impl World {
         h.agent = Some(AgentCore::new(HEARTBEAT, MAX_FRAME));
         h.pause = 0;
         let (life, records) = (h.life, h.journal.clone());
-        self.note(format!("agent {} starts", self.hosts[host].name));
+        self.note(&format!("agent {} starts", self.hosts[host].name));
         self.agent_event(host, Event::Loaded(records));
         self.after(0, Happening::FindKeeper { host, life });
         self.after(0, Happening::Dial { host, life });
@@ -132,7 +132,7 @@ impl World {
         if self.hosts[host].agent.take().is_none() {
             return;
         }
-        self.note(format!("agent {} crashes", self.hosts[host].name));
+        self.note(&format!("agent {} crashes", self.hosts[host].name));
         self.agent_ends_link(host, true);
         self.hosts[host].keeper.talk += 1;
     }
@@ -143,7 +143,7 @@ impl World {
         if !self.hosts[host].on {
             return;
         }
-        self.note(format!("host {} goes down", self.hosts[host].name));
+        self.note(&format!("host {} goes down", self.hosts[host].name));
         self.hosts[host].agent = None;
         self.agent_ends_link(host, !power_cut);
         let h = &mut self.hosts[host];
@@ -220,7 +220,7 @@ impl World {
             }
             Effect::WakeAt(at) => self.set_agent_alarm(host, at),
             Effect::Warn(text) => {
-                self.note(format!("agent {} warns: {text}", self.hosts[host].name));
+                self.note(&format!("agent {} warns: {text}", self.hosts[host].name));
             }
         }
     }

@@ -61,7 +61,7 @@ impl World {
         if self.hosts[host].keeper.runs() || !self.hosts[host].on {
             return;
         }
-        self.note(format!("keeper of {} starts", self.hosts[host].name));
+        self.note(&format!("keeper of {} starts", self.hosts[host].name));
         let boot_id = self.hosts[host].boot_id();
         let now = self.keeper_now(host);
         let keeper = &mut self.hosts[host].keeper;
@@ -129,7 +129,7 @@ impl World {
         if self.hosts[host].keeper.supervisor.take().is_none() {
             return;
         }
-        self.note(format!("keeper of {} crashes", self.hosts[host].name));
+        self.note(&format!("keeper of {} crashes", self.hosts[host].name));
         self.part(host, "it ended");
     }
 
@@ -163,7 +163,7 @@ impl World {
     }
 
     /// A command of the agent.
-    pub fn to_keeper(&mut self, host: usize, talk: u64, command: wire::Command) {
+    pub fn tell_keeper(&mut self, host: usize, talk: u64, command: wire::Command) {
         let keeper = &mut self.hosts[host].keeper;
         if keeper.talk != talk || !keeper.runs() {
             return;
@@ -245,7 +245,7 @@ impl World {
     }
 
     /// A word of the keeper arrives.
-    pub fn from_keeper(&mut self, host: usize, talk: u64, event: Box<wire::Event>) {
+    pub fn hear_keeper(&mut self, host: usize, talk: u64, event: Box<wire::Event>) {
         if self.hosts[host].keeper.talk == talk {
             self.agent_event(host, AgentEvent::Keeper(event));
         }
@@ -299,7 +299,7 @@ impl World {
             ignores_term,
             alive: true,
         });
-        self.note(format!(
+        self.note(&format!(
             "{} starts {} of {} (run {}, slot {}, scheduled at {}) as {pid}",
             self.hosts[host].name,
             order.attempt,

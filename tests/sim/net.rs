@@ -49,6 +49,10 @@ pub enum Item<F> {
 
 /// One link.
 #[derive(Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each end opens and closes by itself"
+)]
 pub struct Conn {
     /// Whose.
     pub host: usize,

@@ -143,6 +143,11 @@ impl TaskText {
         self.takes = Some(takes.to_owned());
     }
 
+    /// Sets a variable of its command.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.env.insert(name.to_owned(), value.to_owned());
+    }
+
     /// Sets where it runs.
     pub fn set_target(&mut self, target: &str) {
         self.target = Some(target.to_owned());
@@ -515,7 +520,7 @@ impl Player {
                 "exit" => text.exit = value.parse().unwrap(),
                 "target" => text.target = Some(value.to_owned()),
                 "processes" => text.processes = Some(value.parse().unwrap()),
-                "group" => text.group = value.to_owned(),
+                "group" => value.clone_into(&mut text.group),
                 other => panic!("unknown key {other}"),
             }
         }

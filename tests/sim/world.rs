@@ -84,6 +84,8 @@ pub enum Happening {
     Exit { pid: i32 },
     /// A signal ends a command.
     Killed { pid: i32, signal: i32 },
+    /// A client takes what it was sent.
+    TakeItems(String),
     /// A host is up again.
     Boot { host: usize },
 }
@@ -253,12 +255,13 @@ impl World {
                 host,
                 talk,
                 command,
-            } => self.to_keeper(host, talk, *command),
-            Happening::FromKeeper { host, talk, event } => self.from_keeper(host, talk, event),
+            } => self.tell_keeper(host, talk, *command),
+            Happening::FromKeeper { host, talk, event } => self.hear_keeper(host, talk, event),
             Happening::KeeperWake { host, life } => self.keeper_wake(host, life),
             Happening::Launch { host, life, order } => self.launch(host, life, &order),
             Happening::Exit { pid } => self.exit(pid),
             Happening::Killed { pid, signal } => self.killed(pid, signal),
+            Happening::TakeItems(name) => self.take_items(&name),
             Happening::Boot { host } => self.boot(host),
         }
     }
@@ -281,7 +284,7 @@ impl World {
     }
 
     /// Notes a line.
-    pub fn note(&mut self, line: String) {
+    pub fn note(&mut self, line: &str) {
         let line = format!("{:>9} {line}", self.time);
         if self.loud {
             eprintln!("{line}");

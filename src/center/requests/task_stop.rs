@@ -99,7 +99,11 @@ impl Core {
             .into_iter()
             .filter_map(|id| self.open.get(&id));
         let held = runs.filter(|run| {
-            run.stage != crate::center::runs::Stage::Waiting && run.cancelled.is_none()
+            run.stage != crate::center::runs::Stage::Waiting
+                && !run
+                    .cancelled
+                    .as_ref()
+                    .is_some_and(|cancelled| cancelled.confirmed)
         });
         let mut away: Vec<_> = held.filter_map(|run| run.row.agent.clone()).collect();
         away.extend(
