@@ -44,14 +44,29 @@ fn a_center_killed_twice_costs_and_doubles_nothing() {
     told("center killed twice", &books);
 }
 
+/// How long an agent may be away until only the latest of a task's overdue runs starts.
+const OVERDUE: i64 = 10_000;
+
+/// Nothing is lost by an agent that was away for a moment; a machine so busy that it was away for longer may miss,
+/// and says why.
+fn costs_nothing(books: &Books, longest_away: i64) {
+    let others = books.agree();
+    if longest_away < OVERDUE - 2000 {
+        assert_eq!(others, []);
+    }
+    for run in others {
+        assert!(
+            run.is("missed") && run.reason.contains("agent was down"),
+            "{run:?}"
+        );
+    }
+}
+
 #[test]
-fn an_agent_killed_costs_what_was_due_meanwhile_at_most_and_doubles_nothing() {
+fn an_agent_killed_costs_and_doubles_nothing_and_its_daemons_keep_their_pids() {
     let mut world = fleet();
-    world.add(
-        "web/worker",
-        &["--daemon", "--processes", "2"],
-        &["sleep", "10000"],
-    );
+    let daemon = ["--daemon", "--processes", "2"];
+    world.add("web/worker", &daemon, &["sleep", "10000"]);
     let daemons = world.daemon_pids("web/worker", 4);
     let load = Load::begin(&world, 10, &AGENTS, SECONDS);
     load.until_second(6);
@@ -60,40 +75,27 @@ fn an_agent_killed_costs_what_was_due_meanwhile_at_most_and_doubles_nothing() {
     load.until_second(8);
     world.start_agent("a1");
     world.is_online("a1");
-    let back = now();
+    let away = now() - killed;
     assert_eq!(world.daemon_pids("web/worker", 4), daemons);
     let books = load.close(&world);
-    for run in books.agree() {
-        let at = crate::world::millis(&run.scheduled_at);
-        // Of several overdue runs of one task only the latest starts.
-        assert!(
-            run.is("missed") && run.reason.contains("agent was down"),
-            "{run:?}"
-        );
-        assert!(
-            run.agent.as_deref() == Some("a1") && (killed - 1000..back).contains(&at),
-            "{run:?}"
-        );
-    }
+    costs_nothing(&books, away);
     told("agent killed", &books);
 }
 
 #[test]
-fn an_agent_restarted_at_once_costs_nothing() {
+fn an_agent_restarted_at_once_and_again_costs_nothing() {
     let mut world = fleet();
     let load = Load::begin(&world, 10, &AGENTS, 10);
+    let mut longest = 0;
     for second in [3, 6] {
         load.until_second(second);
+        let killed = now();
         world.kill_agent("a2");
         world.start_agent("a2");
+        world.is_online("a2");
+        longest = longest.max(now() - killed);
     }
     let books = load.close(&world);
-    for run in books.agree() {
-        // A busy machine may take longer than a second to start it.
-        assert!(
-            run.is("missed") && run.reason.contains("agent was down"),
-            "{run:?}"
-        );
-    }
+    costs_nothing(&books, longest);
     told("agent restarted at once", &books);
 }
