@@ -22,7 +22,7 @@ use crate::proto::agent::{Confirm, FromAgent, Order, SlotReport};
 use super::estimate::Estimate;
 use super::event::{Effect, Event, LinkId, Now, Ticket};
 use super::record::Record;
-use super::runs::Runs;
+use super::runs::{Held, Runs};
 use keeper::KeeperState;
 use links::Link;
 use logs::Streams;
@@ -53,6 +53,8 @@ enum After {
     Keeper(Command),
     /// The run's closing may be reported.
     Report(RunId),
+    /// The run's cancel will not be forgotten.
+    Cancelled(RunId),
 }
 
 /// An append that failed and is tried again.
@@ -86,6 +88,10 @@ pub struct AgentCore {
     streams: Streams,
 
     keeper: KeeperState,
+    /// Runs that shall not start, of which only the keeper's set will tell whether they have; and why.
+    unsure_cancels: BTreeMap<RunId, String>,
+    /// Cancelled runs whose cancel is not on the disk: the next life would know them as armed.
+    cancelling: BTreeMap<RunId, Revision>,
     /// Commands of confirmed orders and stop sequences that no keeper could be told of yet.
     untold: Vec<Command>,
     /// Whether links may be served: the keeper's set is known, or was waited for long enough.
@@ -269,6 +275,7 @@ impl AgentCore {
                 After::Confirm(link, confirm, _) => self.confirm(link, confirm),
                 After::Keeper(command) => self.stop(command),
                 After::Report(run_id) => self.may_report(&run_id),
+                After::Cancelled(run_id) => drop(self.cancelling.remove(&run_id)),
             }
         }
     }
@@ -305,12 +312,38 @@ impl AgentCore {
             .into_iter()
             .partition(|again| again.at <= now.boot);
         self.again = later;
-        for again in due {
+        for mut again in due {
+            // What was decided since may be on the disk already; a record that comes after it must not undo it.
+            again.records.retain(|record| self.is_still_so(record));
             self.out.push(Effect::Journal {
                 ticket: again.ticket,
                 records: again.records,
                 sync: true,
             });
+        }
+    }
+
+    /// Whether a record that could not be written in its turn still says how things are.
+    fn is_still_so(&self, record: &Record) -> bool {
+        let is_open = |run_id| self.runs.get(run_id).is_some_and(Held::is_open);
+        let is_live = |run_id| {
+            let held = self.runs.get(run_id);
+            held.is_some_and(|held| held.is_open() || held.is_active())
+        };
+        match record {
+            Record::Planned(planned) => is_live(&planned.run.run_id),
+            Record::Queued { run_id } => is_live(run_id),
+            Record::Cancelled { run_id } | Record::Dropped { run_id } => !is_open(run_id),
+            Record::Assigned { task, revision, .. } => self
+                .assigned
+                .get(task)
+                .is_some_and(|held| held.revision == *revision),
+            Record::Withdrawn { task } => !self.assigned.contains_key(task),
+            Record::Closed { run, .. } => !is_open(&run.run_id),
+            Record::Opened { .. }
+            | Record::Epoch { .. }
+            | Record::Offset { .. }
+            | Record::Text { .. } => true,
         }
     }
 

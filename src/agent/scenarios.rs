@@ -395,7 +395,7 @@ fn a_stop_while_the_keeper_is_away_is_told_when_it_comes_back() {
          12    cancel r2 stop          => confirm 4 started r2
          13    keeper up
          13    keeper knows r1 running
-         13    keeper set end          => stop r1 (stopped by admin); stop r2 (stopped by admin); report r2 stopped: stopped by admin",
+         13    keeper set end          => stop r1 (stopped by admin); stop r2 (stopped by admin); report r2 skipped: stopped by admin",
     );
 }
 

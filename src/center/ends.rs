@@ -75,6 +75,15 @@ impl Core {
             })
     }
 
+    /// Whether an agent holds another run of the task, due or not: overlap holds across agents.
+    pub(super) fn is_held_elsewhere(&self, run: &OpenRun) -> bool {
+        let siblings = self.open.of_task(&run.row.run.task).into_iter();
+        siblings
+            .filter(|id| id != run.id())
+            .filter_map(|id| self.open.get(&id))
+            .any(|other| other.stage != Stage::Waiting)
+    }
+
     /// A run that an agent may have: open until the agent answers, or has been silent for too long.
     fn look_at_handed(&mut self, now: Now, id: &RunId) {
         let Some(run) = self.open.get(id) else { return };
@@ -121,7 +130,16 @@ impl Core {
         if !over || self.is_busy_elsewhere(now, run) || now.at >= run.row.start_before {
             return false;
         }
-        self.reassign(id)
+        // What that agent holds for later goes along, lest two agents have runs of the task.
+        let task = run.row.run.task.clone();
+        let given = self.reassign(id);
+        for other in self.open.of_task(&task) {
+            let run = self.open.get(&other);
+            if given && run.is_some_and(|run| run.row.agent.as_ref() == Some(&from)) {
+                self.reassign(&other);
+            }
+        }
+        given
     }
 
     /// Gives an unstarted run of target `one` to the best agent but the one that has it; whether there is one.

@@ -180,11 +180,24 @@ impl Core {
         let Some((outstanding, changes)) = session.outstanding.remove(&confirm.seq) else {
             return;
         };
+        let later = self.asked_later(id);
+        let again: BTreeSet<&RunId> = later.iter().chain(&outstanding.planned).collect();
         for run in &outstanding.cancelled {
             let had_started = confirm.started.contains(run);
-            self.cancel_confirmed(now, run, had_started);
+            if had_started || !again.contains(run) {
+                self.cancel_confirmed(now, run, had_started);
+            }
             for change in &changes {
                 self.changes.cancelled(*change, run, had_started);
+            }
+        }
+        for refused in &confirm.refused {
+            // A later order may have armed it; confirmations overtake one another where a disk fails in between.
+            let open = self.open.get(&refused.run_id);
+            let is_last_word = !later.contains(&refused.run_id)
+                && open.is_some_and(|open| open.stage == Stage::Handed);
+            if is_last_word {
+                self.refused_by_agent(now, &refused.run_id, &refused.reason);
             }
         }
         for run in &outstanding.planned {
@@ -196,12 +209,19 @@ impl Core {
                 open.stage = Stage::Armed;
             }
         }
-        for refused in &confirm.refused {
-            self.refused_by_agent(now, &refused.run_id, &refused.reason);
-        }
         for change in &changes {
             self.changes.confirmed(*change, &agent, confirm.seq);
         }
+    }
+
+    /// Runs that orders not confirmed yet plan or cancel: what an earlier order did to them is not the last word.
+    fn asked_later(&self, id: SessionId) -> BTreeSet<RunId> {
+        let session = self.sessions.iter().filter(|session| session.id == id);
+        session
+            .flat_map(|session| session.outstanding.values())
+            .flat_map(|(order, _)| order.planned.iter().chain(&order.cancelled))
+            .cloned()
+            .collect()
     }
 
     fn cancel_confirmed(&mut self, now: Now, id: &RunId, had_started: bool) {

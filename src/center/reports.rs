@@ -131,7 +131,7 @@ impl Core {
         if run.row.agent.as_ref() != Some(agent) {
             return;
         }
-        let elsewhere = now.at < run.row.start_before && !self.is_busy_elsewhere(now, run);
+        let elsewhere = now.at < run.row.start_before && !self.is_held_elsewhere(run);
         if !elsewhere || !self.reassign(id) {
             self.end_missed(now, id, reason);
         }

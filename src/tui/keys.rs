@@ -240,7 +240,7 @@ pub const TABLE: &[Binding] = &[
             "s",
             &[char('s', Action::StopStart)],
             "stop",
-            "stop the task, or start it",
+            "stop it, or start it",
         )
     },
     Binding {

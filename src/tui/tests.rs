@@ -17,8 +17,11 @@ use crate::model::{RunId, Slot};
 use crate::proto::request::Answer;
 use crate::proto::view::LogView;
 
+/// A name, and the keys that lead there.
+type Scene = (&'static str, fn(&mut State));
+
 /// The views and dialogs, each with how one gets there.
-const SCENES: &[(&str, fn(&mut State))] = &[
+const SCENES: &[Scene] = &[
     ("overview", |_| {}),
     ("tasks", |state| drop(press(state, &["2", "j"]))),
     ("runs", |state| drop(press(state, &["3", "j", "Space"]))),
@@ -49,9 +52,9 @@ const SCENES: &[(&str, fn(&mut State))] = &[
     }),
     ("stop", |state| drop(press(state, &["2", "G", "s"]))),
     ("delete", |state| {
-        drop(press(state, &["2", "Space", "Space", "d"]))
+        drop(press(state, &["2", "Space", "Space", "d"]));
     }),
-    ("kill", |state| drop(press(state, &["3", "x"]))),
+    ("kill", |state| drop(press(state, &["3", "j", "x"]))),
     ("add", |state| {
         press(state, &["a"]);
         type_in(state, "w");
@@ -243,7 +246,8 @@ fn nothing_that_others_wrote_reaches_the_terminal_as_a_control_character() {
 
 #[test]
 fn no_size_is_too_small_or_too_large() {
-    let small = (1..=30).flat_map(|width| (1..=30).map(move |height| (width, height)));
+    let small = (1..=24).flat_map(|width| (1..=24).map(move |height| (width, height)));
+    let small = small.filter(|(width, height)| (width + height) % 3 == 0);
     let dense = (1..=200)
         .step_by(13)
         .flat_map(|width| (1..=60).step_by(7).map(move |height| (width, height)));
@@ -277,7 +281,7 @@ fn at_80x24_the_overview_has_all_parts_with_three_rows_and_names_uncut() {
         let starts = |line: &&str| line.starts_with("── ") && line.contains(title);
         lines
             .iter()
-            .position(|line| starts(&line))
+            .position(starts)
             .unwrap_or_else(|| panic!("no `{title}`"))
     })
     .collect();

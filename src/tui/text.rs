@@ -11,9 +11,9 @@ const TAB: usize = 8;
 /// Columns of a task's name that are kept where its group and it do not fit together.
 const NAME: usize = 24;
 
-/// One clean line.
+/// One clean line: ends of lines as spaces, no control sequence, no control character.
 pub fn line(text: &str) -> String {
-    clean::line(text)
+    output(&text.replace(['\n', '\r'], " "))
 }
 
 /// A line of a run's output: no control sequences, no colours, tabs as spaces.
@@ -67,14 +67,19 @@ pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     let columns = columns.max(1);
     let mut lines = Vec::new();
     for paragraph in text.lines() {
-        let mut rest = clean::line(paragraph);
+        let mut rest = line(paragraph);
         while rest.width() > columns {
             let at = break_at(&rest, columns);
             let tail = rest.split_off(at);
             lines.push(rest.trim_end().to_owned());
-            rest = tail.trim_start().to_owned();
+            tail.trim_start().clone_into(&mut rest);
+            if rest.is_empty() {
+                break;
+            }
         }
-        lines.push(rest);
+        if !rest.is_empty() || paragraph.is_empty() {
+            lines.push(rest);
+        }
     }
     lines
 }
@@ -94,6 +99,12 @@ fn break_at(text: &str, columns: usize) -> usize {
         }
     }
     text.len()
+}
+
+/// The text, filled up with blanks to so many columns.
+pub fn pad(text: &str, columns: usize) -> String {
+    let blanks = " ".repeat(columns.saturating_sub(text.width()));
+    format!("{text}{blanks}")
 }
 
 /// `1 task`, `2 tasks`.

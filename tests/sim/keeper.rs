@@ -22,6 +22,8 @@ pub struct Keeper {
     synced: usize,
     offset_ms: Option<i64>,
     hop_at: i64,
+    /// The wake that was asked for last, and in which life.
+    wake: Option<(u64, wire::BootMs)>,
 }
 
 impl Keeper {
@@ -211,7 +213,11 @@ impl World {
     }
 
     fn keeper_effects(&mut self, host: usize, effects: Vec<Effect>) {
-        for effect in effects {
+        // As the real one: records first.
+        let (records, effects): (Vec<_>, Vec<_>) = effects
+            .into_iter()
+            .partition(|effect| matches!(effect, Effect::Record(_)));
+        for effect in records.into_iter().chain(effects) {
             match effect {
                 Effect::Record(record) => self.hosts[host].keeper.records.push(record),
                 Effect::Launch(order) => {
@@ -249,7 +255,8 @@ impl World {
         let h = &mut self.hosts[host];
         let (life, booted) = (h.keeper.life, h.booted);
         let wake = h.keeper.supervisor.as_mut().and_then(Supervisor::next_wake);
-        if let Some(at) = wake {
+        if let Some(at) = wake.filter(|at| h.keeper.wake != Some((life, *at))) {
+            h.keeper.wake = Some((life, at));
             let at = booted.saturating_add(i64::try_from(at.0).unwrap_or(i64::MAX));
             self.at(at.max(self.time + 1), Happening::KeeperWake { host, life });
         }
@@ -262,6 +269,7 @@ impl World {
         if keeper.life != life {
             return;
         }
+        keeper.wake = None;
         let due = keeper.supervisor.as_mut().and_then(Supervisor::next_wake);
         if due.is_some_and(|at| at <= now) {
             self.keeper_event(host, Event::Wake);
@@ -317,8 +325,13 @@ impl World {
             return;
         };
         if signal == KILL || !self.truth.processes[&pid].ignores_term {
-            self.end_process(pid, Exit::Signal(signal));
+            self.after(0, Happening::Killed { pid, signal });
         }
+    }
+
+    /// A signal ends a command.
+    pub fn killed(&mut self, pid: i32, signal: i32) {
+        self.end_process(pid, Exit::Signal(signal));
     }
 
     fn end_process(&mut self, pid: i32, exit: Exit) {

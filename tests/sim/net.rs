@@ -156,6 +156,10 @@ impl World {
 
     /// Sends towards the agent.
     pub fn send_down(&mut self, number: u64, item: Item<ToAgent>) {
+        if self.loud && !matches!(&item, Item::Frame(f) if matches!(**f, ToAgent::HeartbeatAck(_)))
+        {
+            eprintln!("          down {number}: {item:?}");
+        }
         let net = self.nets[self.conns[&number].host];
         let delay = net.delay + self.dice.below_i64(net.jitter + 1);
         let at = self.time + delay;

@@ -82,6 +82,8 @@ pub enum Happening {
     },
     /// A command ends by itself.
     Exit { pid: i32 },
+    /// A signal ends a command.
+    Killed { pid: i32, signal: i32 },
     /// A host is up again.
     Boot { host: usize },
 }
@@ -256,6 +258,7 @@ impl World {
             Happening::KeeperWake { host, life } => self.keeper_wake(host, life),
             Happening::Launch { host, life, order } => self.launch(host, life, &order),
             Happening::Exit { pid } => self.exit(pid),
+            Happening::Killed { pid, signal } => self.killed(pid, signal),
             Happening::Boot { host } => self.boot(host),
         }
     }

@@ -182,7 +182,7 @@ impl AgentCore {
     }
 
     /// Runs that memory holds as given to the keeper and that it does not know: a start that got lost on the
-    /// way is given again, or ends where a stop came after it; what had run is lost.
+    /// way is given again, or ends where a cancel or a stop came after it; what had run is lost.
     fn settle_unknown(&mut self, known: &BTreeSet<RunId>, now: Now) {
         let unknown: Vec<(RunId, bool)> = self
             .runs
@@ -190,6 +190,13 @@ impl AgentCore {
             .filter(|held| held.is_active() && !known.contains(&held.run.run_id))
             .map(|held| (held.run.run_id.clone(), held.phase == Phase::Starting))
             .collect();
+        let cancels = std::mem::take(&mut self.unsure_cancels);
+        for (run_id, reason) in cancels.iter().filter(|(id, _)| !known.contains(*id)) {
+            self.end(run_id, Outcome::Skipped, reason.clone(), now);
+        }
+        let unknown = unknown
+            .into_iter()
+            .filter(|(run_id, _)| !cancels.contains_key(run_id));
         for (run_id, on_the_way) in unknown {
             let stop = self.untold.iter().find_map(|command| match command {
                 Command::Stop { run_id: of, reason }
@@ -200,7 +207,7 @@ impl AgentCore {
             });
             match stop {
                 Some(reason) if on_the_way => self.end(&run_id, Outcome::Stopped, reason, now),
-                None if on_the_way => self.runs.set(&run_id, Phase::Due),
+                None if on_the_way => self.runs.set(&run_id, Phase::Armed),
                 _ => {
                     let reason = "the keeper does not know the run any more";
                     self.end(&run_id, Outcome::Lost, reason, now);

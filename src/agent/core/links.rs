@@ -290,6 +290,15 @@ impl AgentCore {
             let at = room(&mut parts);
             tell(held, &mut parts[at]);
         }
+        for (run_id, revision) in &self.cancelling {
+            if self.runs.get(run_id).is_none() {
+                let at = room(&mut parts);
+                parts[at].armed.push(HeldRun {
+                    run_id: run_id.clone(),
+                    revision: *revision,
+                });
+            }
+        }
         if let Some(last) = parts.last_mut() {
             last.last = true;
         }

@@ -1,6 +1,7 @@
 //! Journal to memory at start, memory to journal when it is made anew.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::super::estimate::Estimate;
 use super::super::event::Now;
@@ -10,6 +11,9 @@ use super::texts::TextKey;
 use super::{AgentCore, Assigned, KEEPER_PATIENCE};
 use crate::exec::wire::BootMs;
 use crate::model::{BootId, Incarnation, RunId};
+
+/// How far the clock's estimates of two lives may differ.
+const UNSURE: Duration = Duration::from_secs(1);
 
 impl AgentCore {
     /// Takes the journal in. In a new boot nothing armed is good any more; what was decided, the assignments
@@ -84,18 +88,23 @@ impl AgentCore {
         }
     }
 
-    /// What was due before this start was due while no agent ran.
+    /// What was due before this start was due while no agent ran, or was given to the keeper by the life before,
+    /// which no record says: it counts as given until the keeper has told its set.
     fn excuse_overdue(&mut self, now: Now) {
+        // The life before may have known the center's clock a little otherwise.
+        let horizon = now.boot.plus(UNSURE);
         let overdue: Vec<RunId> = self
             .runs
             .iter()
             .filter(|held| held.phase == Phase::Armed)
-            .filter(|held| self.clock.fire_at(held.run.scheduled_at, now) <= now.boot)
+            .filter(|held| self.clock.fire_at(held.run.scheduled_at, now) <= horizon)
             .map(|held| held.run.run_id.clone())
             .collect();
         for run_id in overdue {
-            self.runs
-                .update(&run_id, |held| held.excuse = Excuse::AgentDown);
+            self.runs.update(&run_id, |held| {
+                held.excuse = Excuse::AgentDown;
+                held.phase = Phase::Starting;
+            });
         }
     }
 

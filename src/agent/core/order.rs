@@ -93,8 +93,26 @@ impl AgentCore {
         let Some(held) = self.runs.get(&cancel.run_id) else {
             return;
         };
-        if held.is_open() {
+        // Of what a former life may have given to the keeper only the keeper's set will tell.
+        let unsure = matches!(held.phase, Phase::Starting | Phase::Queued);
+        let unsure = unsure && !self.keeper.is_ready();
+        if held.is_open() && !unsure {
             return self.disarm(&cancel.run_id);
+        }
+        if unsure {
+            confirm.started.push(cancel.run_id.clone());
+            // A cancel without a reason comes with the plan that takes its place: the old text keeps the run.
+            if !cancel.reason.is_empty() {
+                let reason = cancel.reason.clone();
+                self.unsure_cancels.insert(cancel.run_id.clone(), reason);
+            }
+            if cancel.stop {
+                self.stop(Command::Stop {
+                    run_id: cancel.run_id,
+                    reason: cancel.reason,
+                });
+            }
+            return;
         }
         if !held.has_started() {
             return;
@@ -110,10 +128,13 @@ impl AgentCore {
     }
 
     fn disarm(&mut self, run_id: &RunId) {
-        self.runs.remove(run_id);
+        if let Some(held) = self.runs.remove(run_id) {
+            self.cancelling.insert(run_id.clone(), held.run.revision);
+        }
         self.write(Record::Cancelled {
             run_id: run_id.clone(),
         });
+        self.after.push(After::Cancelled(run_id.clone()));
         self.tell(Command::Disarm {
             run_id: run_id.clone(),
         });

@@ -417,8 +417,9 @@ fn after_reboot(run: &Run, now: Now) -> Ending {
     let unstarted = |outcome, reason: &str| Ending::unstarted(outcome, reason, now.center);
     match &run.phase {
         Phase::Waiting { last, .. } => last.as_ref().clone(),
+        // Its start is written, not synced: the record may have gone with the host.
         Phase::Pending { .. } => {
-            unstarted(Outcome::Missed, "the host was restarted before its start")
+            unstarted(Outcome::Lost, "the host was restarted; it may have started")
         }
         _ => {
             let mut ending = unstarted(Outcome::Lost, "the host was restarted while it ran");

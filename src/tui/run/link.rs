@@ -58,6 +58,11 @@ pub(super) async fn keep(
     }
 }
 
+/// How long an attempt may take: the first ones are short, so that their number is seen to grow.
+fn patience(attempt: u32, timeout: Duration) -> Duration {
+    Duration::from_secs(u64::from(attempt)).min(timeout)
+}
+
 /// Dials until a center is reached; none where nobody listens any more.
 async fn again(
     home: &Path,
@@ -72,7 +77,7 @@ async fn again(
         news.send(lost).await.ok()?;
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
-        match connect(home, timeout, workers).await {
+        match connect(home, patience(attempt, timeout), workers).await {
             Ok(session) => return Some(session),
             Err(fault) => why = fault.message,
         }
@@ -84,12 +89,11 @@ async fn again(
 async fn watch(session: &Session, news: &Sender) -> String {
     let mut items = session.stream(Request::Watch(Watch {}));
     loop {
-        let item = match tokio::time::timeout(SILENCE, items.next()).await {
-            Ok(item) => item,
-            Err(_) => match is_alive(session).await {
+        let Ok(item) = tokio::time::timeout(SILENCE, items.next()).await else {
+            match is_alive(session).await {
                 Ok(()) => continue,
                 Err(why) => return why,
-            },
+            }
         };
         let input = match item {
             Some(Ok(Item::Change(change))) => Input::Change(change),

@@ -45,6 +45,10 @@ pub struct LogPane {
     pub prompt: Option<Field>,
     /// Streams that are not over.
     pub open: usize,
+    /// What the center was asked for: a task or a run.
+    pub of: String,
+    /// Whether a stream broke, so that all is read anew once the center is back.
+    pub is_broken: bool,
     /// The runs whose output was asked for.
     pub runs: Vec<RunId>,
     begun: BTreeMap<(AgentName, Slot, RunId, u16), Begun>,
@@ -70,6 +74,8 @@ impl LogPane {
             search: String::new(),
             prompt: None,
             open: 0,
+            of: String::new(),
+            is_broken: false,
             runs: Vec::new(),
             begun: BTreeMap::new(),
             marks: Vec::new(),
@@ -112,12 +118,12 @@ impl LogPane {
         }
         begun.offset = Some(chunk.offset + bytes.len() as u64);
         begun.line.extend_from_slice(&bytes);
-        begun.line = self.whole_lines(&mark, std::mem::take(&mut begun.line));
+        begun.line = self.whole_lines(&mark, &std::mem::take(&mut begun.line));
         self.begun.insert(key, begun);
     }
 
-    fn whole_lines(&mut self, mark: &str, bytes: Vec<u8>) -> Vec<u8> {
-        let mut rest = bytes.as_slice();
+    fn whole_lines(&mut self, mark: &str, bytes: &[u8]) -> Vec<u8> {
+        let mut rest = bytes;
         while let Some(end) = rest.iter().position(|b| *b == b'\n') {
             self.push(mark, &rest[..end]);
             rest = &rest[end + 1..];
@@ -167,9 +173,18 @@ impl LogPane {
         }
     }
 
+    /// What was read is read anew.
+    pub fn restart(&mut self) {
+        self.lines.clear();
+        self.begun.clear();
+        self.is_broken = false;
+        self.open = 1;
+    }
+
     /// A stream broke.
     pub fn end(&mut self, why: &str) {
         self.finish();
+        self.is_broken = true;
         self.remark(why);
     }
 
@@ -237,7 +252,9 @@ mod tests {
 
     fn check(chunks: &[LogView], wanted: &[&str]) {
         let mut pane = LogPane::new(1, "t".to_owned(), None);
-        chunks.iter().for_each(|chunk| pane.take(chunk));
+        for chunk in chunks {
+            pane.take(chunk);
+        }
         pane.end("end");
         let lines: Vec<String> = pane
             .lines

@@ -204,10 +204,10 @@ fn saved_task(state: &mut State, now: UnixMs, saved: Saved) {
     let (mut grade, mut text) = sentence(&batch, &state.zone);
     if let Some(at) = saved.task.next_at {
         let when = time::relative(at, now).unwrap_or_else(|| time::stamp(at, &state.zone));
-        text.push_str(&format!("; next {when}"));
+        text = format!("{text}; next {when}");
     }
     for warning in &saved.warnings {
-        text.push_str(&format!("; {warning}"));
+        text = format!("{text}; {warning}");
         grade = Grade::Warning;
     }
     state.fleet.take(Change::Task(Box::new(saved.task)));

@@ -96,7 +96,10 @@ pub(super) fn write(state: &mut State, now: UnixMs, action: Action) {
 
 /// The group that a new task most likely belongs to: that of what is selected, or the only one.
 fn group_at(state: &State) -> Option<GroupName> {
-    let selected = state.current().and_then(|thing| match &thing {
+    // A row that nobody chose says nothing.
+    let is_chosen = !state.overlays.is_empty() || state.selections.contains_key(&state.screen);
+    let chosen = state.current().filter(|_| is_chosen);
+    let selected = chosen.and_then(|thing| match &thing {
         Thing::Group(name) => Some(name.clone()),
         thing => state.task_of(thing).map(|task| task.group.clone()),
     });
@@ -294,11 +297,11 @@ fn agents(processes: &[&ProcessView]) -> String {
 fn some<'a>(names: impl Iterator<Item = &'a str>) -> String {
     const SHOWN: usize = 4;
     let names: Vec<&str> = names.collect();
-    let mut text = names[..names.len().min(SHOWN)].join(", ");
-    if names.len() > SHOWN {
-        text.push_str(&format!(" and {} more", names.len() - SHOWN));
+    let shown = names[..names.len().min(SHOWN)].join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
-    text
 }
 
 /// Where a task runs, in words.

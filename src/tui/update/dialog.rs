@@ -77,18 +77,13 @@ pub(super) fn confirm(state: &mut State, now: UnixMs, key: KeyEvent) -> Vec<Effe
         KeyCode::Char(c) => confirm.choices.into_iter().find(|choice| choice.key == c),
         _ => None,
     };
-    match chosen {
-        Some(choice) => {
-            // A page about what is deleted would be empty.
-            let effects = deed::send(state, choice.deed, choice.requests);
-            state.say(now, Grade::Quiet, &format!("{} …", confirm.title));
-            effects
-        }
-        None => {
-            state.say(now, Grade::Quiet, &format!("not done: {}", confirm.title));
-            Vec::new()
-        }
-    }
+    let Some(choice) = chosen else {
+        state.say(now, Grade::Quiet, &format!("not done: {}", confirm.title));
+        return Vec::new();
+    };
+    let effects = deed::send(state, choice.deed, choice.requests);
+    state.say(now, Grade::Quiet, &format!("{} …", confirm.title));
+    effects
 }
 
 /// A key in the form.

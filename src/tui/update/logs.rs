@@ -63,7 +63,7 @@ pub(super) fn open(state: &mut State, now: UnixMs) -> Vec<Effect> {
             let title = format!("run {}{of}", run.short());
             open_pane(state, title, None, run.to_string())
         }
-        (None, Some((id, path))) => open_pane(state, path.to_string(), Some(path), id),
+        (None, Some((id, path))) => open_pane(state, path.to_string(), Some(&path), id),
         (None, None) => {
             state.say(now, Grade::Trouble, "logs: select a task or a run first");
             Vec::new()
@@ -81,20 +81,29 @@ fn last_failure(state: &State, key: &crate::tui::state::CauseKey) -> Option<RunI
 pub(super) fn open_pane(
     state: &mut State,
     title: String,
-    task: Option<TaskPath>,
+    task: Option<&TaskPath>,
     of: String,
 ) -> Vec<Effect> {
     let stream = state.number();
-    let mut pane = LogPane::new(stream, title, task.clone());
-    if let Some(path) = &task {
+    let mut pane = LogPane::new(stream, title, task.cloned());
+    if let Some(path) = task {
         let live = state.fleet.processes_of(path);
         pane.runs = live.filter_map(|process| process.run_id.clone()).collect();
         let ended = state.fleet.runs_of(path);
         pane.runs.extend(ended.map(|run| run.run_id.clone()));
     }
     pane.open = 1;
+    pane.of.clone_from(&of);
     state.overlays.push(Overlay::Log(Box::new(pane)));
     vec![Effect::OpenLog(stream, Box::new(read(of, true)))]
+}
+
+/// The center is back: what broke is read anew.
+pub(super) fn reopen(state: &mut State) -> Option<Effect> {
+    let pane = pane(state).filter(|pane| pane.is_broken)?;
+    pane.restart();
+    let read = read(pane.of.clone(), true);
+    Some(Effect::OpenLog(pane.stream, Box::new(read)))
 }
 
 /// A task's output goes on with its next run.

@@ -99,7 +99,7 @@ pub fn update(state: &mut State, now: UnixMs, input: Input) -> Vec<Effect> {
             Vec::new()
         }
         Input::Lost(attempt, why) => {
-            lost(state, now, attempt, why);
+            lost(state, now, attempt, &why);
             Vec::new()
         }
         Input::Change(change) => changed(state, *change),
@@ -121,14 +121,14 @@ pub fn update(state: &mut State, now: UnixMs, input: Input) -> Vec<Effect> {
             Vec::new()
         }
         Input::Said(title, lines, exit) => {
-            said(state, now, title, lines, exit);
+            said(state, now, title, &lines, exit);
             Vec::new()
         }
         Input::Tick => Vec::new(),
     }
 }
 
-fn lost(state: &mut State, now: UnixMs, attempt: u32, why: String) {
+fn lost(state: &mut State, now: UnixMs, attempt: u32, why: &str) {
     let since = match &state.link {
         Link::Lost { since, .. } => *since,
         _ => now,
@@ -136,7 +136,7 @@ fn lost(state: &mut State, now: UnixMs, attempt: u32, why: String) {
     state.link = Link::Lost {
         since,
         attempt,
-        why: super::text::line(&why),
+        why: super::text::line(why),
     };
 }
 
@@ -191,6 +191,7 @@ fn complete(state: &mut State, mut fleet: super::state::Fleet) -> Vec<Effect> {
     )];
     state.has_events = false;
     effects.extend(moving::open_events(state));
+    effects.extend(logs::reopen(state));
     effects
 }
 
@@ -202,7 +203,7 @@ fn ask(state: &mut State, what: Asked, request: Request) -> Effect {
 }
 
 /// What a command said is shown: one line at the foot, more on a page.
-fn said(state: &mut State, now: UnixMs, title: String, lines: Vec<String>, exit: u8) {
+fn said(state: &mut State, now: UnixMs, title: String, lines: &[String], exit: u8) {
     let grade = if exit == 0 {
         Grade::Done
     } else {
@@ -236,18 +237,16 @@ fn pressed(state: &mut State, now: UnixMs, key: KeyEvent) -> Vec<Effect> {
         Some(Overlay::Log(_)) => Place::Logs,
         _ => Place::Things,
     };
-    match keys::action(place, key) {
-        Some(action) => act(state, now, action),
-        None => {
-            // A dialog's page closes by whatever key; elsewhere an unknown key only tells where help is.
-            if matches!(state.overlays.last(), Some(Overlay::Help)) {
-                state.overlays.pop();
-            } else {
-                state.say(now, Grade::Quiet, "no such key here; ? shows the keys");
-            }
-            Vec::new()
-        }
+    if let Some(action) = keys::action(place, key) {
+        return act(state, now, action);
     }
+    // The help closes by whatever key; elsewhere an unknown key only tells where help is.
+    if matches!(state.overlays.last(), Some(Overlay::Help)) {
+        state.overlays.pop();
+    } else {
+        state.say(now, Grade::Quiet, "no such key here; ? shows the keys");
+    }
+    Vec::new()
 }
 
 /// Does what a key wants.

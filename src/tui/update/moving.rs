@@ -6,12 +6,12 @@ use crate::tui::state::{Overlay, Screen, Selection, State, sections};
 
 /// Moves in what is on top.
 pub(super) fn go(state: &mut State, action: Action) {
-    let page = state.page();
+    let height = state.page();
     let step = match action {
         Action::Up => -1,
         Action::Down => 1,
-        Action::PageUp => -page.cast_signed(),
-        Action::PageDown => page.cast_signed(),
+        Action::PageUp => -height.cast_signed(),
+        Action::PageDown => height.cast_signed(),
         Action::First => isize::MIN,
         _ => isize::MAX,
     };
@@ -21,9 +21,9 @@ pub(super) fn go(state: &mut State, action: Action) {
             scroll(&mut page.top, step);
             page.top = page.top.min(page.lines.len().saturating_sub(1));
         }
-        Some(Overlay::Log(pane)) => {
-            pane.scroll(step, page);
-            pane.is_following |= action == Action::Last;
+        Some(Overlay::Log(log)) => {
+            log.scroll(step, height);
+            log.is_following |= action == Action::Last;
         }
         Some(_) => {}
         None => select(state, action, step),

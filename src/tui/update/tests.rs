@@ -16,10 +16,12 @@ fn answer(state: &mut State, effects: &[Effect], answer: &Result<Answer, Fault>)
 }
 
 fn asked(effects: &[Effect]) -> Vec<&Request> {
-    let request = |effect| match effect {
-        &Effect::Ask(_, ref request) => Some(request.as_ref()),
-        _ => None,
-    };
+    fn request(effect: &Effect) -> Option<&Request> {
+        match effect {
+            Effect::Ask(_, request) => Some(request),
+            _ => None,
+        }
+    }
     effects.iter().filter_map(request).collect()
 }
 
@@ -337,6 +339,14 @@ fn after_a_reconnect_the_new_snapshot_replaces_the_old_and_history_stays() {
         panic!("it is lost");
     };
     assert_eq!((*since, *attempt), (NOW, 2));
+    at_task(&mut state, "web/probe");
+    press(&mut state, &["l"]);
+    let Some(Overlay::Log(pane)) = state.overlays.last() else {
+        panic!("the output is open");
+    };
+    let stream = pane.stream;
+    let fault = Fault::new(FaultCode::Unavailable, "broke");
+    update(&mut state, NOW, Input::LogOver(stream, Some(fault)));
     update(&mut state, NOW, Input::Connected);
     assert_eq!(
         state.fleet.tasks.len(),
@@ -354,6 +364,8 @@ fn after_a_reconnect_the_new_snapshot_replaces_the_old_and_history_stays() {
     assert!(state.fleet.tasks.is_empty());
     assert_eq!(state.fleet.runs.newest_first().count(), runs);
     assert!(matches!(asked(&effects)[..], [Request::RunList(_)]));
+    let reopened = |effect: &Effect| matches!(effect, Effect::OpenLog(at, _) if *at == stream);
+    assert!(effects.iter().any(reopened), "what broke is read anew");
 }
 
 #[test]

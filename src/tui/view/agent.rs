@@ -17,6 +17,7 @@ use crate::cli::print::time;
 use crate::model::UnixMs;
 use crate::proto::view::{AgentView, GroupView};
 use crate::tui::state::State;
+use crate::tui::text;
 
 /// The page of an agent.
 pub fn details(
@@ -62,16 +63,13 @@ pub fn details(
         field(&mut lines, "version", version, Tone::Plain, width);
     }
     heading(&mut lines, "running");
-    let live = state
+    let processes = state
         .fleet
         .processes
         .values()
         .filter(|process| process.agent == view.name);
-    for process in live {
-        let mut line = vec![piece(
-            format!("{:<30} ", process.task.to_string()),
-            Tone::Plain,
-        )];
+    for process in processes {
+        let mut line = vec![piece(text::pad(&process.task.to_string(), 31), Tone::Plain)];
         line.extend(run::process_line(now, process));
         lines.push(line);
     }
@@ -81,10 +79,7 @@ pub fn details(
         .filter(|run| run.agent.as_ref() == Some(&view.name))
         .take(run::MOST)
     {
-        let mut line = vec![piece(
-            format!("{:<30} ", view.task.to_string()),
-            Tone::Plain,
-        )];
+        let mut line = vec![piece(text::pad(&view.task.to_string(), 31), Tone::Plain)];
         line.extend(run::line(state, now, view));
         lines.push(line);
     }
@@ -126,12 +121,15 @@ pub fn group(state: &State, now: UnixMs, view: &GroupView, width: u16) -> (Strin
     heading(&mut lines, "agents");
     for agent in state.fleet.agents_of(&view.name) {
         let (mark, tone) = cells::agent_mark(agent.state);
-        let mut line = vec![piece(format!("{mark} {:<24} ", agent.name.as_str()), tone)];
-        line.extend(pair("running", agent.running.to_string(), Tone::Plain));
+        let mut row = vec![piece(
+            text::pad(&format!("{mark} {}", agent.name), 27),
+            tone,
+        )];
+        row.extend(pair("running", agent.running.to_string(), Tone::Plain));
         if let Some(at) = agent.last_seen_at {
-            line.extend(pair("seen", cells::when(at, now, state), Tone::Plain));
+            row.extend(pair("seen", cells::when(at, now, state), Tone::Plain));
         }
-        lines.push(line);
+        lines.push(row);
     }
     heading(&mut lines, "tasks");
     for task in state
@@ -141,16 +139,10 @@ pub fn group(state: &State, now: UnixMs, view: &GroupView, width: u16) -> (Strin
         .filter(|task| task.group == view.name)
     {
         let word = if task.enabled { "on" } else { "stopped" };
-        let mut line = vec![piece(
-            format!("{:<30} ", task.task_name.as_str()),
-            Tone::Plain,
-        )];
-        line.push(piece(format!("{word:<8} "), Tone::Dim));
-        line.push(piece(
-            crate::tui::text::line(task.spec.rule.text()),
-            Tone::Plain,
-        ));
-        lines.push(line);
+        let mut row = vec![piece(text::pad(task.task_name.as_str(), 31), Tone::Plain)];
+        row.push(piece(format!("{word:<8} "), Tone::Dim));
+        row.push(piece(text::line(task.spec.rule.text()), Tone::Plain));
+        lines.push(row);
     }
     (format!("group {}", view.name), lines)
 }

@@ -1,7 +1,7 @@
-//! The columns of each part, and the cells of each thing in them.
+//! The cells of each thing in the columns of each part.
 
 use super::paint::{Piece, piece};
-use super::table::{Cell, Column, column, instant, number};
+use super::table::Cell;
 use super::theme::{Tone, outcome};
 use crate::cli::print::time;
 use crate::model::{AgentState, Outcome, TaskPath, UnixMs};
@@ -9,130 +9,6 @@ use crate::proto::view::{AgentView, EventView, GroupView, ProcessView, RunView, 
 use crate::rule::Zone;
 use crate::tui::state::{Failures, Fleet, Part, State, Thing, ended_at, path_of, target};
 use crate::tui::text;
-
-/// The narrowest that a task's column gets.
-const TASK: usize = 24;
-
-/// The columns of a part.
-pub fn columns(part: Part) -> &'static [Column] {
-    match part {
-        Part::Groups => {
-            const {
-                &[
-                    column("GROUP", 10, 24, 0),
-                    column("STATE", 9, 40, 0),
-                    column("AGENTS", 10, 120, 1),
-                    number("TASKS", 9, 2),
-                    number("RUNNING", 11, 3),
-                ]
-            }
-        }
-        Part::Running => {
-            const {
-                &[
-                    column("STATE", 7, 12, 0),
-                    column("TASK", TASK, 64, 0),
-                    column("WHERE", 8, 40, 0),
-                    number("SINCE", 6, 1),
-                    column("KIND", 6, 24, 2),
-                    number("PID", 7, 3),
-                    column("RUN", 8, 8, 4),
-                ]
-            }
-        }
-        Part::Next => {
-            const {
-                &[
-                    number("IN", 9, 0),
-                    column("AT", 8, 19, 1),
-                    column("TASK", TASK, 64, 0),
-                    column("RULE", 8, 40, 2),
-                    column("TARGET", 4, 24, 3),
-                ]
-            }
-        }
-        Part::Failures => {
-            const {
-                &[
-                    number("COUNT", 5, 0),
-                    column("OUTCOME", 6, 9, 0),
-                    column("TASK", TASK, 64, 0),
-                    instant("LAST", 0),
-                    column("CAUSE", 8, 200, 0),
-                    column("WHERE", 4, 30, 2),
-                ]
-            }
-        }
-        Part::Strips => {
-            const {
-                &[
-                    column("TASK", TASK, 64, 0),
-                    column("LAST RUNS", 20, 20, 0),
-                    instant("LAST", 1),
-                    column("OUTCOME", 6, 80, 2),
-                ]
-            }
-        }
-        Part::Tasks => {
-            const {
-                &[
-                    column("STATE", 7, 7, 0),
-                    column("TASK", TASK, 90, 0),
-                    column("RULE", 12, 30, 4),
-                    instant("NEXT", 0),
-                    column("LAST", 9, 9, 1),
-                    column("LAST RUNS", 20, 20, 5),
-                    number("RUNS", 4, 3),
-                    column("USER", 4, 20, 7),
-                    column("TARGET", 6, 20, 8),
-                    column("COMMAND", 20, 60, 6),
-                ]
-            }
-        }
-        Part::Runs => {
-            const {
-                &[
-                    column("RUN", 8, 8, 4),
-                    column("TASK", TASK, 64, 0),
-                    column("WHERE", 5, 40, 1),
-                    column("OUTCOME", 9, 9, 0),
-                    instant("WHEN", 0),
-                    number("TOOK", 8, 3),
-                    number("LATE", 8, 6),
-                    column("CAUSE", 8, 8, 7),
-                    column("REASON", 16, 200, 2),
-                ]
-            }
-        }
-        Part::Agents => {
-            const {
-                &[
-                    column("AGENT", 12, 64, 0),
-                    column("STATE", 8, 8, 0),
-                    column("GROUPS", 8, 40, 1),
-                    number("RUNNING", 7, 0),
-                    instant("SEEN", 2),
-                    number("CLOCK", 8, 3),
-                    column("VERSION", 7, 12, 5),
-                    column("ADDRESS", 9, 48, 4),
-                ]
-            }
-        }
-        Part::Events => {
-            const {
-                &[
-                    column("TIME", 8, 8, 0),
-                    column("EVENT", 8, 16, 0),
-                    column("TASK", TASK, 64, 0),
-                    column("AGENT", 4, 30, 2),
-                    column("OUTCOME", 9, 9, 1),
-                    column("BY", 4, 20, 4),
-                    column("REASON", 8, 200, 3),
-                ]
-            }
-        }
-    }
-}
 
 /// The cells of a thing, one per column of the part; none where it is gone.
 pub fn cells(state: &State, now: UnixMs, part: Part, thing: &Thing) -> Option<Vec<Cell>> {
@@ -179,6 +55,16 @@ pub fn when(at: UnixMs, now: UnixMs, state: &State) -> String {
 /// `2026-11-22 17:50:00.250`.
 pub fn exact(at: UnixMs, zone: &Zone) -> String {
     format!("{}.{:03}", time::stamp(at, zone), at.0.rem_euclid(1000))
+}
+
+/// The same for tables: `11-23 03:30` where it is more than a day away, the date where it is another year.
+fn brief(at: UnixMs, now: UnixMs, state: &State) -> String {
+    let year = |at| time::stamp(at, &state.zone)[..4].to_owned();
+    time::relative(at, now).unwrap_or_else(|| {
+        let stamp = time::stamp(at, &state.zone);
+        let range = if year(at) == year(now) { 5..16 } else { 0..10 };
+        stamp.get(range).unwrap_or(&stamp).to_owned()
+    })
 }
 
 /// `3m`: how long something has been going on.
@@ -275,7 +161,7 @@ fn agent(state: &State, now: UnixMs, view: &AgentView) -> Vec<Cell> {
         plain(view.running.to_string()),
         plain(
             view.last_seen_at
-                .map_or_else(|| "never".to_owned(), |at| when(at, now, state)),
+                .map_or_else(|| "never".to_owned(), |at| brief(at, now, state)),
         ),
         plain(clock),
         clean(view.version.as_deref().unwrap_or("")),
@@ -370,7 +256,7 @@ fn run(state: &State, now: UnixMs, view: &RunView) -> Vec<Cell> {
         Cell::Path(view.task.clone(), Tone::Plain),
         plain(run_place(view)),
         outcome_cell(view.outcome),
-        plain(when(ended_at(view), now, state)),
+        plain(brief(ended_at(view), now, state)),
         plain(took(view)),
         plain(view.late_ms.map_or_else(String::new, time::millis)),
         plain(view.cause.as_str()),
@@ -384,7 +270,7 @@ fn next(state: &State, now: UnixMs, view: &TaskView) -> Vec<Cell> {
     let short = time::clock(at, &state.zone);
     let shown = match &near {
         Some(_) => short[..8].to_owned(),
-        None => time::stamp(at, &state.zone),
+        None => brief(at, now, state),
     };
     vec![
         one(near.unwrap_or_default(), Tone::Info),
@@ -409,7 +295,7 @@ pub fn strip(recent: &[Outcome]) -> Vec<Piece> {
 }
 
 fn last(state: &State, now: UnixMs, view: &TaskView) -> String {
-    Fleet::last_end(view).map_or_else(String::new, |at| when(at, now, state))
+    Fleet::last_end(view).map_or_else(String::new, |at| brief(at, now, state))
 }
 
 fn last_outcome(view: &TaskView) -> Option<Outcome> {
@@ -458,7 +344,7 @@ fn task(state: &State, now: UnixMs, view: &TaskView) -> Vec<Cell> {
         plain(text::line(view.spec.rule.text())),
         plain(
             view.next_at
-                .map_or_else(String::new, |at| when(at, now, state)),
+                .map_or_else(String::new, |at| brief(at, now, state)),
         ),
         match last_outcome(view) {
             Some(found) => one(found.as_str(), outcome(found).1),
@@ -484,7 +370,7 @@ pub fn failures(state: &State, now: UnixMs, view: &Failures) -> Vec<Cell> {
         one(format!("{}×", view.count), Tone::Strong),
         one(found.as_str(), outcome(found).1),
         Cell::Path(view.key.task.clone(), Tone::Plain),
-        plain(when(view.last_at, now, state)),
+        plain(brief(view.last_at, now, state)),
         clean(&view.reason),
         one(agents.join(","), Tone::Dim),
     ]

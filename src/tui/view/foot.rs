@@ -118,7 +118,7 @@ fn hints(state: &State, width: u16) -> Vec<Piece> {
             ("↑ ↓", "move"),
             ("← →", "choose"),
             ("Ctrl-S", "save"),
-            ("Esc", "leave, save nothing"),
+            ("Esc", "leave"),
         ]),
         Some(Overlay::Confirm(_)) => Some(&[("Enter or Esc", "no, leave it as it is")]),
         Some(Overlay::Prompt(prompt)) => Some(match prompt.kind {

@@ -181,7 +181,7 @@ fn said(state: &State, now: UnixMs, form: &Form, width: u16) -> Vec<TextLine> {
             zone,
             warnings,
         } => {
-            let shown = instants(&next, &zone);
+            let shown = instants(&next, &zone, usize::from(width).saturating_sub(12));
             let mut lines = vec![vec![piece(words, Tone::Good)]];
             if !shown.is_empty() {
                 lines.push(vec![piece(format!("next {shown} {zone}"), Tone::Plain)]);
@@ -196,19 +196,22 @@ fn said(state: &State, now: UnixMs, form: &Form, width: u16) -> Vec<TextLine> {
     }
 }
 
-/// Instants one after the other, the day only where it is another.
-fn instants(next: &[UnixMs], zone: &Zone) -> String {
-    let mut shown: Vec<String> = Vec::new();
+/// Instants one after the other, as many as fit, the day only where it is another.
+fn instants(next: &[UnixMs], zone: &Zone, room: usize) -> String {
+    let mut shown = String::new();
     let mut day = String::new();
     for at in next {
         let stamp = time::stamp_day(*at, zone);
         let (date, clock) = stamp.rsplit_once(' ').unwrap_or(("", &stamp));
-        if date == day {
-            shown.push(clock.to_owned());
-        } else {
-            date.clone_into(&mut day);
-            shown.push(stamp);
+        let part = if date == day { clock } else { &stamp };
+        if !shown.is_empty() && shown.len() + 2 + part.len() > room {
+            break;
         }
+        if !shown.is_empty() {
+            shown.push_str(", ");
+        }
+        shown.push_str(part);
+        date.clone_into(&mut day);
     }
-    shown.join(", ")
+    shown
 }

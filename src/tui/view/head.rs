@@ -1,7 +1,7 @@
 //! The head: the fleet at a glance, and where one is.
 //!
 //! ```text
-//! ucron 10.0.0.1:9502  3 agents, 1 offline  12 tasks, 1 stopped  4 running  late p99 4ms
+//! ucron  3 agents, 1 offline  12 tasks, 1 stopped  4 running  late p99 4ms  10.0.0.1:9502
 //! 1 overview  2 tasks  3 runs  4 agents  5 failures  6 events      2 marked  /web  3 of 12
 //! ```
 
@@ -50,13 +50,6 @@ fn glance(state: &State) -> Vec<Piece> {
         line.push(piece("  loading …", Tone::Dim));
         return line;
     };
-    line.push(piece(
-        format!(" {}", text::line(&status.center)),
-        Tone::Info,
-    ));
-    if status.role != "leader" {
-        line.push(piece(format!(" {}", text::line(&status.role)), Tone::Warn));
-    }
     line.extend(numbers(status));
     match status.problems.len() {
         0 => {}
@@ -65,6 +58,13 @@ fn glance(state: &State) -> Vec<Piece> {
     }
     if state.incoming.is_some() {
         line.push(piece("  loading …", Tone::Dim));
+    }
+    line.push(piece(
+        format!("  {}", text::line(&status.center)),
+        Tone::Info,
+    ));
+    if status.role != "leader" {
+        line.push(piece(format!("  {}", text::line(&status.role)), Tone::Warn));
     }
     line
 }

@@ -12,6 +12,7 @@
 use ratatui::layout::Rect;
 
 use super::cells;
+use super::columns::columns;
 use super::paint::{Canvas, piece, rows};
 use super::table::{self, Row};
 use super::theme::Tone;
@@ -67,9 +68,9 @@ fn draw_whole(
         return;
     }
     let height = usize::from(area.height.saturating_sub(1)).max(1);
-    let (first, shown) = window(section, selected, height);
-    let rows = shown_rows(state, now, section.part, shown, first, selected);
-    table::draw(canvas, area, cells::columns(section.part), &rows, true);
+    let (_, shown) = window(section, selected, height);
+    let rows = shown_rows(state, now, section.part, shown, selected);
+    table::draw(canvas, area, columns(section.part), &rows, true);
 }
 
 /// The rows shown, of which the selected one is, and the place of the first.
@@ -91,7 +92,6 @@ fn shown_rows(
     now: UnixMs,
     part: Part,
     things: &[Thing],
-    _first: usize,
     selected: Selected,
 ) -> Vec<Row> {
     let failures = if part == Part::Failures {
@@ -198,8 +198,8 @@ fn draw_part(
         canvas.tone(body, 2, 0, empty(section), Tone::Dim);
         return;
     }
-    let rows = shown_rows(state, now, section.part, shown, first, selected);
-    table::draw(canvas, body, cells::columns(section.part), &rows, false);
+    let rows = shown_rows(state, now, section.part, shown, selected);
+    table::draw(canvas, body, columns(section.part), &rows, false);
 }
 
 fn name(part: Part) -> &'static str {

@@ -13,6 +13,7 @@
 
 mod agent;
 mod cells;
+mod columns;
 mod dialog;
 mod foot;
 mod form;

@@ -136,7 +136,7 @@ pub fn line(state: &State, now: UnixMs, view: &RunView) -> TextLine {
         piece(format!("{}  ", view.run_id.short()), Tone::Dim),
         piece(format!("{when:<12} "), Tone::Plain),
         piece(format!("{word:<9} "), tone),
-        piece(format!("{:<14} ", cells::run_place(view)), Tone::Plain),
+        piece(text::pad(&cells::run_place(view), 15), Tone::Plain),
         piece(format!("{:>8}  ", cells::took(view)), Tone::Plain),
         piece(text::line(&view.reason), Tone::Dim),
     ]

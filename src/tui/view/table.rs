@@ -15,8 +15,8 @@ use crate::tui::text;
 
 /// Columns for the marks of selection.
 const GUTTER: usize = 2;
-/// Columns of `23h59m ago`.
-const INSTANT: usize = 10;
+/// Columns of `11-23 03:30`.
+const INSTANT: usize = 11;
 /// Columns between two columns.
 const GAP: usize = 2;
 
@@ -62,7 +62,7 @@ pub const fn instant(title: &'static str, drop: u8) -> Column {
     Column {
         title,
         min: INSTANT,
-        max: 19,
+        max: INSTANT,
         drop,
         right: false,
     }
@@ -187,7 +187,7 @@ fn fit(columns: &[Column], rows: &[Row], room: usize, has_titles: bool) -> Vec<(
         } else {
             0
         };
-        let least = if column.min == column.max || column.min == INSTANT {
+        let least = if column.min == column.max {
             column.min
         } else {
             0

@@ -37,13 +37,14 @@ impl Theme {
         match (tone, self.has_colors) {
             (Tone::Plain, _) | (Tone::Good, false) => plain,
             (Tone::Dim, _) => plain.add_modifier(Modifier::DIM),
-            (Tone::Strong, _) | (Tone::Info, false) => plain.add_modifier(Modifier::BOLD),
+            (Tone::Strong, _) | (Tone::Info | Tone::Warn, false) => {
+                plain.add_modifier(Modifier::BOLD)
+            }
             (Tone::Good, true) => plain.fg(Color::Green),
             (Tone::Info, true) => plain.fg(Color::Cyan),
             (Tone::Bad, true) => plain.fg(Color::Red).add_modifier(Modifier::BOLD),
             (Tone::Bad, false) => plain.add_modifier(Modifier::BOLD | Modifier::UNDERLINED),
             (Tone::Warn, true) => plain.fg(Color::Yellow),
-            (Tone::Warn, false) => plain.add_modifier(Modifier::BOLD),
         }
     }
 }
