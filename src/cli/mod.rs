@@ -251,7 +251,7 @@ async fn carry_out(
     global: &Global,
 ) -> Result<Exit, Fault> {
     match (command, first) {
-        (Command::Add(args), Some(request)) => save::add(client, request, args.dry_run).await,
+        (Command::Add(args), Some(request)) => save::add(client, request, &args).await,
         (Command::Runs(args), Some(request)) => runs::runs(client, request, args.limit).await,
         (Command::Edit(args), _) => edit::edit(client, &args).await,
         (Command::Export(args), _) => export::export(client, args).await,

@@ -88,6 +88,11 @@ task web/worker --daemon --processes 2 -- sleep 1000
 task db/dump --rule '30 3 * * *' --tz Europe/Berlin --retries 2 --backoff 10ms --shell 'exit 7'
 task db/vacuum --rule "$never" --disabled -- true
 task db/probe --rule "$never" --target one --shell 'echo $UCRON_TASK on $UCRON_AGENT'
+task db/probe --if-exists replace --disabled --rule "$never" --target one --shell 'echo $UCRON_TASK on $UCRON_AGENT'
+says 'db/probe changed'
+ok show db/probe -o json
+json "d['enabled'], d['revision']" '(False, 1)'
+ok start db/probe
 task web/later --dry-run --rule "$never" -- true
 ok ls --group web -q --sort task_name
 web=$out

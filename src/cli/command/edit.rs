@@ -11,7 +11,6 @@ use crate::cli::fault::{Exit, Fault, FaultCode};
 use crate::cli::hit::Deed;
 use crate::cli::print::row;
 use crate::cli::spec;
-use crate::model::TaskId;
 use crate::proto::request::{
     Answer, Changed, Request, Saved, TaskEdit, TaskShow, TaskStart, TaskStop,
 };
@@ -79,12 +78,11 @@ async fn change(
         let request = request(old, new, dry_run);
         save::saved(client.ask(request).await?)?
     };
-    if toggles {
+    if toggles && dry_run {
         saved.task.enabled = enabled;
         saved.changed = true;
-        if !dry_run {
-            add(&mut saved.hit, toggle(client, &old.id, enabled).await?);
-        }
+    } else if toggles {
+        toggle(client, &mut saved, enabled).await?;
     }
     if client.out.style.quiet && !dry_run {
         client.out.line(saved.task.id.as_str())?;
@@ -118,8 +116,9 @@ fn unchanged(old: &TaskView) -> Saved {
     }
 }
 
-async fn toggle(client: &Client<'_>, task: &TaskId, enabled: bool) -> Result<Changed, Fault> {
-    let task = task.to_string();
+/// Stops or starts the task that was saved, too; what that hit is told with the rest.
+pub async fn toggle(client: &Client<'_>, saved: &mut Saved, enabled: bool) -> Result<(), Fault> {
+    let task = saved.task.id.to_string();
     let request = if enabled {
         Request::TaskStart(TaskStart { task })
     } else {
@@ -127,7 +126,12 @@ async fn toggle(client: &Client<'_>, task: &TaskId, enabled: bool) -> Result<Cha
         Request::TaskStop(TaskStop { task, finish })
     };
     match client.ask(request).await? {
-        Answer::Changed(changed) => Ok(*changed),
+        Answer::Changed(changed) => {
+            add(&mut saved.hit, *changed);
+            saved.task.enabled = enabled;
+            saved.changed = true;
+            Ok(())
+        }
         _ => Err(Fault::unexpected("a change of a task")),
     }
 }

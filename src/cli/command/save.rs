@@ -2,11 +2,12 @@
 
 use crate::cli::args::AddArgs;
 use crate::cli::client::Client;
+use crate::cli::command::edit;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::hit::{self, Deed};
 use crate::cli::print::{Out, row};
 use crate::cli::spec;
-use crate::proto::request::{Answer, Request, Saved, TaskAdd};
+use crate::proto::request::{Answer, IfExists, Request, Saved, TaskAdd};
 
 /// What `add` asks for.
 pub fn added(args: &AddArgs) -> Result<Request, Fault> {
@@ -21,8 +22,13 @@ pub fn added(args: &AddArgs) -> Result<Request, Fault> {
 }
 
 /// `ucron add`.
-pub async fn add(client: &mut Client<'_>, request: Request, dry_run: bool) -> Result<Exit, Fault> {
-    let saved = saved(client.ask(request).await?)?;
+pub async fn add(client: &mut Client<'_>, request: Request, args: &AddArgs) -> Result<Exit, Fault> {
+    let dry_run = args.dry_run;
+    let mut saved = saved(client.ask(request).await?)?;
+    let replaces = args.if_exists == IfExists::Replace && !dry_run;
+    if args.disabled && replaces && saved.task.enabled {
+        edit::toggle(client, &mut saved, false).await?;
+    }
     let done = match (saved.created, dry_run) {
         (true, false) => "added",
         (true, true) => "would be added",
