@@ -109,7 +109,7 @@ impl Core {
             .into_iter()
             .filter_map(|id| self.open.get(&id));
         let sticky = open
-            .filter(|run| run.is_held())
+            .filter(|run| run.is_held() && run.row.target.is_none())
             .find_map(|run| run.row.agent.clone());
         if let Some(agent) = sticky.filter(|agent| Some(agent) != not) {
             return Some(agent);
@@ -197,7 +197,7 @@ impl Core {
         let siblings = self.open.of_task(&run.row.run.task).into_iter();
         siblings
             .filter_map(|id| self.open.get(&id))
-            .filter(|other| other.is_held())
+            .filter(|other| other.is_held() && other.row.target.is_none())
             .any(|other| other.row.agent != run.row.agent)
     }
 
