@@ -85,7 +85,13 @@ pub struct FileFault {
 
 impl FileFault {
     fn new(path: &Path, text: &str, error: &toml::de::Error) -> Self {
-        let at = error.span().map_or(0, |span| span.start.min(text.len()));
+        let at = error.span().map_or(0, |span| span.start);
+        Self::at(path, text, at, error.message())
+    }
+
+    /// This is wrong in a file with this text, at this byte of it.
+    pub fn at(path: &Path, text: &str, at: usize, message: &str) -> Self {
+        let at = at.min(text.len());
         let at = (0..=at).rev().find(|i| text.is_char_boundary(*i));
         let before = &text[..at.unwrap_or(0)];
         let start = before.rfind('\n').map_or(0, |i| i + 1);
@@ -94,7 +100,7 @@ impl FileFault {
             line: before.matches('\n').count() + 1,
             column: before[start..].chars().count() + 1,
             text: text[start..].lines().next().unwrap_or("").to_owned(),
-            message: error.message().lines().collect::<Vec<_>>().join(" "),
+            message: message.lines().collect::<Vec<_>>().join(" "),
         }
     }
 }

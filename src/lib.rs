@@ -13,4 +13,5 @@ pub mod model;
 pub mod proto;
 pub mod rule;
 pub mod store;
+pub mod tui;
 pub mod workers;

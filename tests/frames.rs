@@ -2,6 +2,11 @@
 //! again; no message is without one; and the examples in man/ucron-protocol.7 are such lines. Lines are added, and
 //! never edited once released: whatever a released program sends must stay readable.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test stops where something is not as it must be"
+)]
+
 use std::collections::BTreeSet;
 
 use serde_json::Value;

@@ -26,7 +26,7 @@ use crate::workers::Workers;
 enum Greeted {
     Joiner(Link<ToJoiner, FromJoiner>, Join),
     Agent(Link<ToAgent, FromAgent>, AgentId, Hello),
-    Client(Link<ToClient, FromClient>, OperatorId),
+    Client(Link<ToClient, FromClient>, OperatorId, u32),
 }
 
 /// A pause after an accept that failed (no descriptors left), so that it does not spin.
@@ -119,10 +119,11 @@ impl Accept {
                     .await;
                 Ok(())
             }
-            Some(Ok(Greeted::Client(link, operator))) => {
+            Some(Ok(Greeted::Client(link, operator, protocol))) => {
                 let up = Event::ClientUp {
                     session,
                     operator,
+                    protocol,
                     address,
                 };
                 let mut reader = self.open(session, link, Outlet::Client, up).await;
@@ -158,8 +159,8 @@ impl Accept {
             .parse()
             .map_err(|_| LinkFault::Unexpected("an operator's id in the certificate"))?;
         let link = Link::new(accepted.stream, self.bounds);
-        let (link, _, _) = first_hello(link, &peer, deadline).await?;
-        Ok(Greeted::Client(link, operator))
+        let (link, _, protocol) = first_hello(link, &peer, deadline).await?;
+        Ok(Greeted::Client(link, operator, protocol))
     }
 
     async fn joiner(

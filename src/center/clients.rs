@@ -14,7 +14,7 @@ use crate::model::{OperatorId, OperatorName};
 use crate::proto::client::{
     End, FromClient, ITEM_WINDOW, ItemFrame, RefusedFrame, RequestFrame, ToClient,
 };
-use crate::proto::hello::{ErrorFrame, LinkError, PROTOCOL, Welcome};
+use crate::proto::hello::{ErrorFrame, LinkError, Welcome};
 use crate::proto::request::{Answer, Events, Item, Refusal, RefusalCode};
 use crate::proto::view::EventView;
 use crate::store::{AnswerRow, OperatorRow, Write};
@@ -147,6 +147,7 @@ impl Core {
         now: Now,
         id: SessionId,
         operator: &OperatorId,
+        protocol: u32,
         address: String,
     ) {
         if !self.fleet.operators.contains_key(operator) {
@@ -168,7 +169,7 @@ impl Core {
         };
         self.clients.by_id.insert(id, session);
         let welcome = Welcome {
-            protocol: PROTOCOL,
+            protocol,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             fleet: self.settings.fleet.to_string(),
             agent: None,

@@ -181,9 +181,10 @@ impl Core {
             Event::ClientUp {
                 session,
                 operator,
+                protocol,
                 address,
             } => {
-                self.client_up(now, session, &operator, address);
+                self.client_up(now, session, &operator, protocol, address);
             }
             Event::ClientFrame(session, frame) => self.client_frame(now, session, frame),
             Event::ClientDown(session) => self.client_down(session),

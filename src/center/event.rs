@@ -61,6 +61,8 @@ pub enum Event {
         session: SessionId,
         /// Who it is, by its certificate.
         operator: OperatorId,
+        /// The protocol version agreed on.
+        protocol: u32,
         /// From where.
         address: String,
     },

@@ -4,7 +4,7 @@
 use super::core::{Core, Health};
 use super::event::{Effect, Issue, LogLevel, Now, SessionId};
 use crate::model::{AgentId, AgentName, Incarnation, PeerRole, Token};
-use crate::proto::hello::{ErrorFrame, LinkError, PROTOCOL};
+use crate::proto::hello::{ErrorFrame, LinkError};
 use crate::proto::join::Join;
 use crate::store::{AgentRow, AuditRow, TokenFor, TokenRow, Write};
 
@@ -35,16 +35,6 @@ impl Core {
             let message = format!("{trouble}; try again later");
             return Err(ErrorFrame {
                 code: LinkError::Internal,
-                message,
-            });
-        }
-        if !(join.protocol_min..=join.protocol_max).contains(&PROTOCOL) {
-            let message = format!(
-                "the center speaks protocol {PROTOCOL}, you speak {} to {}; upgrade the older program",
-                join.protocol_min, join.protocol_max
-            );
-            return Err(ErrorFrame {
-                code: LinkError::Protocol,
                 message,
             });
         }

@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use super::clients::Stream;
 use super::core::Core;
 use super::event::{Effect, SessionId};
-use crate::model::{AgentId, RunId, Slot};
+use crate::model::{AgentId, Ending, RunId, Slot};
 use crate::proto::agent::{CloseLog, LogChunk, LogCredit, LogEnd, ReadLog, ToAgent};
 use crate::proto::client::{End, ItemFrame, ToClient};
 use crate::proto::request::{Item, LogRead, Refusal, RefusalCode};
@@ -40,6 +43,47 @@ pub struct LogSource {
     pub agent: AgentId,
     /// Its slot.
     pub slot: Slot,
+    /// What the agent returned of it when it had ended; read where the agent is away.
+    pub kept: Option<KeptTail>,
+}
+
+/// The returned end of a run's output.
+#[derive(Clone, Debug)]
+pub struct KeptTail {
+    /// The attempt it is of.
+    pub attempt: u16,
+    /// Where in the output it begins.
+    pub offset: u64,
+    /// The text.
+    pub text: String,
+}
+
+impl KeptTail {
+    /// What an ending has, if anything.
+    pub fn of(ending: &Ending) -> Option<Self> {
+        let text = ending.tail.clone()?;
+        let all = ending.output_bytes.unwrap_or_default();
+        Some(Self {
+            attempt: ending.attempt,
+            offset: all.saturating_sub(text.len() as u64),
+            text,
+        })
+    }
+
+    /// The last lines of it.
+    fn last(mut self, lines: Option<u64>) -> Self {
+        let Some(wanted) = lines.and_then(|lines| usize::try_from(lines).ok()) else {
+            return self;
+        };
+        let ends = self.text.trim_end_matches('\n').rmatch_indices('\n');
+        let cut = match wanted.checked_sub(1) {
+            Some(before) => ends.map(|(at, _)| at + 1).nth(before).unwrap_or(0),
+            None => self.text.len(),
+        };
+        self.text.drain(..cut);
+        self.offset += cut as u64;
+        self
+    }
 }
 
 impl Core {
@@ -54,6 +98,9 @@ impl Core {
         let mut stream = LogStream::default();
         for source in of {
             let Some(link) = self.sessions.of(&source.agent).map(|link| link.id) else {
+                if self.tell_kept(session, request, ask, &source) {
+                    continue;
+                }
                 let name = self.fleet.agent_name(&source.agent);
                 stream.trouble = Some(format!(
                     "agent {name} is offline; its output is on its host"
@@ -73,6 +120,7 @@ impl Core {
                 run_id,
                 agent,
                 slot,
+                kept: _,
             } = source;
             stream.sources.insert(
                 number,
@@ -89,6 +137,40 @@ impl Core {
             client.streams.insert(request, Stream::Logs(stream));
         }
         self.end_logs(session, request);
+    }
+
+    /// Sends what the center has of a run's output; whether that is what was asked for.
+    fn tell_kept(
+        &mut self,
+        session: SessionId,
+        request: u64,
+        ask: &LogRead,
+        source: &LogSource,
+    ) -> bool {
+        let wanted = |kept: &&KeptTail| ask.attempt.is_none_or(|attempt| attempt == kept.attempt);
+        let Some(kept) = source.kept.as_ref().filter(wanted).cloned() else {
+            return false;
+        };
+        let Some(agent) = self
+            .fleet
+            .agents
+            .get(&source.agent)
+            .map(|row| row.name.clone())
+        else {
+            return false;
+        };
+        let kept = kept.last(ask.lines);
+        let item = Item::Log(LogView {
+            run_id: source.run_id.clone(),
+            agent,
+            slot: source.slot,
+            attempt: kept.attempt,
+            offset: kept.offset,
+            data: BASE64.encode(&kept.text),
+        });
+        let item = ItemFrame { id: request, item };
+        self.now(Effect::ToClient(session, Box::new(ToClient::Item(item))));
+        true
     }
 
     /// A piece of output from an agent.
@@ -245,4 +327,28 @@ impl Core {
 fn decoded_len(text: &str) -> u64 {
     let padding = text.bytes().rev().take_while(|byte| *byte == b'=').count();
     (text.len() / 4 * 3).saturating_sub(padding) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_of_what_is_kept_keep_their_place() {
+        let check = |text: &str, lines: Option<u64>, expected: (&str, u64)| {
+            let kept = KeptTail {
+                attempt: 1,
+                offset: 100,
+                text: text.to_owned(),
+            };
+            let kept = kept.last(lines);
+            assert_eq!((kept.text.as_str(), kept.offset), expected, "{text:?}");
+        };
+        check("a\nb\nc\n", None, ("a\nb\nc\n", 100));
+        check("a\nb\nc\n", Some(2), ("b\nc\n", 102));
+        check("a\nb\nc", Some(1), ("c", 104));
+        check("a\nb\nc\n", Some(9), ("a\nb\nc\n", 100));
+        check("a\n", Some(0), ("", 102));
+        check("", Some(1), ("", 100));
+    }
 }

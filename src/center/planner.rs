@@ -300,7 +300,8 @@ impl Core {
             return;
         };
         let waiting = run.stage == Stage::Waiting;
-        if !run.stage.has_started() {
+        // A stop is kept for what runs, too, until the agent has confirmed it: one that is away hears it later.
+        if stop || !run.stage.has_started() {
             run.cancelled = Some(Cancelled {
                 reason: reason.to_owned(),
                 confirmed: waiting,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::clients::Asker;
 use super::core::Core;
 use super::event::{Effect, Now, Ticket};
-use super::logs::LogSource;
+use super::logs::{KeptTail, LogSource};
 use super::runs::{OpenRun, SlotKey, Stage};
 use super::select::{no_run, no_task, refusal};
 use crate::model::{Cause, RunId};
@@ -203,6 +203,7 @@ impl Core {
                     run_id: run.id().clone(),
                     agent: agent.clone(),
                     slot: run.row.run.slot,
+                    kept: None,
                 };
                 latest.insert((agent.clone(), run.row.run.slot), source);
             }
@@ -272,6 +273,7 @@ fn slot_source(key: &SlotKey, slot: &SlotReport) -> Option<LogSource> {
         run_id: slot.run_id.clone()?,
         agent: key.agent.clone(),
         slot: key.slot,
+        kept: None,
     })
 }
 
@@ -289,6 +291,7 @@ fn source_of(stored: &StoredRun) -> Option<LogSource> {
         run_id: stored.row.run.run_id.clone(),
         agent,
         slot: stored.row.run.slot,
+        kept: stored.ending.as_ref().and_then(KeptTail::of),
     })
 }
 

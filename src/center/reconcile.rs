@@ -85,11 +85,7 @@ impl Core {
         };
         // Cancelled by a stop while its agent was away: the stop sequence begins now.
         if let Some(cancelled) = run.cancelled.take() {
-            let stop = self
-                .fleet
-                .tasks
-                .get(&held.run.task)
-                .is_none_or(|entry| !entry.task.enabled);
+            let stop = self.is_stopped(&held.run.task);
             if let (true, Some(agent)) = (
                 stop,
                 self.open.get(id).and_then(|run| run.row.agent.clone()),
@@ -102,6 +98,14 @@ impl Core {
                 self.drafts.of(&agent).cancel.push(cancel);
             }
         }
+    }
+
+    /// Whether what runs of a task shall end: it was stopped, not only finished, or removed.
+    fn is_stopped(&self, task: &TaskId) -> bool {
+        let tasks = &self.fleet.tasks;
+        tasks
+            .get(task)
+            .is_none_or(|entry| !entry.task.enabled && !entry.task.finishing)
     }
 
     fn found_armed(&mut self, agent: &AgentId, id: &RunId, revision: Revision) {
@@ -119,9 +123,12 @@ impl Core {
             .map(|cancelled| cancelled.reason.clone())
             .unwrap_or_default();
         let again = run.cancelled.is_none();
+        let task = run.row.run.task.clone();
+        // It may start before the order is there: a stop ends it then, an edit leaves it alone.
+        let stop = !again && self.is_stopped(&task);
         self.drafts.of(agent).cancel.push(Cancel {
             run_id: id.clone(),
-            stop: true,
+            stop,
             reason,
         });
         if again {

@@ -255,15 +255,15 @@ impl Core {
             heard: now.mono,
             skew_ms: None,
         });
-        self.greet(now, id, &row);
+        self.greet(now, id, &row, PROTOCOL.min(hello.protocol_max));
         if new_boot {
             self.plan_reboots(now, &row.id, Duration::from_millis(said.up_ms));
         }
     }
 
-    fn greet(&mut self, now: Now, id: SessionId, row: &AgentRow) {
+    fn greet(&mut self, now: Now, id: SessionId, row: &AgentRow, protocol: u32) {
         let welcome = Welcome {
-            protocol: PROTOCOL,
+            protocol,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             fleet: self.settings.fleet.to_string(),
             agent: Some(row.name.clone()),

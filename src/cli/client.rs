@@ -1,6 +1,9 @@
 //! A command at work: its session, its two output streams, its stdin.
 
+use std::ffi::OsString;
 use std::fmt::Display;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
@@ -17,12 +20,47 @@ pub struct Input {
     lines: Box<dyn AsyncBufRead + Unpin + Send>,
     /// Whether somebody sits there who can be asked.
     pub is_terminal: bool,
+    /// The editor that opens texts; none where there is none.
+    pub editor: Option<OsString>,
+    /// Whether interrupts are for the editor now.
+    editing: Arc<AtomicBool>,
+}
+
+/// While it lives, interrupts do not end the command.
+pub struct LeaveInterrupts(Arc<AtomicBool>);
+
+impl Drop for LeaveInterrupts {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Input {
     /// Reads from this.
     pub fn new(lines: Box<dyn AsyncBufRead + Unpin + Send>, is_terminal: bool) -> Self {
-        Self { lines, is_terminal }
+        Self {
+            lines,
+            is_terminal,
+            editor: None,
+            editing: Arc::default(),
+        }
+    }
+
+    /// With this editor.
+    pub fn with_editor(mut self, editor: Option<OsString>) -> Self {
+        self.editor = editor;
+        self
+    }
+
+    /// Whether interrupts are for the editor now; shared with who listens for them.
+    pub fn editing(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.editing)
+    }
+
+    /// From now on, interrupts are for the editor.
+    pub fn leave_interrupts(&self) -> LeaveInterrupts {
+        self.editing.store(true, Ordering::Relaxed);
+        LeaveInterrupts(Arc::clone(&self.editing))
     }
 
     /// The next line without its end; none at the end.
@@ -105,18 +143,30 @@ impl Client<'_> {
         Ok(all)
     }
 
-    /// Asks on a terminal whether to go on; elsewhere `--yes` is wanted.
+    /// [`Input::confirm`].
     pub async fn confirm(&mut self, verb: &str, names: &[String]) -> Result<bool, Fault> {
+        self.input.confirm(self.out, verb, names).await
+    }
+}
+
+impl Input {
+    /// Asks on a terminal whether to go on; elsewhere `--yes` is wanted.
+    pub async fn confirm(
+        &mut self,
+        out: &mut Out,
+        verb: &str,
+        names: &[String],
+    ) -> Result<bool, Fault> {
         let list = names.join("\n  ");
         let question = format!("{verb} these {}:\n  {list}", names.len());
-        if !self.input.is_terminal {
+        if !self.is_terminal {
             return Err(Fault::usage(format!(
                 "`{verb}` of more than one, or of all, wants `--yes`; {question}"
             ))
             .hint("give `--yes` to go on"));
         }
-        self.out.tell(&format!("{question}\ngo on? [y/N]"));
-        let answer = self.input.line().await?.unwrap_or_default();
+        out.tell(&format!("{question}\ngo on? [y/N]"));
+        let answer = self.line().await?.unwrap_or_default();
         Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
     }
 }

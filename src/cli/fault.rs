@@ -7,6 +7,9 @@ use serde::Serialize;
 
 use crate::proto::request::{Refusal, RefusalCode};
 
+/// Links that may break one after the other without anything new between them before a stream ends.
+const BREAKS: u32 = 5;
+
 /// For programs, in `-o json`; decides the exit code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -23,6 +26,9 @@ pub enum FaultCode {
     Conflict,
     /// 1: the center cannot do it now.
     Unavailable,
+    /// 1: the link broke; the same asked over a new one may be answered. Programs are told `unavailable`.
+    #[serde(rename = "unavailable")]
+    LinkBroken,
     /// 6: no center reached in time.
     NoCenter,
     /// 7: done at the center, not yet confirmed by agents.
@@ -44,7 +50,11 @@ impl FaultCode {
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Closed => 0,
-            Self::Failed | Self::Unavailable | Self::Identity | Self::Protocol => 1,
+            Self::Failed
+            | Self::Unavailable
+            | Self::LinkBroken
+            | Self::Identity
+            | Self::Protocol => 1,
             Self::Usage => 2,
             Self::NotFound => 3,
             Self::Forbidden => 4,
@@ -101,6 +111,11 @@ impl Fault {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// Whether a new link may help after so many that broke without anything new between them.
+    pub fn may_go_on(&self, breaks: u32) -> bool {
+        self.code == FaultCode::LinkBroken && breaks < BREAKS
     }
 
     /// What failed, before why.

@@ -4,6 +4,8 @@
 pub mod args;
 mod client;
 pub mod command;
+pub mod document;
+mod editor;
 #[cfg(test)]
 mod fake;
 pub mod fault;
@@ -16,19 +18,23 @@ mod spec;
 mod terminal;
 #[cfg(test)]
 mod tests;
+mod within;
+
+pub use within::within;
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::BufReader;
 
 use crate::workers::Workers;
-use args::{Command, DevArgs, Global, Parsed};
+use args::{Command, DevArgs, GenArgs, Global, Parsed};
 use client::{Client, Input};
 use command::{
-    agents, audit, events, groups, login, logs, next, operators, run, runs, save, status, tasks,
-    why,
+    agents, audit, context, edit, events, export, groups, login, logs, next, operators, run, runs,
+    save, status, tasks, why,
 };
 use fault::{Exit, Fault, FaultCode};
 use print::{Out, Style};
@@ -40,9 +46,14 @@ pub enum Start {
     Over(ExitCode),
     /// `ucron dev`.
     Dev(DevArgs),
+    /// `ucron gen`.
+    Gen(GenArgs),
+    /// `ucron` alone on a terminal: the dashboard, which imports this and so is opened by the main.
+    Dashboard(Global),
 }
 
-/// Reads the command line and does what it says, except for `dev`, which lives beside the mains.
+/// Reads the command line and does what it says, except for `dev` and `gen`, which need all programs and live
+/// beside the mains.
 pub fn start(args: impl IntoIterator<Item = OsString>) -> Start {
     let args: Vec<OsString> = args.into_iter().collect();
     let ucron = match args::parse(args.clone()) {
@@ -52,13 +63,21 @@ pub fn start(args: impl IntoIterator<Item = OsString>) -> Start {
     };
     match ucron.command {
         Some(Command::Dev(dev)) => Start::Dev(dev),
+        Some(Command::Gen(pages)) => Start::Gen(pages),
         Some(command) => Start::Over(serve(&ucron.global, command)),
+        None if io::stdin().is_terminal() && io::stdout().is_terminal() => {
+            Start::Dashboard(ucron.global)
+        }
         None => {
-            // The dashboard is to be opened here, on a terminal.
-            let _ = write!(io::stderr(), "{}", args::help());
+            let _ = write!(io::stderr(), "{}", help_text());
             Start::Over(ExitCode::from(FaultCode::Usage.exit_code()))
         }
     }
+}
+
+/// The help of the whole program.
+fn help_text() -> String {
+    args::help()
 }
 
 fn help(text: &str) -> ExitCode {
@@ -103,13 +122,14 @@ fn serve(global: &Global, command: Command) -> ExitCode {
         }
     };
     let exit = runtime.block_on(async {
-        let mut input = Input::new(
-            Box::new(BufReader::new(tokio::io::stdin())),
-            io::stdin().is_terminal(),
-        );
+        let is_terminal = io::stdin().is_terminal();
+        let lines = Box::new(BufReader::new(tokio::io::stdin()));
+        let editor = editor::of_environment(is_terminal);
+        let mut input = Input::new(lines, is_terminal).with_editor(editor);
+        let editing = input.editing();
         tokio::select! {
             exit = perform(global, command, &mut out, &mut input, async || reach(global).await) => exit,
-            _ = tokio::signal::ctrl_c() => Exit(FaultCode::Interrupted.exit_code()),
+            () = interrupted(&editing) => Exit(FaultCode::Interrupted.exit_code()),
         }
     });
     // A thread that waits for stdin would keep the process.
@@ -123,6 +143,20 @@ fn serve(global: &Global, command: Command) -> ExitCode {
         return ExitCode::from(exit.worst(Exit::from(&fault)).0);
     }
     ExitCode::from(exit.0)
+}
+
+/// Waits for an interrupt that is not for the editor.
+async fn interrupted(editing: &AtomicBool) {
+    loop {
+        // Where interrupts cannot be heard they end the process as they do by default.
+        let heard = tokio::signal::ctrl_c().await;
+        if heard.is_err() {
+            std::future::pending::<()>().await;
+        }
+        if !editing.load(Ordering::Relaxed) {
+            return;
+        }
+    }
 }
 
 /// Does a command and tells what was wrong, if anything. A session is begun only for what needs one.
@@ -160,9 +194,10 @@ async fn local(
             Some(next::of_rule(out, args, global.timezone.as_ref()))
         }
         Command::Login(args) => Some(match home::directory(global) {
-            Ok(dir) => login::login(out, input, &dir, args).await,
+            Ok(dir) => login::login(out, input, &dir, args, global.connect_timeout).await,
             Err(fault) => Err(fault),
         }),
+        Command::Context(command) => Some(context::context(out, input, global, command).await),
         _ => None,
     }
 }
@@ -175,7 +210,7 @@ async fn remote(
     reach: impl AsyncFnOnce() -> Result<Session, Fault>,
 ) -> Result<Exit, Fault> {
     // What is wrong with the values is said before anybody is dialled.
-    let first = first_request(&command, &out.style)?;
+    let first = first_request(&command, &out.style, input.editor.is_some())?;
     let session = reach().await?;
     let mut client = Client {
         session,
@@ -187,7 +222,7 @@ async fn remote(
 
 /// The session with the centers of the client home.
 async fn reach(global: &Global) -> Result<Session, Fault> {
-    let centers = home::load(&home::directory(global)?)?;
+    let centers = home::load(global)?;
     Session::connect(centers, global.connect_timeout, &Workers::new()).await
 }
 
@@ -195,12 +230,13 @@ async fn reach(global: &Global) -> Result<Session, Fault> {
 fn first_request(
     command: &Command,
     style: &Style,
+    has_editor: bool,
 ) -> Result<Option<crate::proto::request::Request>, Fault> {
     Ok(match command {
         Command::Add(args) => Some(save::added(args)?),
         Command::Runs(args) => Some(runs::listed(args, style)?),
         Command::Edit(args) => {
-            save::check(args)?;
+            edit::check(args, has_editor)?;
             None
         }
         _ => None,
@@ -215,9 +251,10 @@ async fn carry_out(
     global: &Global,
 ) -> Result<Exit, Fault> {
     match (command, first) {
-        (Command::Add(args), Some(request)) => save::add(client, request, args.dry_run).await,
+        (Command::Add(args), Some(request)) => save::add(client, request, &args).await,
         (Command::Runs(args), Some(request)) => runs::runs(client, request, args.limit).await,
-        (Command::Edit(args), _) => save::edit(client, &args).await,
+        (Command::Edit(args), _) => edit::edit(client, &args).await,
+        (Command::Export(args), _) => export::export(client, args).await,
         (Command::Show(args), _) => tasks::show(client, args).await,
         (Command::Ls(args), _) => tasks::ls(client, args).await,
         (Command::Next(args), _) => next::of_task(client, &args, shown(global).as_ref()).await,
@@ -243,9 +280,15 @@ async fn carry_out(
         (Command::Status(args), _) => status::status(client, args).await,
         (Command::Events(args), _) => events::events(client, args).await,
         // These never come here: they are done without a session.
-        (Command::Add(_) | Command::Runs(_) | Command::Login(_) | Command::Dev(_), _) => {
-            Err(Fault::usage("this command needs no center"))
-        }
+        (
+            Command::Add(_)
+            | Command::Runs(_)
+            | Command::Login(_)
+            | Command::Context(_)
+            | Command::Dev(_)
+            | Command::Gen(_),
+            _,
+        ) => Err(Fault::usage("this command needs no center")),
     }
 }
 

@@ -7,14 +7,34 @@ use crate::rule::Rule;
 
 /// A new task's spec: what the flags say, defaults for the rest.
 pub fn new(flags: &TaskFlags) -> Result<TaskSpec, Fault> {
+    of_flags(flags).map_err(refused)?.ok_or_else(|| {
+        Fault::usage("`--rule` or `--user` is missing").hint("see `ucron add --help`")
+    })
+}
+
+/// [`new`], for what has no command line; none where rule or user is missing.
+pub fn of_flags(flags: &TaskFlags) -> Result<Option<TaskSpec>, SpecError> {
     let (Some(rule), Some(user)) = (rule_of(flags), flags.user.clone()) else {
-        return Err(Fault::usage("`--rule` or `--user` is missing").hint("see `ucron add --help`"));
+        return Ok(None);
     };
     let execute = execute_of(flags).unwrap_or(Execute::Vector(Vec::new()));
     let mut spec = TaskSpec::new(rule, Work::new(execute, user));
     apply(flags, &mut spec);
-    check(&spec)?;
-    Ok(spec)
+    spec.check()?;
+    Ok(Some(spec))
+}
+
+/// Whether these flags could be good in some task.
+pub fn check_alone(flags: &TaskFlags) -> Result<(), SpecError> {
+    let (Some(rule), Ok(user)) = (always(), UserName::parse("root")) else {
+        return Ok(());
+    };
+    let any = Execute::Vector(vec!["true".to_owned()]);
+    let mut spec = TaskSpec::new(rule, Work::new(any, user));
+    // A daemon may have any rule.
+    spec.work.daemon = true;
+    apply(flags, &mut spec);
+    spec.check()
 }
 
 /// An old task's spec as the flags change it.
@@ -29,8 +49,12 @@ pub fn edited(old: &TaskSpec, flags: &TaskFlags, resets: &Resets) -> Result<Task
 }
 
 fn check(spec: &TaskSpec) -> Result<(), Fault> {
-    spec.check()
-        .map_err(|error: SpecError| Fault::usage(error.to_string()))
+    spec.check().map_err(refused)
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "stands in map_err")]
+fn refused(error: SpecError) -> Fault {
+    Fault::usage(error.to_string()).hint("see `ucron add --help`")
 }
 
 fn rule_of(flags: &TaskFlags) -> Option<Rule> {
@@ -117,6 +141,8 @@ fn reset(flag: &str, spec: &mut TaskSpec) -> Result<(), Fault> {
     let fresh = fresh(spec);
     let (work, new) = (&mut spec.work, fresh.work);
     match flag {
+        // Whether it is on is no part of what it is.
+        "disabled" => {}
         "rule" => {
             let daemon = always().filter(|_| work.daemon);
             spec.rule = daemon.ok_or_else(|| {

@@ -116,6 +116,8 @@ pub struct Task {
     pub revision: Revision,
     /// Whether its rule fires and its daemons run.
     pub enabled: bool,
+    /// Stopped, yet what runs may come to its end.
+    pub finishing: bool,
     /// What the operator said.
     pub spec: TaskSpec,
     /// When this revision was saved; nothing is due before.

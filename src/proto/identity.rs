@@ -187,6 +187,15 @@ impl Identity {
         Ok(write_private(&dir.join(IDENTITY_FILE), text.as_bytes())?)
     }
 
+    /// Deletes the identity and the centers' addresses in a directory, and leaves what else is there.
+    pub fn remove(dir: &Path) -> std::io::Result<()> {
+        std::fs::remove_file(dir.join(IDENTITY_FILE))?;
+        match std::fs::remove_file(dir.join(CENTERS_FILE)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Who it is, with its key's fingerprint and its life.
     pub fn peer(&self) -> &PeerIdentity {
         &self.peer
@@ -195,6 +204,12 @@ impl Identity {
     /// Fleet, role, id.
     pub fn uri(&self) -> &PeerUri {
         &self.peer.uri
+    }
+
+    /// Whether its fleet's authority is the one with this fingerprint, which tokens carry.
+    pub fn is_of(&self, pin: Fingerprint) -> bool {
+        self.authority()
+            .is_ok_and(|der| Fingerprint::of(&der) == pin)
     }
 
     pub(super) fn key(&self) -> PrivateKeyDer<'static> {

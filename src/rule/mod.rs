@@ -29,6 +29,7 @@ pub use definition::{At, Rule, RuleKind};
 pub use duration::{DurationError, format_duration, parse_duration, parse_duration_or_zero};
 pub use error::{Field, Problem, RuleError};
 pub use instant::UnixMs;
+pub(crate) use near::nearest;
 pub use schedule::{Schedule, ScheduleError, Shift};
 pub use time::{TimeError, parse_time, parse_time_ahead};
 pub use words::words;

@@ -2,7 +2,7 @@
 
 /// The names that are written most like `word`, at most `count`. The last part of a name counts
 /// for the whole, so that `berlin` finds Europe/Berlin.
-pub(super) fn nearest<'a>(
+pub(crate) fn nearest<'a>(
     word: &str,
     names: impl Iterator<Item = &'a str>,
     count: usize,

@@ -29,6 +29,7 @@ CREATE TABLE task (
   timeout_ms INTEGER,
   processes  INTEGER NOT NULL,
   enabled    INTEGER NOT NULL,
+  finishing  INTEGER NOT NULL,   -- stopped, yet what runs may come to its end
   revision   INTEGER NOT NULL,
   spec       TEXT    NOT NULL,   -- JSON: every policy that has no column
   cursor_at  INTEGER,            -- planned up to here
@@ -130,12 +131,12 @@ CREATE TABLE audit (
 CREATE UNIQUE INDEX audit_digest ON audit (digest);
 CREATE INDEX audit_by_time ON audit (at);
 CREATE INDEX audit_by_group ON audit (gid, at);
-INSERT INTO schema_migration VALUES (1, 'a3412b8bf39e264e6277520ccf0a1be950b0ab12923013a3504b0f309d310318', 0);
+INSERT INTO schema_migration VALUES (1, '561304eb104942a5d33428646d9ef0c04c3ef336f9f8beb386eab33daf9fbdd5', 0);
 INSERT INTO lease VALUES ('center', 'c1', 1, 1800000003000);
 INSERT INTO fleet_group VALUES ('Web', '["www-data","x y"]', 1799996400000);
 INSERT INTO fleet_group VALUES ('web', NULL, 1799996400000);
-INSERT INTO task VALUES ('01hz0000000000000000000001', 'web', 'dump', '*/5 3 * * *', '[ -f /x ] && echo ''ü%''', 1, 'www-data', 1500, 3, 0, 4, '{"catch_up":true,"jitter_ms":250,"misfire_grace_ms":61000,"note":"nightly","target":["a1"],"timezone":"Europe/Berlin","work":{"backoff":{"first_ms":10,"longest_ms":7000},"cwd":"/tmp","daemon":true,"env":{"A":"b\nc"},"env_file":"/etc/env","grace_ms":1000,"limits":[{"kind":"nofile","value":4096}],"nice":5,"output":"tail","overlap":"queue","parole":"never","restart":"on-failure","retries":2,"start_retries":5,"start_seconds_ms":2000,"stop_signal":"KILL","success_codes":[0,3],"umask":23}}', 1500, NULL, 11, 'admin', 12, NULL);
-INSERT INTO task VALUES ('01hz0000000000000000000002', 'Web', 'dump', '0 0 * * *', '["echo","a \"b\""]', 0, 'root', NULL, 1, 1, 4, '{"catch_up":false,"jitter_ms":0,"misfire_grace_ms":3600000,"note":null,"target":"all","timezone":null,"work":{"backoff":{"first_ms":1000,"longest_ms":60000},"cwd":null,"daemon":false,"env":{},"env_file":null,"grace_ms":10000,"limits":[],"nice":0,"output":"none","overlap":"skip","parole":{"after_ms":600000},"restart":"always","retries":0,"start_retries":3,"start_seconds_ms":1000,"stop_signal":"TERM","success_codes":[0],"umask":18}}', NULL, NULL, 11, 'admin', 12, NULL);
+INSERT INTO task VALUES ('01hz0000000000000000000001', 'web', 'dump', '*/5 3 * * *', '[ -f /x ] && echo ''ü%''', 1, 'www-data', 1500, 3, 0, 1, 4, '{"catch_up":true,"jitter_ms":250,"misfire_grace_ms":61000,"note":"nightly","target":["a1"],"timezone":"Europe/Berlin","work":{"backoff":{"first_ms":10,"longest_ms":7000},"cwd":"/tmp","daemon":true,"env":{"A":"b\nc"},"env_file":"/etc/env","grace_ms":1000,"limits":[{"kind":"nofile","value":4096}],"nice":5,"output":"tail","overlap":"queue","parole":"never","restart":"on-failure","retries":2,"start_retries":5,"start_seconds_ms":2000,"stop_signal":"KILL","success_codes":[0,3],"umask":23}}', 1500, NULL, 11, 'admin', 12, NULL);
+INSERT INTO task VALUES ('01hz0000000000000000000002', 'Web', 'dump', '0 0 * * *', '["echo","a \"b\""]', 0, 'root', NULL, 1, 1, 0, 4, '{"catch_up":false,"jitter_ms":0,"misfire_grace_ms":3600000,"note":null,"target":"all","timezone":null,"work":{"backoff":{"first_ms":1000,"longest_ms":60000},"cwd":null,"daemon":false,"env":{},"env_file":null,"grace_ms":10000,"limits":[],"nice":0,"output":"none","overlap":"skip","parole":{"after_ms":600000},"restart":"always","retries":0,"start_retries":3,"start_seconds_ms":1000,"stop_signal":"TERM","success_codes":[0],"umask":18}}', NULL, NULL, 11, 'admin', 12, NULL);
 INSERT INTO agent VALUES ('01hz0000000000000000000001', 'a1', 1, 1, 'd2f1-77', 7, 9, '0.1.0', 8, 6, NULL);
 INSERT INTO agent VALUES ('01hz0000000000000000000002', 'A1', 0, 0, NULL, NULL, 9, NULL, NULL, 6, NULL);
 INSERT INTO agent_group VALUES ('01hz0000000000000000000001', 'Web');

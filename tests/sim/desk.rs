@@ -81,6 +81,7 @@ impl World {
             self.center_event(Event::ClientUp {
                 session,
                 operator,
+                protocol: 1,
                 address,
             });
         }

@@ -18,7 +18,7 @@ pub fn sources(folder: &str) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
     walk(root, folder, &mut |path| {
-        if path.ends_with(".rs") {
+        if Path::new(path).extension().is_some_and(|end| end == "rs") {
             let text = fs::read_to_string(root.join(path)).unwrap();
             let code = without_tests(&plain(&text));
             found.push(Source {
@@ -203,7 +203,7 @@ pub fn is_word_at(line: &str, word: &str) -> bool {
         // Of paths, only whole ones.
         let starts = word.starts_with(part_of_word) || word.starts_with('/');
         let ends = word.ends_with(part_of_word);
-        !(starts && before) && !(ends && after)
+        !(starts && before || ends && after)
     })
 }
 

@@ -119,6 +119,10 @@ pub const CRATES: &[(&str, &[&str], &[Exception])] = &[
         &[
             but("src/bin/ucron/dev.rs", "the account it runs as"),
             but(
+                "src/tui/run/",
+                "watches the terminal for its end, and stops itself for the shell",
+            ),
+            but(
                 "src/cli/terminal.rs",
                 "asks the terminal for its width and to hide what is typed",
             ),
@@ -210,6 +214,12 @@ pub const PURE: &[(&str, &[&str])] = &[
     ("src/center/views.rs", &[]),
     ("src/center/watch.rs", &[]),
     ("src/cli/spec.rs", &[]),
+    ("src/tui/keys.rs", &[]),
+    ("src/tui/state/", &[]),
+    ("src/tui/text.rs", &[]),
+    ("src/tui/update/", &[]),
+    ("src/tui/view/", &[]),
+    ("src/cli/document/", &["crate::config"]),
 ];
 
 /// What a pure module has nothing to do with.
@@ -251,6 +261,10 @@ pub const CODE_WORDS: &[(&str, &str, &[Exception])] = &[
             ),
             but("src/proto/link.rs", "tokio's clock: time limit of a line"),
             but(
+                "src/cli/command/login.rs",
+                "tokio's clock: how long a center is looked for",
+            ),
+            but(
                 "src/cli/session/wire.rs",
                 "tokio's clock: time limit of a handshake",
             ),
@@ -264,6 +278,7 @@ pub const CODE_WORDS: &[(&str, &str, &[Exception])] = &[
             ),
             but("src/agent/keepers.rs", "when a keeper is looked for again"),
             but("src/bin/ucron/dev.rs", "time limits of starts and ends"),
+            but("src/tui/run/shell.rs", "when the next frame is drawn"),
             but("src/exec/account.rs", "age of a cached account"),
             but("src/exec/dir.rs", "time limit of a lock"),
             but("src/exec/program.rs", "time limit of a start"),
@@ -275,6 +290,7 @@ pub const CODE_WORDS: &[(&str, &str, &[Exception])] = &[
         &[
             but("src/exec/program.rs", "starts the keeper's program"),
             but("src/bin/ucron/start.rs", "starts this executable again"),
+            but("src/cli/editor.rs", "starts the operator's editor"),
         ],
     ),
     (
@@ -285,7 +301,10 @@ pub const CODE_WORDS: &[(&str, &str, &[Exception])] = &[
     (
         "process::exit",
         "return an ExitCode from main, so that everything is dropped",
-        &[],
+        &[but(
+            "src/tui/run/watchdog.rs",
+            "the terminal is gone and the main thread spins in a foreign reader",
+        )],
     ),
 ];
 

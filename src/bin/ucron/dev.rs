@@ -2,7 +2,7 @@
 //! is this executable again; everything it starts is ended, and its directory removed, before it exits.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode};
 use std::time::{Duration, Instant};
@@ -266,13 +266,12 @@ impl Fleet {
     /// Shows what happens, until the viewer ends.
     async fn view(&mut self) -> Result<()> {
         let home = self.path("center/admin");
-        let args = [
-            OsStr::new("--home"),
-            home.as_os_str(),
-            OsStr::new("events"),
-            OsStr::new("-f"),
-        ];
-        let viewer = start::foreground(&args).context("cannot start the event stream")?;
+        let mut args = words(&["--home"], &[home.as_os_str()]);
+        // On a terminal `ucron` alone is the dashboard; elsewhere there is one line per event.
+        if !(std::io::stdin().is_terminal() && std::io::stdout().is_terminal()) {
+            args.extend(words(&["events", "-f"], &[]));
+        }
+        let viewer = start::foreground(&args).context("cannot start the client")?;
         let pid = viewer.id();
         self.viewer = Some(viewer);
         let (ended, mut end) = mpsc::channel(1);

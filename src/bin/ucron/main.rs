@@ -2,6 +2,7 @@
 //! starts this executable again as center, agent and keeper.
 
 mod dev;
+mod pages;
 mod start;
 
 use std::ffi::OsString;
@@ -11,7 +12,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use ucron::cli::{self, Start};
 use ucron::exec::KeeperProgram;
-use ucron::{agent, center, exec};
+use ucron::{agent, center, exec, tui};
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
@@ -24,7 +25,9 @@ fn main() -> ExitCode {
         }
         _ => match cli::start(args) {
             Start::Over(exit) => exit,
+            Start::Dashboard(global) => tui::run(&tui::Options::of(global)),
             Start::Dev(args) => dev::main(args.keep),
+            Start::Gen(args) => pages::main(&args),
         },
     }
 }

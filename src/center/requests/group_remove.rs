@@ -17,7 +17,10 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &GroupRemove
     if tasks + agents > 0 {
         return Err(refusal(
             RefusalCode::Conflict,
-            format!("group {} has {tasks} tasks and {agents} agents", ask.group),
+            format!(
+                "group {} still has tasks ({tasks}) or agents ({agents})",
+                ask.group
+            ),
             Some(
                 "remove its tasks with `ucron rm --group`, take its agents out with `ucron group unassign`",
             ),

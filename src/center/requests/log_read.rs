@@ -13,6 +13,9 @@ use crate::store::RunQuery;
 const LOOK_BACK: u32 = 500;
 
 pub(super) fn answer(core: &mut Core, asker: &Asker, ask: LogRead) -> Replied {
+    if let Some(agent) = &ask.agent {
+        core.find_agent(asker, agent)?;
+    }
     match core.find_task(asker, &ask.of) {
         Ok(entry) => {
             let query = RunQuery {
@@ -52,6 +55,7 @@ fn open_live(core: &mut Core, asker: &Asker, ask: &LogRead, view: &RunView) {
         run_id: view.run_id.clone(),
         agent,
         slot: view.slot,
+        kept: None,
     });
     core.open_logs(
         asker.session,

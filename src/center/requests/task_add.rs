@@ -25,7 +25,10 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: TaskAdd) -> 
     let taken = core.fleet.task_at(&path).map(|entry| entry.task.clone());
     match (taken, ask.if_exists) {
         (None, _) => add(core, now, asker, ask),
-        (Some(task), IfExists::Fail) => Err(taken_name(&path, &task.id)),
+        (Some(task), IfExists::Fail) => {
+            let hint = "choose another name, edit that task, or give `--if-exists keep|replace`";
+            Err(taken_name(&path, &task.id, hint))
+        }
         (Some(task), IfExists::Keep) => reply(unchanged(core, asker, &task)),
         (Some(task), IfExists::Replace) => {
             let TaskAdd {
@@ -48,11 +51,11 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: TaskAdd) -> 
     }
 }
 
-pub(super) fn taken_name(path: &TaskPath, id: &TaskId) -> Refusal {
+pub(super) fn taken_name(path: &TaskPath, id: &TaskId, hint: &str) -> Refusal {
     refusal(
         RefusalCode::Conflict,
         format!("the name {path} is taken by task {id}"),
-        Some("choose another name, edit that task, or give `--if-exists keep|replace`"),
+        Some(hint),
     )
 }
 
@@ -123,6 +126,7 @@ fn add(core: &mut Core, now: Now, asker: &Asker, ask: TaskAdd) -> Replied {
         name: ask.name,
         revision: Revision(1),
         enabled: ask.enabled,
+        finishing: false,
         spec: ask.spec,
         saved_at: now.at,
         changed_by: asker.operator.clone(),

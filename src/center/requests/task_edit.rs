@@ -39,7 +39,8 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: TaskEdit) ->
         .task_at(&path)
         .filter(|other| other.task.id != old.id)
     {
-        return Err(taken_name(&path, &other.task.id));
+        let hint = "choose another name, or `ucron rm` that task first";
+        return Err(taken_name(&path, &other.task.id, hint));
     }
     if path == old.path() && ask.spec == old.spec {
         return reply(unchanged(core, asker, &old));

@@ -21,6 +21,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskStart) 
     } else {
         let task = Task {
             enabled: true,
+            finishing: false,
             changed_by: asker.operator.clone(),
             changed_at: now.at,
             ..old.clone()

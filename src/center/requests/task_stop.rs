@@ -20,6 +20,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskStop) -
     core.drafts.change = Some(change);
     let task = Task {
         enabled: false,
+        finishing: ask.finish,
         changed_by: asker.operator.clone(),
         changed_at: now.at,
         ..old.clone()

@@ -197,9 +197,11 @@ pub struct EventsArgs {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Reads the token from stdin, without echo on a terminal. The key is made here and never leaves this machine.
+A client home is of one fleet; --context NAME adds another, see `ucron context`.
 
 Examples:
   ucron login center.example:9502
+  ucron login other.example:9502 --context other
   ucron login center.example:9502 --token-file token --home ./client")]
 pub struct LoginArgs {
     /// A center's address
@@ -208,6 +210,35 @@ pub struct LoginArgs {
     /// Read the token from this file, which only you may read
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+}
+
+/// `ucron context …`.
+#[derive(Subcommand, Clone, Debug)]
+pub enum ContextCommand {
+    /// List contexts; the client home itself is `default`
+    #[command(after_help = "Example:\n  ucron context ls")]
+    Ls,
+    /// Use this one where no --context is given
+    #[command(after_help = "Examples:\n  ucron context use prod\n  ucron context use default")]
+    Use {
+        /// The context
+        #[arg(value_name = "NAME", value_parser = value::context)]
+        name: String,
+    },
+    /// Forget contexts: key, certificate and addresses are deleted here
+    #[command(
+        after_help = "The operator stays known to the fleet; `ucron operator rm` removes it there.
+
+Example:\n  ucron context rm old"
+    )]
+    Rm {
+        /// The contexts
+        #[arg(value_name = "NAME", required = true, value_parser = value::context)]
+        names: Vec<String>,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
 }
 
 /// `ucron dev`.
@@ -222,4 +253,28 @@ pub struct DevArgs {
     /// Keep everything in this directory
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
+}
+
+/// Arguments of `gen`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  ucron gen man ./man
+  ucron gen completions ~/.local/share/bash-completion/completions")]
+pub struct GenArgs {
+    /// man or completions
+    #[arg(value_name = "man|completions", value_parser = super::value::generated)]
+    pub what: Generated,
+    /// Directory, made if it is not there
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+}
+
+/// What `gen` writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Generated {
+    /// The man pages of the four programs.
+    Man,
+    /// Completion scripts for bash, zsh and fish.
+    Completions,
 }

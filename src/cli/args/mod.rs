@@ -64,7 +64,7 @@ pub struct Global {
         hide_env_values = true
     )]
     pub home: Option<PathBuf>,
-    /// Use the context of this name in the client home
+    /// Use the fleet of this name in the client home [default: what `ucron context use` says]
     #[arg(long, global = true, value_name = "NAME", env = "UCRON_CONTEXT", hide_env_values = true, value_parser = value::context)]
     pub context: Option<String>,
     /// How long to try to reach a center
@@ -124,6 +124,8 @@ pub enum Command {
         after_help = "Examples:\n  ucron ls\n  ucron ls --group web --sort -next_at\n  ucron ls -q --group web | ucron stop -"
     )]
     Ls(LsArgs),
+    /// Write tasks as a text to keep
+    Export(ExportArgs),
     /// Say when a task or a rule is due next
     Next(NextArgs),
     /// Say why a task ran, or did not
@@ -179,8 +181,13 @@ pub enum Command {
     Events(EventsArgs),
     /// Get a certificate for this client with a token
     Login(LoginArgs),
+    /// List, choose and forget the fleets of this client home
+    #[command(subcommand, arg_required_else_help = false)]
+    Context(ContextCommand),
     /// Run a whole fleet here, with sample tasks, until interrupted
     Dev(DevArgs),
+    /// Write man pages or completion scripts
+    Gen(GenArgs),
 }
 
 /// Reads the command line, the program's name first.

@@ -189,9 +189,11 @@ fn if_exists(text: &str) -> Result<IfExists, String> {
     after_help = "\
 Every flag of `ucron add` that says what a task is; `--no-FLAG` restores its default. `--env` and `--limit`
 change the variables and limits they name; with `--no-env`, `--no-limit` beside them they replace all.
-A task that was changed meanwhile is a conflict (exit 5).
+Without a flag $VISUAL, $EDITOR or vi opens the text of `ucron export TASK`; leaving it unchanged does nothing.
+A task that was changed meanwhile is a conflict (exit 5); both versions of the text are kept and named.
 
 Examples:
+  ucron edit db/dump
   ucron edit db/dump --rule '0 4 * * *'
   ucron edit dump --name dump-all --no-timeout
   ucron edit web/probe --group edge --env LEVEL=debug"
@@ -206,6 +208,9 @@ pub struct EditArgs {
     /// Rename it
     #[arg(long, value_name = "NAME")]
     pub name: Option<TaskName>,
+    /// Stop it, as `ucron stop` does; `--no-disabled` starts it
+    #[arg(long)]
+    pub disabled: bool,
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -222,7 +227,8 @@ pub struct EditArgs {
 pub struct Resets(pub BTreeSet<&'static str>);
 
 /// Flag, and the argument it excludes; `env` and `limit` go together with theirs.
-const RESETS: [(&str, Option<&str>); 27] = [
+const RESETS: [(&str, Option<&str>); 28] = [
+    ("disabled", Some("disabled")),
     ("rule", Some("rule")),
     ("tz", Some("timezone")),
     ("catch-up", Some("catch_up")),
@@ -318,6 +324,25 @@ pub struct ShowArgs {
 pub struct LsArgs {
     /// Only this group's
     #[arg(long, value_name = "GROUP")]
+    pub group: Option<GroupName>,
+}
+
+/// `ucron export`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+TOML on stdout: a `[[task]]` each, by group and name, the flags of `ucron add` as keys; what is not written has
+its default. The same tasks give the same text, so that it can be kept under version control.
+
+Examples:
+  ucron export > tasks.toml
+  ucron export db/dump web/probe
+  ucron export --group web")]
+pub struct ExportArgs {
+    /// The tasks [default: all that you see]; `-` reads them from stdin, one a line
+    #[arg(value_name = "TASK")]
+    pub tasks: Vec<String>,
+    /// All tasks of this group
+    #[arg(long, value_name = "GROUP", conflicts_with = "tasks")]
     pub group: Option<GroupName>,
 }
 

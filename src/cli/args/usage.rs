@@ -58,6 +58,7 @@ fn refused_value(error: &clap::Error, arg: &str, value: &str) -> String {
     let why = error.source().map_or_else(String::new, ToString::to_string);
     // The standard library's words for a text that is no number.
     let why = why.replace("invalid digit found in string", "not a whole number");
+    let why = why.replace("..=", "-");
     // A rule's caret has to stand under the rule, so it begins on a line of its own.
     if why.contains('\n') {
         return format!("bad value for `{arg}`\n{why}");

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::Format;
+use super::{Format, Generated};
 use crate::model::{
     AgentName, Backoff, GroupName, Outcome, Parole, Role, StopSignal, Target, UserName,
 };
@@ -16,6 +16,15 @@ pub fn format(text: &str) -> Result<Format, String> {
         "json" => Ok(Format::Json),
         "jsonl" => Ok(Format::Jsonl),
         _ => Err("formats are table, json and jsonl".to_owned()),
+    }
+}
+
+/// What `gen` writes.
+pub fn generated(text: &str) -> Result<Generated, String> {
+    match text {
+        "man" => Ok(Generated::Man),
+        "completions" => Ok(Generated::Completions),
+        _ => Err("man and completions can be written".to_owned()),
     }
 }
 

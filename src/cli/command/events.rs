@@ -2,14 +2,11 @@
 
 use crate::cli::args::EventsArgs;
 use crate::cli::client::Client;
-use crate::cli::fault::{Exit, Fault, FaultCode};
+use crate::cli::fault::{Exit, Fault};
 use crate::cli::print::{clean, row, time};
 use crate::proto::request::{Events, Item, Request};
 use crate::proto::view::EventView;
 use crate::rule::Zone;
-
-/// Links that may break one after the other without an event between them before following ends.
-const BREAKS: u32 = 5;
 
 /// `ucron events`. While it follows, a link that broke is dialled again and the stream goes on where it was.
 pub async fn events(client: &mut Client<'_>, args: EventsArgs) -> Result<Exit, Fault> {
@@ -32,7 +29,7 @@ pub async fn events(client: &mut Client<'_>, args: EventsArgs) -> Result<Exit, F
                 Some(Ok(Item::Log(_) | Item::Change(_))) => {
                     return Err(Fault::unexpected("`events`"));
                 }
-                Some(Err(fault)) if args.follow && may_go_on(&fault) && breaks < BREAKS => {
+                Some(Err(fault)) if args.follow && fault.may_go_on(breaks) => {
                     breaks += 1;
                     client.out.say(&going_on(&fault, since.is_some()));
                     break;
@@ -41,10 +38,6 @@ pub async fn events(client: &mut Client<'_>, args: EventsArgs) -> Result<Exit, F
             }
         }
     }
-}
-
-fn may_go_on(fault: &Fault) -> bool {
-    fault.code == FaultCode::Unavailable
 }
 
 /// Nothing is lost where a cursor says from where to go on.

@@ -1,6 +1,9 @@
 //! `login`: a token becomes a certificate in the client home. The key is made here and never leaves.
 
 use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::cli::args::LoginArgs;
 use crate::cli::client::Input;
@@ -10,9 +13,13 @@ use crate::cli::print::Out;
 use crate::cli::terminal::Silence;
 use crate::files::read_private;
 use crate::model::{PeerRole, Token};
-use crate::proto::identity::store_centers;
-use crate::proto::join::{JoinFault, join};
+use crate::proto::identity::{Identity, store_centers};
+use crate::proto::join::{JoinFault, Joined, join};
 use crate::proto::link::LinkFault;
+use crate::rule::format_duration;
+
+/// Between two tries: a center that is being restarted is found as soon as it is back.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// `ucron login`.
 pub async fn login(
@@ -20,6 +27,7 @@ pub async fn login(
     input: &mut Input,
     dir: &Path,
     args: &LoginArgs,
+    timeout: Duration,
 ) -> Result<Exit, Fault> {
     let text = match &args.token_file {
         Some(file) => read_private(file).map_err(|error| Fault::usage(error.to_string()))?,
@@ -28,9 +36,8 @@ pub async fn login(
     let token: Token = Token::parse(&text).map_err(|error| {
         Fault::usage(format!("{error}")).hint("an admin makes one with `ucron token operator NAME`")
     })?;
-    let (identity, joined) = join(&args.center, &token, PeerRole::Operator, None)
-        .await
-        .map_err(|fault| refused(&fault))?;
+    check_fleet(dir, &token)?;
+    let (identity, joined) = reach(&args.center, &token, timeout).await?;
     identity
         .store(dir)
         .map_err(|error| home::unusable(&error))?;
@@ -43,6 +50,64 @@ pub async fn login(
         dir.display()
     ));
     Ok(Exit::DONE)
+}
+
+/// A home is of one fleet: another one's token would take its key away.
+fn check_fleet(dir: &Path, token: &Token) -> Result<(), Fault> {
+    match Identity::load(dir) {
+        Ok(old) if !old.is_of(token.pin()) => {
+            let text = format!("`{}` is of another fleet", dir.display());
+            Err(Fault::new(FaultCode::Conflict, text).hint(
+                "add this fleet with `--context NAME`, or forget the other with `ucron context rm NAME`; \
+                 the token is not used up",
+            ))
+        }
+        // One that cannot be read is replaced.
+        _ => Ok(()),
+    }
+}
+
+/// Joins; while nobody answers, again and again until the time is over.
+async fn reach(
+    center: &str,
+    token: &Token,
+    timeout: Duration,
+) -> Result<(Identity, Joined), Fault> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let joining = join(center, token, PeerRole::Operator, None);
+        let fault = match tokio::time::timeout_at(deadline, joining).await {
+            Ok(Ok(joined)) => return Ok(joined),
+            Ok(Err(fault)) => fault,
+            Err(_) => return Err(unreached(center, timeout, "no answer")),
+        };
+        let Some(why) = unanswered(&fault) else {
+            return Err(refused(&fault));
+        };
+        if Instant::now() + PAUSE >= deadline {
+            return Err(unreached(center, timeout, &why));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Why nobody was reached, where the token has not been shown to anybody yet.
+fn unanswered(fault: &JoinFault) -> Option<String> {
+    match fault {
+        JoinFault::Link {
+            fault: fault @ LinkFault::Io {
+                attempt: "connect", ..
+            },
+            ..
+        } => Some(fault.to_string()),
+        _ => None,
+    }
+}
+
+fn unreached(center: &str, timeout: Duration, why: &str) -> Fault {
+    let span = format_duration(timeout);
+    let text = format!("no center reached within {span}: {center}: {why}");
+    Fault::new(FaultCode::NoCenter, text).hint("is the center running and its port open?")
 }
 
 /// The address that was good just now is tried first from now on.
@@ -66,10 +131,18 @@ async fn ask(out: &mut Out, input: &mut Input) -> Result<String, Fault> {
 }
 
 fn refused(fault: &JoinFault) -> Fault {
+    if let JoinFault::Link {
+        center,
+        fault: LinkFault::Told(frame),
+    } = fault
+    {
+        let text = format!("the center at `{center}` refuses: {}", frame.message);
+        return Fault::new(FaultCode::Identity, text);
+    }
     let code = match fault {
         JoinFault::Role { .. } => FaultCode::Usage,
         JoinFault::Link {
-            fault: LinkFault::Told(_) | LinkFault::Tls(_),
+            fault: LinkFault::Tls(_),
             ..
         } => FaultCode::Identity,
         JoinFault::Link { .. } => FaultCode::NoCenter,

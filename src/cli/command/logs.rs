@@ -16,7 +16,7 @@ use crate::cli::client::Client;
 use crate::cli::fault::{Exit, Fault, FaultCode};
 use crate::cli::print::{Out, clean};
 use crate::cli::session::Items;
-use crate::model::{AgentName, RunId, Slot};
+use crate::model::{AgentName, Cause, RunId, Slot};
 use crate::proto::request::{Answer, Item, LogRead, Request, RunList};
 use crate::proto::view::{LogView, RunView};
 
@@ -44,7 +44,7 @@ pub async fn logs(client: &mut Client<'_>, args: LogsArgs) -> Result<Exit, Fault
 }
 
 /// What to read, and whether lines are marked.
-async fn reads(client: &Client<'_>, args: &LogsArgs) -> Result<(Vec<LogRead>, bool), Fault> {
+async fn reads(client: &Client<'_>, args: &LogsArgs) -> Result<(Vec<Reading>, bool), Fault> {
     let read = LogRead {
         of: args.of.clone(),
         attempt: args.attempt,
@@ -72,14 +72,28 @@ async fn reads(client: &Client<'_>, args: &LogsArgs) -> Result<(Vec<LogRead>, bo
     };
     let marked = sources(&known) > 1;
     if since.is_none() {
-        return Ok((vec![read], marked));
+        let newest = newest_of_each(known);
+        let goes_on = newest.is_empty() || newest.iter().any(|run| run.cause == Cause::Daemon);
+        let reading = if goes_on || !args.follow {
+            Reading::new(read)
+        } else {
+            Reading::of_runs(read, &newest)
+        };
+        return Ok((vec![reading], marked));
     }
     let started = known.iter().rev().filter(|run| run.started_at.is_some());
     let each = started.map(|run| LogRead {
         of: run.run_id.to_string(),
         ..read.clone()
     });
-    Ok((each.collect(), marked))
+    Ok((each.map(Reading::new).collect(), marked))
+}
+
+/// The last started run of every place; `runs` are the newest first.
+fn newest_of_each(mut runs: Vec<RunView>) -> Vec<RunView> {
+    let mut places = BTreeSet::new();
+    runs.retain(|run| run.started_at.is_some() && places.insert((run.agent.clone(), run.slot)));
+    runs
 }
 
 fn sources(runs: &[RunView]) -> usize {
@@ -90,27 +104,104 @@ fn sources(runs: &[RunView]) -> usize {
     places.len()
 }
 
-/// Reads these together and prints what comes; gives the printer back for the next.
+/// What to read, and what to read instead once the link broke and is there again.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    read: LogRead,
+    again: Vec<LogRead>,
+}
+
+impl Reading {
+    /// The same again. Of what is followed all of it, as more may have been written than the last lines; what
+    /// was printed is left out.
+    pub fn new(read: LogRead) -> Self {
+        let mut again = read.clone();
+        if read.follow {
+            again.lines = None;
+        }
+        let again = vec![again];
+        Self { read, again }
+    }
+
+    /// These runs again, as the task may have begun others meanwhile.
+    fn of_runs(read: LogRead, runs: &[RunView]) -> Self {
+        let of = |run: &RunView| LogRead {
+            of: run.run_id.to_string(),
+            lines: None,
+            ..read.clone()
+        };
+        let again = runs.iter().map(of).collect();
+        Self { read, again }
+    }
+}
+
+/// Reads these together and prints what comes; gives the printer back for the next. A link that breaks is
+/// dialled again, and all goes on where it was.
 pub async fn show(
     client: &mut Client<'_>,
-    reads: Vec<LogRead>,
+    mut readings: Vec<Reading>,
     mut printer: Printer,
 ) -> Result<Printer, Fault> {
-    let open = |read| client.session.stream(Request::LogRead(read));
-    let mut streams: Vec<Items> = reads.into_iter().map(open).collect();
-    while let Some((at, item)) = next_of(&mut streams).await {
-        match item {
-            None => drop(streams.remove(at)),
-            Some(Ok(Item::Log(chunk))) => printer.take(client.out, &chunk)?,
-            Some(Ok(Item::Event(_) | Item::Change(_))) => return Err(Fault::unexpected("`logs`")),
-            Some(Err(fault)) => {
+    let mut breaks = 0;
+    loop {
+        let open = |reading: &Reading| {
+            client
+                .session
+                .stream(Request::LogRead(reading.read.clone()))
+        };
+        let mut streams: Vec<Items> = readings.iter().map(open).collect();
+        let ended = drain(
+            client,
+            &mut readings,
+            &mut streams,
+            &mut printer,
+            &mut breaks,
+        )
+        .await;
+        match ended {
+            Ok(()) => {
+                printer.finish(client.out)?;
+                return Ok(printer);
+            }
+            Err(fault) if fault.may_go_on(breaks) => {
+                breaks += 1;
+                let text = format!("{}; going on where it was", fault.message);
+                client.out.say(&text);
+                let again = readings.into_iter().flat_map(|reading| reading.again);
+                readings = again.map(Reading::new).collect();
+                printer.resume();
+            }
+            Err(fault) => {
                 printer.finish(client.out)?;
                 return Err(fault);
             }
         }
     }
-    printer.finish(client.out)?;
-    Ok(printer)
+}
+
+/// Prints what comes until all streams are over; those that are, are no reading any more.
+async fn drain(
+    client: &mut Client<'_>,
+    readings: &mut Vec<Reading>,
+    streams: &mut Vec<Items>,
+    printer: &mut Printer,
+    breaks: &mut u32,
+) -> Result<(), Fault> {
+    while let Some((at, item)) = next_of(streams).await {
+        match item {
+            None => {
+                drop(streams.remove(at));
+                readings.remove(at);
+            }
+            Some(Ok(Item::Log(chunk))) => {
+                printer.take(client.out, &chunk)?;
+                *breaks = 0;
+            }
+            Some(Ok(Item::Event(_) | Item::Change(_))) => return Err(Fault::unexpected("`logs`")),
+            Some(Err(fault)) => return Err(fault),
+        }
+    }
+    Ok(())
 }
 
 /// The next item of any of them, with its place; none when there is no stream left.
@@ -144,6 +235,25 @@ struct Begun {
     line: Vec<u8>,
     /// Where the next byte is expected.
     offset: Option<u64>,
+    /// What comes from before this was printed already.
+    printed: u64,
+}
+
+impl Begun {
+    /// What of a chunk was not printed before the link broke, with its place. Bytes that come again for another
+    /// reason (the command has cut its file) are new.
+    fn new_of<'a>(&mut self, offset: u64, bytes: &'a [u8]) -> (u64, &'a [u8]) {
+        let known = self.printed.saturating_sub(offset).min(len(bytes));
+        if offset + len(bytes) >= self.printed {
+            self.printed = 0;
+        }
+        let rest = bytes.get(usize::try_from(known).unwrap_or(0)..);
+        (offset + known, rest.unwrap_or_default())
+    }
+}
+
+fn len(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(0)
 }
 
 /// Puts chunks together to lines and prints them.
@@ -173,9 +283,6 @@ impl Printer {
         let bytes = BASE64
             .decode(&chunk.data)
             .map_err(|_| Fault::unexpected("`logs`"))?;
-        if self.raw {
-            return out.bytes(&bytes);
-        }
         let source = Source {
             agent: chunk.agent.clone(),
             slot: chunk.slot,
@@ -183,18 +290,24 @@ impl Printer {
             attempt: chunk.attempt,
         };
         let mut begun = self.begun.remove(&source).unwrap_or_default();
+        let (offset, bytes) = begun.new_of(chunk.offset, &bytes);
+        if self.raw {
+            begun.offset = Some(offset + len(bytes));
+            self.begun.insert(source, begun);
+            return out.bytes(bytes);
+        }
         if let Some(expected) = begun.offset
-            && chunk.offset > expected
+            && offset > expected
         {
             self.print(out, &source, &std::mem::take(&mut begun.line))?;
-            let gap = chunk.offset - expected;
+            let gap = offset - expected;
             out.tell(&format!(
                 "{gap} bytes of {}/{} are not kept",
                 source.agent, source.slot
             ));
         }
-        begun.offset = Some(chunk.offset + u64::try_from(bytes.len()).unwrap_or(0));
-        begun.line.extend_from_slice(&bytes);
+        begun.offset = Some(offset + len(bytes));
+        begun.line.extend_from_slice(bytes);
         begun.line = self.lines(out, &source, &begun.line)?;
         self.begun.insert(source, begun);
         out.flush()
@@ -212,6 +325,13 @@ impl Printer {
             rest = &rest[LONGEST_LINE..];
         }
         Ok(rest.to_vec())
+    }
+
+    /// From here on the streams begin anew.
+    fn resume(&mut self) {
+        for begun in self.begun.values_mut() {
+            begun.printed = begun.offset.unwrap_or(0);
+        }
     }
 
     /// Prints what has begun and will not end any more.

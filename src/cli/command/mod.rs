@@ -2,7 +2,10 @@
 
 pub mod agents;
 pub mod audit;
+pub mod context;
+pub mod edit;
 pub mod events;
+pub mod export;
 pub mod groups;
 pub mod login;
 pub mod logs;

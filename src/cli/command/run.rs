@@ -55,6 +55,9 @@ pub async fn run(client: &mut Client<'_>, args: RunArgs) -> Result<Exit, Fault> 
     Ok(exit.worst(ended))
 }
 
+/// What to do where the end of runs cannot be seen.
+const GO_ON: &str = "the runs go on; `ucron runs` says how they ended";
+
 fn timed_out(limit: Duration) -> Fault {
     let text = format!(
         "not all runs ended within {}; they go on",
@@ -98,13 +101,20 @@ async fn finish(client: &mut Client<'_>, runs: Vec<RunId>, follow: bool) -> Resu
             lines: None,
             follow: true,
         });
-        logs::show(client, reads.collect(), logs::Printer::new(runs.len() > 1)).await?;
+        let readings = reads.map(logs::Reading::new).collect();
+        let printer = logs::Printer::new(runs.len() > 1);
+        match logs::show(client, readings, printer).await {
+            Ok(_) => {}
+            // The runs go on where their output cannot be followed.
+            Err(fault) if matches!(fault.code, FaultCode::Failed | FaultCode::Unavailable) => {
+                client
+                    .out
+                    .say(&format!("{}; waiting for the end", fault.message));
+            }
+            Err(fault) => return Err(fault.hint(GO_ON)),
+        }
     }
-    let wait = RunWait { runs: runs.clone() };
-    let mut ended = match client.ask(Request::RunWait(wait)).await? {
-        Answer::Runs(page) => page.runs,
-        _ => return Err(Fault::unexpected("`run --wait`")),
-    };
+    let mut ended = wait(client, &runs).await?;
     ended.retain(|run| runs.contains(&run.run_id));
     if client.out.style.is_json() {
         client.out.list(&tables::RUNS, row::plain_all(&ended))?;
@@ -121,6 +131,24 @@ async fn finish(client: &mut Client<'_>, runs: Vec<RunId>, follow: bool) -> Resu
     } else {
         Exit::NO
     })
+}
+
+/// What the runs have come to once all of them have ended, over as many links as that takes.
+async fn wait(client: &mut Client<'_>, runs: &[RunId]) -> Result<Vec<RunView>, Fault> {
+    let mut breaks = 0;
+    loop {
+        let runs = runs.to_vec();
+        match client.ask(Request::RunWait(RunWait { runs })).await {
+            Ok(Answer::Runs(page)) => return Ok(page.runs),
+            Ok(_) => return Err(Fault::unexpected("`run --wait`")),
+            Err(fault) if fault.may_go_on(breaks) => {
+                breaks += 1;
+                client.out.say(&format!("{}; waiting on", fault.message));
+            }
+            Err(fault) if fault.code == FaultCode::NoCenter => return Err(fault.hint(GO_ON)),
+            Err(fault) => return Err(fault),
+        }
+    }
 }
 
 /// `web/probe on a1/0 failed: exit code 3 (1s20ms)`.

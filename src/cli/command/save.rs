@@ -1,13 +1,13 @@
-//! `add`, `edit`: a task as it shall be.
+//! `add`: a task as it shall be.
 
-use crate::cli::args::{AddArgs, EditArgs};
+use crate::cli::args::AddArgs;
 use crate::cli::client::Client;
+use crate::cli::command::edit;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::hit::{self, Deed};
 use crate::cli::print::{Out, row};
 use crate::cli::spec;
-use crate::proto::request::{Answer, Request, Saved, TaskAdd, TaskEdit, TaskShow};
-use crate::proto::view::TaskView;
+use crate::proto::request::{Answer, IfExists, Request, Saved, TaskAdd};
 
 /// What `add` asks for.
 pub fn added(args: &AddArgs) -> Result<Request, Fault> {
@@ -21,21 +21,14 @@ pub fn added(args: &AddArgs) -> Result<Request, Fault> {
     })))
 }
 
-/// What `edit` asks for, from the task as it is.
-pub fn edited(args: &EditArgs, old: &TaskView) -> Result<Request, Fault> {
-    Ok(Request::TaskEdit(Box::new(TaskEdit {
-        task: old.id.to_string(),
-        revision: old.revision,
-        group: args.group.clone().unwrap_or_else(|| old.group.clone()),
-        name: args.name.clone().unwrap_or_else(|| old.task_name.clone()),
-        spec: spec::edited(&old.spec, &args.flags, &args.resets)?,
-        dry_run: args.dry_run,
-    })))
-}
-
 /// `ucron add`.
-pub async fn add(client: &mut Client<'_>, request: Request, dry_run: bool) -> Result<Exit, Fault> {
-    let saved = saved(client.ask(request).await?)?;
+pub async fn add(client: &mut Client<'_>, request: Request, args: &AddArgs) -> Result<Exit, Fault> {
+    let dry_run = args.dry_run;
+    let mut saved = saved(client.ask(request).await?)?;
+    let replaces = args.if_exists == IfExists::Replace && !dry_run;
+    if args.disabled && replaces && saved.task.enabled {
+        edit::toggle(client, &mut saved, false).await?;
+    }
     let done = match (saved.created, dry_run) {
         (true, false) => "added",
         (true, true) => "would be added",
@@ -54,35 +47,16 @@ pub async fn add(client: &mut Client<'_>, request: Request, dry_run: bool) -> Re
     tell(client.out, &saved, Deed { done, already })
 }
 
-/// `ucron edit`.
-pub async fn edit(client: &mut Client<'_>, args: &EditArgs) -> Result<Exit, Fault> {
-    let task = args.task.clone();
-    let Answer::Task(old) = client.ask(Request::TaskShow(TaskShow { task })).await? else {
-        return Err(Fault::unexpected("`show`"));
-    };
-    let saved = saved(client.ask(edited(args, &old)?).await?)?;
-    let deed = Deed {
-        done: if args.dry_run {
-            "would be changed"
-        } else {
-            "changed"
-        },
-        already: "is so already",
-    };
-    if client.out.style.quiet && !args.dry_run {
-        client.out.line(saved.task.id.as_str())?;
-    }
-    tell(client.out, &saved, deed)
-}
-
-fn saved(answer: Answer) -> Result<Saved, Fault> {
+/// What a change of a task is answered with.
+pub fn saved(answer: Answer) -> Result<Saved, Fault> {
     match answer {
         Answer::Saved(saved) => Ok(*saved),
         _ => Err(Fault::unexpected("a change of a task")),
     }
 }
 
-fn tell(out: &mut Out, saved: &Saved, deed: Deed) -> Result<Exit, Fault> {
+/// Tells what was saved and what that did.
+pub fn tell(out: &mut Out, saved: &Saved, deed: Deed) -> Result<Exit, Fault> {
     if out.style.is_json() {
         out.json(&row::saved(saved))?;
     }
@@ -92,14 +66,4 @@ fn tell(out: &mut Out, saved: &Saved, deed: Deed) -> Result<Exit, Fault> {
     let mut hit = saved.hit.clone();
     hit.changed = saved.changed;
     Ok(hit::tell(out, &row::path(&saved.task), deed, &hit))
-}
-
-/// `edit` wants something to change.
-pub fn check(args: &EditArgs) -> Result<(), Fault> {
-    let untouched = args.group.is_none() && args.name.is_none() && args.resets.0.is_empty();
-    if untouched && !args.flags.is_any() {
-        return Err(Fault::usage("there is nothing to change")
-            .hint("give at least one flag; see `ucron edit --help`"));
-    }
-    Ok(())
 }

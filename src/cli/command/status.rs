@@ -20,6 +20,12 @@ pub async fn status(client: &mut Client<'_>, args: StatusArgs) -> Result<Exit, F
         print(client.out, &view)?;
     }
     let wrong = args.check && !view.problems.is_empty();
+    if wrong && client.out.style.quiet {
+        // The others have seen them among the data.
+        for problem in &view.problems {
+            client.out.tell(&format!("problem: {problem}"));
+        }
+    }
     Ok(if wrong { Exit::NO } else { Exit::DONE })
 }
 

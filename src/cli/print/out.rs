@@ -126,6 +126,9 @@ impl Out {
 
     /// Things, in the format asked for.
     pub fn list(&mut self, table: &Table, mut rows: Vec<Value>) -> Result<(), Fault> {
+        for field in self.style.columns.iter().flatten() {
+            table::check_field(table, &rows, field, "--columns")?;
+        }
         self.sort(table, &mut rows)?;
         if self.style.quiet {
             for id in rows.iter().filter_map(|row| row[table.id].as_str()) {

@@ -91,6 +91,19 @@ pub const OPERATORS: Table = Table {
     ],
 };
 
+/// `ucron context ls`.
+pub const CONTEXTS: Table = Table {
+    id: "name",
+    columns: &[
+        column("name", "CONTEXT", 0),
+        column("in_use", "IN USE", 0),
+        column("operator", "OPERATOR", 2),
+        column("fleet", "FLEET", 3),
+        column("centers", "CENTERS", 1),
+        column("home", "HOME", 4),
+    ],
+};
+
 /// `ucron audit`; what was before and after is long, and in `-o json` or `--columns`.
 pub const AUDIT: Table = Table {
     id: "at",

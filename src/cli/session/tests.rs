@@ -54,7 +54,7 @@ async fn a_link_that_breaks_again_is_told() {
     let center = Center::new(|_, _| Reply::Hang);
     let session = center.session().await.unwrap();
     let fault = session.ask(stop()).await.unwrap_err();
-    assert_eq!(fault.code, FaultCode::Unavailable);
+    assert_eq!(fault.code, FaultCode::LinkBroken);
     assert_eq!(center.asked.lock().unwrap().len(), 2);
     // The session goes on: the next question dials anew.
     assert!(session.ask(status()).await.is_err());
@@ -104,7 +104,7 @@ async fn a_stream_ends_with_an_error_when_the_link_breaks() {
     let mut stream = session.stream(Request::Events(Events::default()));
     assert!(session.ask(status()).await.is_err());
     let fault = stream.next().await.unwrap().unwrap_err();
-    assert_eq!(fault.code, FaultCode::Unavailable);
+    assert_eq!(fault.code, FaultCode::LinkBroken);
     assert!(stream.next().await.is_none());
 }
 

@@ -8,6 +8,11 @@ use crate::proto::client::{FromClient, ToClient};
 use crate::proto::handshake::{FIRST_LIMIT, hello, say_hello};
 use crate::proto::hello::{ErrorFrame, LinkError, PeerRole, Welcome};
 use crate::proto::link::{Bounds, Link, LinkFault};
+use crate::proto::tls::TlsError;
+
+/// What to do where center and home do not know each other.
+const OTHER_FLEET: &str =
+    "`ucron context ls` shows the fleets that this home knows; `ucron login` takes a new token";
 
 /// A link with a center.
 pub(super) struct Wire(Link<FromClient, ToClient>);
@@ -26,8 +31,7 @@ impl Broken {
         match self {
             Self::Lost(why) => {
                 let text = format!("the link to the center broke: {why}");
-                Fault::new(FaultCode::Unavailable, text)
-                    .hint("ask again; `ucron show` says what is")
+                Fault::new(FaultCode::LinkBroken, text).hint("ask again; `ucron show` says what is")
             }
             Self::Final(fault) => fault,
         }
@@ -38,6 +42,10 @@ impl From<LinkFault> for Broken {
     fn from(fault: LinkFault) -> Self {
         let code = match &fault {
             LinkFault::Told(frame) => return closed(frame),
+            LinkFault::Tls(TlsError::Chain | TlsError::Fleet { .. } | TlsError::Refused) => {
+                let text = format!("the center is not of this client home's fleet: {fault}");
+                return Self::Final(Fault::new(FaultCode::Identity, text).hint(OTHER_FLEET));
+            }
             LinkFault::Tls(_) => FaultCode::Identity,
             LinkFault::Frame(_) | LinkFault::Unexpected(_) | LinkFault::Protocol(_) => {
                 FaultCode::Protocol

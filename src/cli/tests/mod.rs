@@ -1,5 +1,6 @@
 //! The commands from the command line to the request, and from the answer to the streams and the exit code.
 
+mod edit;
 mod help;
 mod output;
 mod requests;

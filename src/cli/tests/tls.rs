@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
+use crate::cli::args::{self, Parsed};
 use crate::cli::fake::{self, Center, Reply};
 use crate::cli::fault::{Fault, FaultCode};
 use crate::cli::home;
@@ -44,7 +45,12 @@ fn home_of(fleet: &Fleet, dir: &Path, centers: &[String]) {
 }
 
 async fn connect(dir: &Path) -> Result<Session, Fault> {
-    Session::connect(home::load(dir)?, Duration::from_secs(10), &Workers::new()).await
+    let dir = dir.to_str().unwrap();
+    let Parsed::Command(ucron) = args::parse(["ucron", "--home", dir, "ls"]) else {
+        panic!("the line is good");
+    };
+    let centers = home::load(&ucron.global)?;
+    Session::connect(centers, Duration::from_secs(10), &Workers::new()).await
 }
 
 #[tokio::test]

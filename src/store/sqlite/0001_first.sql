@@ -31,6 +31,7 @@ CREATE TABLE task (
   timeout_ms INTEGER,
   processes  INTEGER NOT NULL,
   enabled    INTEGER NOT NULL,
+  finishing  INTEGER NOT NULL,   -- stopped, yet what runs may come to its end
   revision   INTEGER NOT NULL,
   spec       TEXT    NOT NULL,   -- JSON: every policy that has no column
   cursor_at  INTEGER,            -- planned up to here

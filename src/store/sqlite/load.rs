@@ -84,6 +84,7 @@ fn task(row: &Row) -> Result<Task, StoreError> {
         name: text(row, "task_name")?,
         revision: Revision(number(row, "revision")?),
         enabled: row.get("enabled")?,
+        finishing: row.get("finishing")?,
         spec,
         saved_at: instant(row, "saved_at")?,
         changed_by: text(row, "changed_by")?,

@@ -70,12 +70,13 @@ fn remove_group(tx: &Transaction, gid: &str) -> SqlResult<()> {
 }
 
 const PUT_TASK: &str = "INSERT INTO task (id, gid, task_name, rule, execute, shell, run_user,
-        timeout_ms, processes, enabled, revision, spec, saved_at, changed_by, changed_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+        timeout_ms, processes, enabled, finishing, revision, spec, saved_at, changed_by, changed_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
     ON CONFLICT (id) DO UPDATE SET gid = excluded.gid, task_name = excluded.task_name,
         rule = excluded.rule, execute = excluded.execute, shell = excluded.shell,
         run_user = excluded.run_user, timeout_ms = excluded.timeout_ms,
-        processes = excluded.processes, enabled = excluded.enabled, revision = excluded.revision,
+        processes = excluded.processes, enabled = excluded.enabled,
+        finishing = excluded.finishing, revision = excluded.revision,
         spec = excluded.spec, saved_at = excluded.saved_at, changed_by = excluded.changed_by,
         changed_at = excluded.changed_at";
 const REMOVE_TASK: &str = "UPDATE task SET removed_at = ?2 WHERE id = ?1 AND removed_at IS NULL";
@@ -95,6 +96,7 @@ fn put_task(tx: &Transaction, task: &Task) -> Result<(), StoreError> {
         columns.timeout_ms,
         columns.processes,
         task.enabled,
+        task.finishing,
         task.revision.0,
         columns.spec,
         task.saved_at.0,

@@ -110,6 +110,7 @@ pub(in crate::store) fn task(n: u64, group: &str, name: &str) -> Task {
         name: TaskName::parse(name).unwrap(),
         revision: Revision(4),
         enabled: false,
+        finishing: true,
         spec,
         saved_at: UnixMs(11),
         changed_by: OperatorName::parse("admin").unwrap(),
@@ -123,6 +124,7 @@ pub(in crate::store) fn plain_task(n: u64, group: &str, name: &str) -> Task {
     let work = Work::new(execute, UserName::parse("root").unwrap());
     Task {
         enabled: true,
+        finishing: false,
         spec: TaskSpec::new(Rule::parse("0 0 * * *").unwrap(), work),
         ..task(n, group, name)
     }
