@@ -4,7 +4,7 @@ use ucron::model::Role;
 use ucron::proto::client::{End, ITEM_WINDOW, ToClient};
 use ucron::proto::request::{Change, Events, Item, Request, Watch};
 
-use crate::scenario::TaskText;
+use crate::task::TaskText;
 use crate::world::World;
 
 /// A fleet with a task every second, an operator `slow` who does not read, and one `eve` who sees another group.
