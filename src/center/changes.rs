@@ -8,7 +8,7 @@ use super::clients::Asker;
 use super::core::Core;
 use super::event::{Effect, Now, SessionId, Ticket};
 use super::reads::{Reading, unreadable};
-use crate::model::{AgentId, RunId, TaskId, UnixMs};
+use crate::model::{AgentId, RequestId, RunId, TaskId, UnixMs};
 use crate::proto::client::{AnswerFrame, ToClient};
 use crate::proto::request::{Answer, Changed, RunPage, Saved, Unconfirmed};
 use crate::proto::view::RunView;
@@ -26,6 +26,8 @@ pub struct ChangeId(u64);
 struct Change {
     session: SessionId,
     request: u64,
+    /// Under which it may be asked for again, over another link.
+    request_id: Option<RequestId>,
     task: Option<TaskId>,
     deadline: UnixMs,
     pending: BTreeSet<(AgentId, u64)>,
@@ -57,6 +59,7 @@ impl Changes {
         let change = Change {
             session,
             request,
+            request_id: None,
             task,
             deadline: now.plus(WAIT),
             pending: BTreeSet::new(),
@@ -67,6 +70,27 @@ impl Changes {
         };
         self.open.insert(id, change);
         id
+    }
+
+    /// The change that this request began may be asked for again under this id.
+    pub fn set_request_id(&mut self, session: SessionId, request: u64, id: &RequestId) {
+        for change in self.open.values_mut() {
+            if (change.session, change.request) == (session, request) {
+                change.request_id = Some(id.clone());
+            }
+        }
+    }
+
+    /// A request is repeated while its change still waits: the answer goes to where it was asked last. Whether
+    /// one waits.
+    pub fn follow(&mut self, id: &RequestId, session: SessionId, request: u64) -> bool {
+        let waiting = self.open.values_mut();
+        let same = |change: &&mut Change| change.request_id.as_ref() == Some(id);
+        let Some(change) = waiting.into_iter().find(same) else {
+            return false;
+        };
+        (change.session, change.request) = (session, request);
+        true
     }
 
     /// What the answer will say, once it is given.
@@ -129,9 +153,10 @@ impl Changes {
         }
     }
 
-    /// A client is gone: nobody waits for its answers.
+    /// A client is gone: nobody waits for its answers, unless it may come back and ask again.
     pub fn client_gone(&mut self, session: SessionId) {
-        self.open.retain(|_, change| change.session != session);
+        self.open
+            .retain(|_, change| change.session != session || change.request_id.is_some());
     }
 
     /// Throws all away; the requests that wait.
@@ -199,6 +224,9 @@ impl Core {
                 }
                 None => Answer::Changed(Box::new(hit)),
             };
+            if let Some(id) = &change.request_id {
+                self.keep_final(id, &answer);
+            }
             self.answer_later(change.session, change.request, answer);
         }
     }

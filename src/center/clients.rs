@@ -10,7 +10,7 @@ use super::logs::LogStream;
 use super::requests::{Reply, answer};
 use super::watch::Watcher;
 use crate::auth::Access;
-use crate::model::{OperatorId, OperatorName};
+use crate::model::{OperatorId, OperatorName, RequestId};
 use crate::proto::client::{
     End, FromClient, ITEM_WINDOW, ItemFrame, RefusedFrame, RequestFrame, ToClient,
 };
@@ -263,7 +263,12 @@ impl Core {
                 self.keep_answer(now, session, kept, &answer);
                 self.answer_later(session, frame.id, *answer);
             }
-            Ok(Reply::Later(preliminary)) => self.keep_answer(now, session, kept, &preliminary),
+            Ok(Reply::Later(preliminary)) => {
+                if let Some(id) = &kept {
+                    self.changes.set_request_id(session, frame.id, id);
+                }
+                self.keep_answer(now, session, kept, &preliminary);
+            }
             Ok(Reply::Pending) => {}
             Err(refusal) => self.refuse(session, frame.id, refusal),
         }
@@ -271,32 +276,37 @@ impl Core {
 
     /// A request repeated gets its first answer again.
     fn answer_again(&mut self, asker: &Asker, frame: &RequestFrame) -> bool {
-        let Some(row) = frame
-            .request_id
-            .as_ref()
-            .and_then(|id| self.answers.get(id))
-        else {
+        let Some(id) = &frame.request_id else {
             return false;
         };
-        let same = self
-            .clients
-            .get(asker.session)
-            .is_some_and(|client| client.operator == row.operator);
-        let Some(answer) = serde_json::from_str::<Answer>(&row.answer)
-            .ok()
-            .filter(|_| same)
-        else {
+        let client = self.clients.get(asker.session);
+        let same = |row: &&AnswerRow| client.is_some_and(|client| client.operator == row.operator);
+        let Some(row) = self.answers.get(id).filter(same) else {
+            return false;
+        };
+        let answer = serde_json::from_str::<Answer>(&row.answer);
+        if self.changes.follow(id, asker.session, frame.id) {
+            return true;
+        }
+        let Ok(answer) = answer else {
             return false;
         };
         self.answer_later(asker.session, frame.id, answer);
         true
     }
 
+    /// What was answered in the end, in place of what was known when the change was made.
+    pub(super) fn keep_final(&mut self, id: &RequestId, answer: &Answer) {
+        if let (Some(row), Ok(text)) = (self.answers.get_mut(id), serde_json::to_string(answer)) {
+            row.answer = text;
+        }
+    }
+
     fn keep_answer(
         &mut self,
         now: Now,
         session: SessionId,
-        request_id: Option<crate::model::RequestId>,
+        request_id: Option<RequestId>,
         answer: &Answer,
     ) {
         let Some(request_id) = request_id else { return };
