@@ -54,7 +54,7 @@ impl Core {
         if session.is_some_and(|session| !session.reconciled) && now.at < patient_until {
             return self.open.look_at(id, patient_until);
         }
-        if run.row.target.is_none() && !self.is_busy_elsewhere(now, run) && self.reassign(id) {
+        if self.is_of_one(run) && !self.is_busy_elsewhere(now, run) && self.reassign(id) {
             return;
         }
         if let Some(run) = self.open.get(id) {
@@ -71,7 +71,7 @@ impl Core {
             .filter_map(|id| self.open.get(&id))
             .any(|other| {
                 let due = other.row.run.scheduled_at <= now.at;
-                other.stage.has_started() || (due && other.stage != Stage::Waiting)
+                other.is_held() && (due || other.stage.has_started())
             })
     }
 
@@ -81,7 +81,7 @@ impl Core {
         siblings
             .filter(|id| id != run.id())
             .filter_map(|id| self.open.get(&id))
-            .any(|other| other.stage != Stage::Waiting)
+            .any(OpenRun::is_held)
     }
 
     /// A run that an agent may have: open until the agent answers, or has been silent for too long.

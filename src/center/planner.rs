@@ -109,7 +109,7 @@ impl Core {
             .into_iter()
             .filter_map(|id| self.open.get(&id));
         let sticky = open
-            .filter(|run| run.cancelled.is_none() && run.stage != Stage::Waiting)
+            .filter(|run| run.is_held() && run.row.target.is_none())
             .find_map(|run| run.row.agent.clone());
         if let Some(agent) = sticky.filter(|agent| Some(agent) != not) {
             return Some(agent);
@@ -169,7 +169,9 @@ impl Core {
             self.hand_out(id);
         }
         for id in self.open.without_agent() {
-            self.reassign(&id);
+            if self.open.get(&id).is_some_and(|run| self.is_of_one(run)) {
+                self.reassign(&id);
+            }
         }
     }
 
@@ -177,11 +179,17 @@ impl Core {
     /// has other runs.
     pub(super) fn hand_out(&mut self, id: &RunId) {
         let Some(run) = self.open.get(id) else { return };
-        if run.row.target.is_none() && self.is_held_apart(run) {
+        if self.is_of_one(run) && self.is_held_apart(run) {
             self.reassign(id);
             return;
         }
         self.hand_to_agent(id);
+    }
+
+    /// Whether a run is of target `one`; a run without target may also be one that no agent was there for.
+    pub(super) fn is_of_one(&self, run: &OpenRun) -> bool {
+        let task = self.fleet.tasks.get(&run.row.run.task);
+        run.row.target.is_none() && task.is_some_and(|entry| entry.task.spec.target.is_one())
     }
 
     /// Whether another agent than the run's holds a run of the task.
@@ -189,7 +197,7 @@ impl Core {
         let siblings = self.open.of_task(&run.row.run.task).into_iter();
         siblings
             .filter_map(|id| self.open.get(&id))
-            .filter(|other| other.stage != Stage::Waiting && other.cancelled.is_none())
+            .filter(|other| other.is_held() && other.row.target.is_none())
             .any(|other| other.row.agent != run.row.agent)
     }
 

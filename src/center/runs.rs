@@ -60,6 +60,11 @@ impl OpenRun {
         &self.row.run.run_id
     }
 
+    /// Whether an agent has it, or may have it, and it has not ended there: overlap holds against it.
+    pub fn is_held(&self) -> bool {
+        !matches!(self.stage, Stage::Waiting | Stage::Ending)
+    }
+
     /// Whether it is a rule's run that has not started, so that a change of its task may still change it.
     pub fn is_pending(&self) -> bool {
         !self.stage.has_started() && self.row.run.cause == Cause::Rule

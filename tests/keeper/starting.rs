@@ -232,7 +232,7 @@ fn late_starts_are_refused() {
 
 #[test]
 fn the_policy_has_the_last_word() {
-    let world = World::new("stub");
+    let world = World::new("subreaper");
     let agent = world.agent();
     let mut other = shell("true");
     if !is_root() {

@@ -113,7 +113,7 @@ fn what_ended_without_a_keeper_is_lost_or_known_to_its_sub_reaper() {
         eventually("it is gone", || !is_alive(pid));
         world.start();
         let ending = world.agent().ended(&run);
-        if world.trees == "stub" {
+        if world.trees == "subreaper" {
             assert_eq!(
                 (ending.outcome, ending.signal),
                 (Outcome::Failed, Some(9)),
@@ -128,7 +128,7 @@ fn what_ended_without_a_keeper_is_lost_or_known_to_its_sub_reaper() {
 
 #[test]
 fn a_second_keeper_an_open_directory_and_a_long_path_are_told() {
-    let world = World::new("stub");
+    let world = World::new("subreaper");
     let second = program(env!("CARGO_BIN_EXE_ucron-keeper"))
         .args(["run", "--state"])
         .arg(world.state())

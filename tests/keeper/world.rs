@@ -97,7 +97,7 @@ impl World {
 
     /// Every way to hold trees together that this account can use.
     pub fn each(test: impl Fn(&mut World)) {
-        for trees in ["stub", "cgroup"] {
+        for trees in ["subreaper", "cgroup"] {
             if trees == "cgroup" && !needs_root("cgroups") {
                 continue;
             }

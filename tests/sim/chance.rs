@@ -9,7 +9,7 @@ use ucron::rule::{RuleKind, Schedule, Zone};
 
 use crate::center::Disk;
 use crate::random::Dice;
-use crate::scenario::TaskText;
+use crate::task::TaskText;
 use crate::world::{BEGIN, World, group};
 
 /// How long faults happen, and how long the world is whole after them; at the end of that all tasks are stopped.

@@ -9,6 +9,7 @@
 mod center;
 mod chance;
 mod desk;
+mod expect;
 mod host;
 mod keeper;
 mod net;
@@ -16,6 +17,7 @@ mod random;
 mod scenario;
 mod store;
 mod streams;
+mod task;
 mod truth;
 mod world;
 

@@ -7,24 +7,22 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
 use serde::Deserialize;
-use ucron::model::{AgentName, Execute, Overlap, Target, Task, TaskName, TaskSpec, UserName, Work};
+use ucron::model::Task;
 use ucron::proto::request::{
-    AgentDrain, AgentRemove, GroupAssign, IfExists, Request, RunKill, RunList, RunWait, TaskAdd,
-    TaskEdit, TaskRemove, TaskRestart, TaskRun, TaskStart, TaskStop,
+    AgentDrain, AgentRemove, GroupAssign, Request, RunKill, RunList, RunWait, TaskRemove,
+    TaskRestart, TaskRun, TaskStart, TaskStop,
 };
-use ucron::rule::{Rule, parse_duration_or_zero};
 
 use crate::center::Disk;
-use crate::store::Run;
-use crate::world::{BEGIN, World, group};
+use crate::task::{TaskText, agent_name, millis, span};
+use crate::world::{World, group};
 
 /// A file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Script {
+pub struct Script {
     /// What is shown; one or two sentences.
     #[allow(dead_code, reason = "for whoever reads the file")]
     about: String,
@@ -39,201 +37,9 @@ struct Script {
     lost_after: Option<String>,
     #[serde(default)]
     events: Vec<String>,
+    /// The lines of the history.
     #[serde(default)]
-    runs: Vec<String>,
-}
-
-/// A task.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TaskText {
-    name: String,
-    #[serde(default = "default_group")]
-    group: String,
-    #[serde(default)]
-    rule: Option<String>,
-    #[serde(default)]
-    takes: Option<String>,
-    #[serde(default)]
-    exit: i32,
-    #[serde(default)]
-    ignores_term: bool,
-    #[serde(default)]
-    overlap: Option<String>,
-    #[serde(default)]
-    target: Option<String>,
-    #[serde(default)]
-    daemon: bool,
-    #[serde(default)]
-    processes: Option<u16>,
-    #[serde(default)]
-    retries: Option<u16>,
-    #[serde(default)]
-    timeout: Option<String>,
-    #[serde(default)]
-    env: BTreeMap<String, String>,
-    /// Added by an `add` among the events, not at the beginning.
-    #[serde(default)]
-    later: bool,
-}
-
-fn default_group() -> String {
-    "g".to_owned()
-}
-
-/// Milliseconds of `10s`, `0s`, `1m30s`, `1.5s`.
-pub fn millis(text: &str) -> i64 {
-    if let Some((seconds, part)) = text.strip_suffix('s').and_then(|text| text.split_once('.')) {
-        let thousandths: i64 = format!("{part:0<3}").parse().unwrap();
-        return seconds.parse::<i64>().unwrap() * 1_000 + thousandths;
-    }
-    let span = parse_duration_or_zero(text);
-    let span = span.unwrap_or_else(|e| panic!("`{text}` is no duration: {e}"));
-    i64::try_from(span.as_millis()).unwrap()
-}
-
-fn span(text: &str) -> Duration {
-    Duration::from_millis(millis(text).unsigned_abs())
-}
-
-impl TaskText {
-    /// A task of this name that does nothing yet.
-    pub fn new(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            group: default_group(),
-            rule: None,
-            takes: None,
-            exit: 0,
-            ignores_term: false,
-            overlap: None,
-            target: None,
-            daemon: false,
-            processes: None,
-            retries: None,
-            timeout: None,
-            env: BTreeMap::new(),
-            later: false,
-        }
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Whether it is a daemon.
-    pub fn is_daemon(&self) -> bool {
-        self.daemon
-    }
-
-    /// Makes it a daemon.
-    pub fn make_daemon(&mut self) {
-        self.daemon = true;
-        self.takes = None;
-    }
-
-    /// Sets when it is due.
-    pub fn set_rule(&mut self, rule: &str) {
-        self.rule = Some(rule.to_owned());
-    }
-
-    /// Sets how long its command takes.
-    pub fn set_takes(&mut self, takes: &str) {
-        self.takes = Some(takes.to_owned());
-    }
-
-    /// Sets a variable of its command.
-    pub fn set_env(&mut self, name: &str, value: &str) {
-        self.env.insert(name.to_owned(), value.to_owned());
-    }
-
-    /// Sets where it runs.
-    pub fn set_target(&mut self, target: &str) {
-        self.target = Some(target.to_owned());
-    }
-
-    /// Sets how many slots it has.
-    pub fn set_processes(&mut self, processes: u16) {
-        self.processes = Some(processes);
-    }
-
-    /// Sets what happens when it is due while it runs.
-    pub fn set_overlap(&mut self, overlap: &str) {
-        self.overlap = Some(overlap.to_owned());
-    }
-
-    /// Sets how its command ends.
-    pub fn set_behaviour(&mut self, exit: i32, ignores_term: bool, retries: u16) {
-        self.exit = exit;
-        self.ignores_term = ignores_term;
-        self.retries = Some(retries);
-    }
-
-    /// The request that makes a stored task this one.
-    pub fn edit_request(&self, old: &Task) -> Request {
-        Request::TaskEdit(Box::new(TaskEdit {
-            task: old.id.to_string(),
-            revision: old.revision,
-            group: group(&self.group),
-            name: old.name.clone(),
-            spec: self.spec(),
-            dry_run: false,
-        }))
-    }
-
-    fn spec(&self) -> TaskSpec {
-        let takes = self.takes.as_deref().unwrap_or("0s");
-        let takes = if takes == "for ever" || self.daemon && self.takes.is_none() {
-            "for-ever".to_owned()
-        } else {
-            millis(takes).to_string()
-        };
-        let mut words = vec!["work".to_owned(), takes, self.exit.to_string()];
-        if self.ignores_term {
-            words.push("ignores-term".to_owned());
-        }
-        let mut work = Work::new(Execute::Vector(words), UserName::parse("nobody").unwrap());
-        work.daemon = self.daemon;
-        work.processes = self.processes.unwrap_or(1);
-        work.retries = self.retries.unwrap_or(0);
-        work.timeout = self.timeout.as_deref().map(span);
-        work.env = self.env.clone();
-        if let Some(overlap) = &self.overlap {
-            work.overlap = overlap.parse::<Overlap>().unwrap();
-        }
-        let rule = match &self.rule {
-            Some(rule) => rule.as_str(),
-            None => "@always",
-        };
-        let mut spec = TaskSpec::new(Rule::parse(rule).unwrap(), work);
-        spec.target = target(self.target.as_deref().unwrap_or("all"));
-        spec
-    }
-
-    /// The request that adds it.
-    pub fn add(&self) -> Request {
-        Request::TaskAdd(Box::new(TaskAdd {
-            group: group(&self.group),
-            name: TaskName::parse(&self.name).unwrap(),
-            enabled: true,
-            spec: self.spec(),
-            if_exists: IfExists::Fail,
-            dry_run: false,
-        }))
-    }
-}
-
-fn target(text: &str) -> Target {
-    match text {
-        "all" => Target::ALL,
-        "one" => Target::ONE,
-        names => Target::Named(names.split(',').map(agent_name).collect()),
-    }
-}
-
-fn agent_name(text: &str) -> AgentName {
-    AgentName::parse(text.trim()).unwrap()
+    pub runs: Vec<String>,
 }
 
 /// Plays a file; panics where something is not as it says, or a promise is broken.
@@ -245,9 +51,12 @@ pub fn play(path: &Path) {
     player.play();
 }
 
-struct Player {
-    script: Script,
-    world: World,
+/// A file being played.
+pub struct Player {
+    /// The file.
+    pub script: Script,
+    /// Its world.
+    pub world: World,
     tasks: BTreeMap<String, TaskText>,
     /// Number of the last request, and of those whose answer is expected, with the expectation.
     last: usize,
@@ -556,146 +365,11 @@ impl Player {
             );
         }
     }
-
-    fn compare_runs(&self) {
-        let mut runs: Vec<&Run> = self.world.store.runs.values().collect();
-        runs.sort_by_key(|run| (run.row.run.scheduled_at, run.row.run.run_id.clone()));
-        let mut left: Vec<(String, &Run)> = runs
-            .into_iter()
-            .map(|run| (self.describe(run), run))
-            .collect();
-        for line in &self.script.runs {
-            let wanted = Wanted::parse(line);
-            let before = left.len();
-            left.retain(|(_, run)| !wanted.is(self, run));
-            let found = before - left.len();
-            if found != wanted.count {
-                let rest: Vec<&String> = left.iter().map(|(text, _)| text).collect();
-                panic!(
-                    "`{line}` found {found} runs, wanted {}; left are {rest:#?}\n{}",
-                    wanted.count,
-                    self.world.last_log()
-                );
-            }
-        }
-        // What is planned for after the end is not told yet.
-        let end = BEGIN + self.world.time;
-        left.retain(|(_, run)| run.ending.is_some() || run.row.run.scheduled_at.0 < end);
-        let rest: Vec<&String> = left.iter().map(|(text, _)| text).collect();
-        assert!(
-            rest.is_empty(),
-            "runs that the file does not tell: {rest:#?}\n{}",
-            self.world.last_log()
-        );
-    }
-
-    fn describe(&self, run: &Run) -> String {
-        let store = &self.world.store;
-        let task = &store.task(&run.row.run.task).unwrap().name;
-        let agent = self.agent_of(run);
-        let at = run.row.run.scheduled_at.0 - BEGIN;
-        match &run.ending {
-            None => format!("{task} {agent} {at}ms open"),
-            Some(ending) => format!(
-                "{task} {agent} {at}ms {} late {:?} by {:?}: {}",
-                ending.outcome,
-                late(run),
-                run.ended_at.map(|at| at.0 - BEGIN),
-                ending.reason
-            ),
-        }
-    }
-
-    fn agent_of(&self, run: &Run) -> String {
-        let agent = run.row.agent.as_ref();
-        let row = agent.and_then(|id| self.world.store.agent(id));
-        row.map_or_else(|| "-".to_owned(), |row| row.name.to_string())
-    }
-}
-
-fn late(run: &Run) -> Option<i64> {
-    let started = run.ending.as_ref()?.started_at?;
-    Some(started.0 - run.row.run.scheduled_at.0)
 }
 
 fn signed(text: &str) -> i64 {
     match text.strip_prefix('-') {
         Some(text) => -millis(text),
         None => millis(text.strip_prefix('+').unwrap_or(text)),
-    }
-}
-
-/// Milliseconds that links, disks and the estimate of a clock may add to a lateness.
-const HOPS: i64 = 10;
-
-/// A line of `runs`.
-struct Wanted {
-    task: String,
-    agent: String,
-    from: i64,
-    to: i64,
-    outcome: String,
-    count: usize,
-    late: Option<i64>,
-    by: Option<i64>,
-    reason: String,
-}
-
-impl Wanted {
-    fn parse(line: &str) -> Self {
-        let (head, reason) = line.split_once(": ").unwrap_or((line, ""));
-        let words: Vec<&str> = head.split_whitespace().collect();
-        let [task, agent, time, outcome, rest @ ..] = &words[..] else {
-            panic!("`{line}` is not TASK AGENT TIME OUTCOME …");
-        };
-        let (from, to) = time.split_once("..").unwrap_or((time, time));
-        let mut wanted = Self {
-            task: (*task).to_owned(),
-            agent: (*agent).to_owned(),
-            from: millis(from),
-            to: millis(to),
-            outcome: (*outcome).to_owned(),
-            count: 1,
-            late: None,
-            by: None,
-            reason: reason.trim().to_owned(),
-        };
-        let mut rest = rest.iter();
-        while let Some(word) = rest.next() {
-            match *word {
-                "late" => wanted.late = Some(millis(rest.next().expect("a time"))),
-                "by" => wanted.by = Some(millis(rest.next().expect("a time"))),
-                count => {
-                    let number = count.strip_prefix('x').and_then(|n| n.parse().ok());
-                    wanted.count = number.unwrap_or_else(|| panic!("`{count}` in `{line}`"));
-                }
-            }
-        }
-        wanted
-    }
-
-    /// Started on time, unless the line says otherwise; what an operator asks for takes its way.
-    fn is(&self, player: &Player, run: &Run) -> bool {
-        let row = &run.row.run;
-        let name = &player.world.store.task(&row.task).unwrap().name;
-        let at = row.scheduled_at.0 - BEGIN;
-        let outcome = run.ending.as_ref().map_or("open", |e| e.outcome.as_str());
-        let reason = run.ending.as_ref().map_or("", |e| e.reason.as_str());
-        let late = match (late(run), self.late) {
-            (None, _) => true,
-            // A late start follows from what happened, and every hop on the way took its milliseconds.
-            (Some(late), Some(wanted)) => (late - wanted).abs() <= HOPS,
-            (Some(late), None) => late == 0 || row.cause != ucron::model::Cause::Rule,
-        };
-        let by = self
-            .by
-            .is_none_or(|by| run.ended_at.is_some_and(|at| at.0 - BEGIN <= by));
-        name.as_str() == self.task
-            && (self.agent == "*" || player.agent_of(run) == self.agent)
-            && (self.from..=self.to).contains(&at)
-            && outcome == self.outcome
-            && reason.contains(&self.reason)
-            && late
-            && by
     }
 }

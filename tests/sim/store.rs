@@ -181,8 +181,11 @@ impl MemStore {
                 run.was_lost = true;
             }
             Some(old) => {
-                // A report repeated says the same; the truth after `missed` or `skipped` is a broken promise.
-                if ending.outcome != old.outcome && ending.outcome != Outcome::Lost {
+                // A report repeated says the same; the truth after `missed` or `skipped` is a broken promise. Of two
+                // sides that both know that nothing was started the first one's reason stands.
+                let both_unstarted = ending.attempt == 0 && old.attempt == 0;
+                let other = ending.outcome != old.outcome && ending.outcome != Outcome::Lost;
+                if other && !both_unstarted {
                     self.broken.push(format!(
                         "run {id} has two outcomes: {} ({}), then {} ({})",
                         old.outcome, old.reason, ending.outcome, ending.reason
