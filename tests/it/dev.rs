@@ -4,6 +4,7 @@
     reason = "a test stops where something is not as it must be"
 )]
 
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use rustix::process::Signal;
@@ -25,6 +26,16 @@ fn dev(args: &[&str]) -> (TempDir, Running) {
     (dir, running)
 }
 
+/// The cgroup in which the fleet's keeper holds its runs, where it uses one; its log names it.
+fn cgroup(dir: &Path) -> Option<PathBuf> {
+    let fleet = std::fs::read_dir(dir).unwrap().next().unwrap().unwrap();
+    let log = std::fs::read_to_string(fleet.path().join("agent/keeper.log")).unwrap();
+    let (_, rest) = log.split_once("trees=Cgroup(\"")?;
+    let path = PathBuf::from(rest.split('"').next().unwrap());
+    assert!(path.is_dir(), "{path:?}");
+    Some(path)
+}
+
 fn ends_cleanly(with: Signal) {
     let (dir, mut running) = dev(&[]);
     eventually("a run ends well", || {
@@ -33,11 +44,16 @@ fn ends_cleanly(with: Signal) {
         lines.any(|line| line.contains("run_ended") && line.contains("succeeded"))
     });
     assert!(running.err().contains("UCRON_HOME="), "{}", running.err());
+    let cgroup = cgroup(dir.path());
     signal(running.pid(), with);
     let status = running.ended();
     assert_eq!(status.code(), Some(0), "{}", running.err());
     let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().flatten().collect();
     assert!(left.is_empty(), "{left:?}");
+    assert!(
+        cgroup.is_none_or(|path| !path.exists()),
+        "its cgroup is left"
+    );
     let name = dir.path().display().to_string();
     assert_eq!(processes_with(&name), [] as [u32; 0]);
 }

@@ -443,7 +443,10 @@ impl Keeper {
             peer.finish();
         }
         if let Trees::Cgroup(base) = &self.workshop.trees {
-            // Where processes are left in it, it stays.
+            // Those of runs that were armed and never started; where processes are left, they stay.
+            for name in records::names(base) {
+                drop(std::fs::remove_dir(base.join(name)));
+            }
             drop(std::fs::remove_dir(base));
         }
     }

@@ -292,7 +292,8 @@ impl Keeper {
     }
 }
 
-fn names(dir: &std::path::Path) -> Vec<String> {
+/// Names in a directory; none where it cannot be read.
+pub(super) fn names(dir: &std::path::Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return Vec::new();
     };
