@@ -32,7 +32,7 @@ fn cgroup(dir: &Path) -> Option<PathBuf> {
     let log = std::fs::read_to_string(fleet.path().join("agent/keeper.log")).unwrap();
     let (_, rest) = log.split_once("trees=Cgroup(\"")?;
     let path = PathBuf::from(rest.split('"').next().unwrap());
-    assert!(path.is_dir(), "{path:?}");
+    assert!(path.is_dir(), "{}", path.display());
     Some(path)
 }
 
