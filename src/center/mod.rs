@@ -11,6 +11,7 @@ mod entropy;
 mod event;
 mod events;
 mod fleet;
+mod follow;
 mod init;
 mod join;
 mod lateness;

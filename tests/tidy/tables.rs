@@ -198,6 +198,7 @@ pub const PURE: &[(&str, &[&str])] = &[
     ("src/center/event.rs", &[]),
     ("src/center/events.rs", &[]),
     ("src/center/fleet.rs", &[]),
+    ("src/center/follow.rs", &[]),
     ("src/center/join.rs", &[]),
     ("src/center/lateness.rs", &[]),
     ("src/center/logs.rs", &[]),
