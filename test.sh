@@ -3,13 +3,18 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-# One Debian package beside Rust and a C compiler: mandoc, which reads the man pages as people will.
-if ! command -v mandoc >/dev/null; then
+# Two Debian packages beside Rust and a C compiler: mandoc reads the man pages as people will, tmux is the terminal
+# in which the dashboard is tried. Without them those checks are skipped, and say so.
+missing=()
+for package in mandoc tmux; do
+  command -v "$package" >/dev/null || missing+=("$package")
+done
+if [ ${#missing[@]} -gt 0 ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    { apt-get update -qq && apt-get install -y -qq --no-install-recommends mandoc; } >/dev/null 2>&1 ||
-      echo 'test.sh: mandoc cannot be installed; the man pages are not linted'
+    { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >/dev/null 2>&1 ||
+      echo "test.sh: cannot install ${missing[*]}; what needs them is skipped"
   else
-    echo 'test.sh: the man pages are not linted; install the Debian package mandoc for that'
+    echo "test.sh: what needs ${missing[*]} is skipped; install the Debian packages for that"
   fi
 fi
 

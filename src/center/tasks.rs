@@ -8,6 +8,7 @@ use super::event::Now;
 use super::events::{Audience, EventLog};
 use super::fleet::TaskEntry;
 use super::runs::Cancelled;
+use super::watch::Touched;
 use crate::model::{GroupName, RunId, Task, UnixMs};
 use crate::proto::agent::Kill;
 use crate::proto::view::TaskView;
@@ -38,6 +39,10 @@ impl Core {
         self.fleet.put_task(task.clone(), cursor.max(now.at), &zone);
         if old.is_none() {
             self.redistribute(None, Some(task), "");
+        }
+        // A group shows how many tasks it has.
+        for group in old.map(|old| &old.group).into_iter().chain([&task.group]) {
+            self.touch(&Touched::Group(group.clone()));
         }
         let mut happened = EventLog::blank(now.at, event);
         happened.task = Some(task.path());

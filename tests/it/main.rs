@@ -12,5 +12,6 @@ mod overlapping;
 mod programs;
 mod running;
 mod stopping;
+mod terminal;
 mod workload;
 mod world;
