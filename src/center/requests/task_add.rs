@@ -101,7 +101,29 @@ pub(super) fn warnings(core: &Core, group: &GroupName, spec: &TaskSpec) -> Vec<S
             ));
         }
     }
+    warnings.extend(without_effect(spec));
     warnings
+}
+
+/// What is kept with the task and counts only in a later version.
+fn without_effect(spec: &TaskSpec) -> Option<String> {
+    let plain = TaskSpec::new(spec.rule.clone(), spec.work.clone());
+    let given = [
+        ("--catch-up", spec.catch_up != plain.catch_up),
+        ("--misfire-grace", spec.misfire_grace != plain.misfire_grace),
+        ("--jitter", spec.jitter != plain.jitter),
+    ];
+    let flags: Vec<&str> = given
+        .into_iter()
+        .filter(|(_, given)| *given)
+        .map(|(flag, _)| flag)
+        .collect();
+    (!flags.is_empty()).then(|| {
+        format!(
+            "{} is kept but has no effect in this version",
+            flags.join(", ")
+        )
+    })
 }
 
 pub(super) fn unchanged(core: &Core, asker: &Asker, task: &Task) -> Answer {
