@@ -274,6 +274,11 @@ async fn commands_on_the_fleet_ask_what_their_flags_say() {
     check("status", "", &[json!({"deed": "status"})]).await;
 }
 
+/// A path into a request; `WORK` stands for the task's work.
+fn place(at: &str) -> String {
+    at.replace("WORK", "/spec/work")
+}
+
 /// Every flag of `add` and the field that it sets, with `at` a path into the request.
 #[tokio::test]
 async fn every_flag_of_a_task_sets_its_field() {
@@ -283,27 +288,23 @@ async fn every_flag_of_a_task_sets_its_field() {
         ("--if-exists replace", "/if_exists", json!("replace")),
         ("--dry-run", "/dry_run", json!(true)),
         ("", "/spec/rule", json!("@daily")),
-        ("", "/spec/work/execute", json!(["true"])),
-        ("", "/spec/work/run_user", json!("u")),
+        ("", "WORK/execute", json!(["true"])),
+        ("", "WORK/run_user", json!("u")),
         ("--tz Asia/Tokyo", "/spec/timezone", json!("Asia/Tokyo")),
         ("--note hello", "/spec/note", json!("hello")),
         ("--target one", "/spec/target", json!("one")),
         ("--target a2,a1", "/spec/target", json!(["a1", "a2"])),
-        ("--daemon", "/spec/work/daemon", json!(true)),
-        ("--processes 4", "/spec/work/processes", json!(4)),
-        ("--timeout 1h30m", "/spec/work/timeout_ms", json!(5_400_000)),
-        ("--retries 2", "/spec/work/retries", json!(2)),
+        ("--daemon", "WORK/daemon", json!(true)),
+        ("--processes 4", "WORK/processes", json!(4)),
+        ("--timeout 1h30m", "WORK/timeout_ms", json!(5_400_000)),
+        ("--retries 2", "WORK/retries", json!(2)),
         (
             "--backoff 1s..1m",
-            "/spec/work/backoff",
+            "WORK/backoff",
             json!({"first_ms": 1000, "longest_ms": 60_000}),
         ),
-        (
-            "--success-codes 0,3",
-            "/spec/work/success_codes",
-            json!([0, 3]),
-        ),
-        ("--overlap queue", "/spec/work/overlap", json!("queue")),
+        ("--success-codes 0,3", "WORK/success_codes", json!([0, 3])),
+        ("--overlap queue", "WORK/overlap", json!("queue")),
         ("--catch-up", "/spec/catch_up", json!(true)),
         (
             "--misfire-grace 2h",
@@ -311,43 +312,35 @@ async fn every_flag_of_a_task_sets_its_field() {
             json!(7_200_000),
         ),
         ("--jitter 30s", "/spec/jitter_ms", json!(30_000)),
-        ("--output", "/spec/work/output", json!("tail")),
-        ("--output=none", "/spec/work/output", json!("none")),
-        ("--cwd /tmp", "/spec/work/cwd", json!("/tmp")),
-        ("--umask 027", "/spec/work/umask", json!(0o027)),
-        ("--nice -5", "/spec/work/nice", json!(-5)),
+        ("--output", "WORK/output", json!("tail")),
+        ("--output=none", "WORK/output", json!("none")),
+        ("--cwd /tmp", "WORK/cwd", json!("/tmp")),
+        ("--umask 027", "WORK/umask", json!(0o027)),
+        ("--nice -5", "WORK/nice", json!(-5)),
         (
             "--env A=1 --env B=x=y",
-            "/spec/work/env",
+            "WORK/env",
             json!({"A": "1", "B": "x=y"}),
         ),
-        ("--env-file /etc/x", "/spec/work/env_file", json!("/etc/x")),
+        ("--env-file /etc/x", "WORK/env_file", json!("/etc/x")),
         (
             "--limit nofile=4096",
-            "/spec/work/limits",
+            "WORK/limits",
             json!([{"kind": "nofile", "value": 4096}]),
         ),
-        ("--stop-signal int", "/spec/work/stop_signal", json!("INT")),
-        ("--grace 0s", "/spec/work/grace_ms", json!(0)),
-        (
-            "--restart on-failure",
-            "/spec/work/restart",
-            json!("on-failure"),
-        ),
-        (
-            "--start-seconds 5s",
-            "/spec/work/start_seconds_ms",
-            json!(5000),
-        ),
-        ("--start-retries 9", "/spec/work/start_retries", json!(9)),
-        ("--parole never", "/spec/work/parole", json!("never")),
+        ("--stop-signal int", "WORK/stop_signal", json!("INT")),
+        ("--grace 0s", "WORK/grace_ms", json!(0)),
+        ("--restart on-failure", "WORK/restart", json!("on-failure")),
+        ("--start-seconds 5s", "WORK/start_seconds_ms", json!(5000)),
+        ("--start-retries 9", "WORK/start_retries", json!(9)),
+        ("--parole never", "WORK/parole", json!("never")),
     ] {
         let line = format!("add --group g --name n --user u --rule @daily {flags} -- true");
         let args: Vec<&str> = line.split_whitespace().collect();
         let done = ucron(&args, "", all_good).await;
         assert_eq!(done.asked.len(), 1, "{line}: {}", done.stderr);
         let ask = serde_json::to_value(&done.asked[0]).unwrap();
-        assert_eq!(ask.pointer(at), Some(&wanted), "{line}");
+        assert_eq!(ask.pointer(&place(at)), Some(&wanted), "{line}");
     }
     let daemon = [
         "add", "--group", "g", "--name", "n", "--user", "u", "--daemon", "--shell", "a | b",
@@ -365,21 +358,22 @@ async fn edit_changes_what_was_named_and_keeps_the_rest() {
         ("--group g2", "/group", json!("g2")),
         ("--name n2", "/revision", json!(3)),
         ("--name n2", "/task", json!(fake::TASK_ID)),
-        (
-            "--name n2",
-            "/spec/work/execute",
-            json!(["/opt/probe", "--all"]),
-        ),
-        ("--grace 1s", "/spec/work/grace_ms", json!(1000)),
-        ("--no-grace", "/spec/work/grace_ms", json!(10_000)),
-        ("--no-note --retries 1", "/spec/work/retries", json!(1)),
-        ("-- other", "/spec/work/execute", json!(["other"])),
+        ("--name n2", "WORK/execute", json!(["/opt/probe", "--all"])),
+        ("--grace 1s", "WORK/grace_ms", json!(1000)),
+        ("--no-grace", "WORK/grace_ms", json!(10_000)),
+        ("--no-note --retries 1", "WORK/retries", json!(1)),
+        ("-- other", "WORK/execute", json!(["other"])),
     ] {
         let line = format!("edit web/probe {flags}");
         let args: Vec<&str> = line.split_whitespace().collect();
         let done = ucron(&args, "", all_good).await;
         let ask = serde_json::to_value(&done.asked[1]).unwrap();
-        assert_eq!(ask.pointer(at), Some(&wanted), "{line}: {}", done.stderr);
+        assert_eq!(
+            ask.pointer(&place(at)),
+            Some(&wanted),
+            "{line}: {}",
+            done.stderr
+        );
     }
 }
 
