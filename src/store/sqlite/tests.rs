@@ -9,10 +9,12 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params_from_iter};
 use tempfile::TempDir;
 
-use super::migrate::{MIGRATIONS, Migration, hex, migrate};
+use super::migrate::{MIGRATIONS, Migration, migrate};
 use super::{file, runs, write_run};
 use crate::model::{Outcome, UnixMs};
-use crate::store::tests::{NOW, World, sample};
+use crate::store::checksum::hex;
+use crate::store::tests::sqlite::World;
+use crate::store::tests::{NOW, sample};
 use crate::store::{RunQuery, SchemaError, Store, StoreError};
 
 /// The schema and some content of version 1, as released; never edited.
@@ -218,7 +220,7 @@ async fn a_backup_made_while_in_use_is_the_whole_store() {
     let world = World::with_fleet().await;
     let path = world.folder.path().join("backup.db");
     fs::write(&path, "an older one").unwrap();
-    world.store.backup(&path).await.unwrap();
+    world.store.backup(&path, NOW).await.unwrap();
     assert_eq!(mode(&path), 0o600);
     let copy = Store::open_sqlite(&path, NOW).unwrap();
     assert_eq!(copy.load().await, world.store.load().await);
