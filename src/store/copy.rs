@@ -296,7 +296,8 @@ impl Store {
             drop(arriving);
             Ok(sums)
         };
-        let (read, sums): (_, Result<Sums, StoreError>) = tokio::join!(self.read_pages(pages), write);
+        let (read, sums): (_, Result<Sums, StoreError>) =
+            tokio::join!(self.read_pages(pages), write);
         // Where writing failed, reading only failed to hand on.
         let sums = sums?;
         read?;

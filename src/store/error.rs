@@ -86,9 +86,7 @@ pub enum StoreError {
         cause: String,
     },
     /// The database, or a row in it, is not what it must be.
-    #[error(
-        "the store is damaged: {cause}; stop the center, keep a copy and restore a backup"
-    )]
+    #[error("the store is damaged: {cause}; stop the center, keep a copy and restore a backup")]
     Corrupt {
         /// What is wrong.
         cause: String,

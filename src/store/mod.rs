@@ -92,6 +92,11 @@ impl Store {
         }
     }
 
+    /// Whether the lead ends by itself when it is not renewed.
+    pub fn has_lease(&self) -> bool {
+        matches!(self.engine, Engine::Mysql(_))
+    }
+
     /// Renews the lease, to be called several times in its length: [`StoreError::NotLeader`] where another has taken
     /// it. A lease that ran out and was taken by nobody is good again.
     pub async fn renew(&self, guard: &LeaseGuard) -> Result<(), StoreError> {

@@ -233,7 +233,11 @@ mod tests {
 
     #[test]
     fn a_password_in_a_url_is_refused_and_not_repeated() {
-        for text in ["mysql://u:secret@h/d", "mysql://u:secret@h", "mysql://u:@h/d"] {
+        for text in [
+            "mysql://u:secret@h/d",
+            "mysql://u:secret@h",
+            "mysql://u:@h/d",
+        ] {
             let fault = Place::parse(text).unwrap_err();
             assert!(!fault.to_string().contains("secret"), "{fault}");
         }

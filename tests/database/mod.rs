@@ -38,7 +38,10 @@ impl Server {
             let path = std::env::var_os("PATH").unwrap_or_default();
             std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
         };
-        if !["mariadbd", "mariadb-install-db", "mariadb"].into_iter().all(found) {
+        if !["mariadbd", "mariadb-install-db", "mariadb"]
+            .into_iter()
+            .all(found)
+        {
             return None;
         }
         let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
@@ -55,7 +58,9 @@ impl Server {
         };
         assert_eq!(server.hear(), "ready", "no MariaDB server");
         server.answers();
-        server.sql("CREATE USER ucron@'%' IDENTIFIED BY 'se:cret'; GRANT ALL ON `fleet%`.* TO ucron@'%'");
+        server.sql(
+            "CREATE USER ucron@'%' IDENTIFIED BY 'se:cret'; GRANT ALL ON `fleet%`.* TO ucron@'%'",
+        );
         Some(server)
     }
 
@@ -75,7 +80,13 @@ impl Server {
     /// Carries out SQL as root; what it prints.
     pub fn sql(&self, sql: &str) -> String {
         let mut client = command("mariadb");
-        client.args(["--no-defaults", "--batch", "--skip-column-names", "-uroot"]);
+        client.args([
+            "--no-defaults",
+            "--batch",
+            "--raw",
+            "--skip-column-names",
+            "-uroot",
+        ]);
         client.arg("--socket").arg(self.dir.join("s"));
         let output = client.arg("-e").arg(sql).output();
         let output = output.expect("the client starts");

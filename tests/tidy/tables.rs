@@ -90,6 +90,14 @@ pub const CRATES: &[(&str, &[&str], &[Exception])] = &[
     ),
     ("ring", &["src/proto/tls.rs", "src/auth/"], &[]),
     ("rusqlite", &["src/store/sqlite/"], &[]),
+    (
+        "mysql_async",
+        &["src/store/mysql/"],
+        &[but(
+            "src/store/tests/mysql/mod.rs",
+            "makes databases on the server that a variable names",
+        )],
+    ),
     ("croner", &["src/rule/"], &[]),
     (
         "jiff",
@@ -158,12 +166,23 @@ pub const CRATES: &[(&str, &[&str], &[Exception])] = &[
             "src/workers.rs",
             "src/proto/",
             "src/store/sqlite/",
+            "src/store/mysql/",
             "src/cli/",
             "src/tui/",
             "src/bin/",
         ],
         &[
             but("src/center/accept.rs", "shell"),
+            but("src/center/lead.rs", "shell"),
+            but(
+                "src/store/copy.rs",
+                "a channel of pages between two databases",
+            ),
+            but("src/store/mod.rs", "the same channel"),
+            but(
+                "src/store/tests/mysql/mod.rs",
+                "makes databases on the server that a variable names",
+            ),
             but("src/center/program.rs", "shell"),
             but("src/center/run.rs", "shell"),
             but("src/center/shell.rs", "shell"),

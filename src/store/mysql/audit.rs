@@ -12,7 +12,8 @@ use super::script::Script;
 use crate::model::GroupName;
 use crate::store::AuditRow;
 
-const ADD: &str = "INSERT INTO audit (digest, at, operator, address, deed, subject, gid, before_json,
+const ADD: &str =
+    "INSERT INTO audit (digest, at, operator, address, deed, subject, gid, before_json,
         after_json)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE seq = seq";
 

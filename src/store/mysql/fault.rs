@@ -1,6 +1,8 @@
 //! From the driver's errors to the store's: what an operator can do about each, and which pass by themselves.
 //! The numbers are those of the servers' error lists, the same for MySQL and MariaDB unless said.
 
+use std::fmt::Display;
+use std::io;
 use std::time::Duration;
 
 use mysql_async::{DriverError, Error, FromRowError, FromValueError, IoError, ServerError};
@@ -114,11 +116,15 @@ pub(super) fn told(fault: Fault, database: &Database) -> StoreError {
 
 fn of_connection(error: &IoError) -> String {
     match error {
+        // A certificate that is not believed comes as data that is not understood.
+        IoError::Io(error) if error.kind() == io::ErrorKind::InvalidData => of_tls(error),
         IoError::Io(error) => error.to_string(),
-        IoError::Tls(error) => format!(
-            "TLS: {error}; name the authority of its certificate with `store_ca` (--store-ca)"
-        ),
+        IoError::Tls(error) => of_tls(error),
     }
+}
+
+fn of_tls(error: &dyn Display) -> String {
+    format!("TLS: {error}; name the authority of its certificate with `store_ca` (--store-ca)")
 }
 
 fn of_driver(error: &DriverError, database: &Database) -> StoreError {

@@ -134,7 +134,8 @@ type Roles = BTreeMap<String, Vec<(Option<GroupName>, Role)>>;
 async fn roles(conn: &mut Conn) -> Result<Roles, Fault> {
     let entry = |row: &Row| Ok((get(row, "operator")?, role(row)?));
     let mut roles = Roles::new();
-    for (operator, role) in all(conn, "SELECT operator, gid, role FROM operator_role", entry).await?
+    for (operator, role) in
+        all(conn, "SELECT operator, gid, role FROM operator_role", entry).await?
     {
         roles.entry(operator).or_default().push(role);
     }

@@ -135,9 +135,7 @@ impl Mysql {
         let packets = script.packets("COMMIT");
         let (guard, lease) = (guard.clone(), self.database.lease);
         self.writer
-            .call(async move |session: &mut Session| {
-                commit(session, &guard, lease, &packets).await
-            })
+            .call(async move |session: &mut Session| commit(session, &guard, lease, &packets).await)
             .await
     }
 

@@ -62,12 +62,7 @@ const TOO_OLD: &str = "SELECT r.seq FROM run r FORCE INDEX (run_by_outcome)
         WHERE n.task = r.task AND n.scheduled_at > r.scheduled_at AND COALESCE(n.outcome, '') <> ''))
     LIMIT ?";
 
-async fn too_old(
-    conn: &mut Conn,
-    keep: Keep,
-    now: UnixMs,
-    step: usize,
-) -> Result<Vec<i64>, Fault> {
+async fn too_old(conn: &mut Conn, keep: Keep, now: UnixMs, step: usize) -> Result<Vec<i64>, Fault> {
     let mut found = Vec::new();
     for outcome in Outcome::ALL {
         let age = keep.age_of(outcome);

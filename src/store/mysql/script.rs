@@ -57,7 +57,10 @@ impl Script {
         let mut packets = vec![String::new()];
         for statement in &self.statements {
             let length = statement.text.len() + statement.tail.len();
-            if packets.last().is_some_and(|text| text.len() + length > PACKET) {
+            if packets
+                .last()
+                .is_some_and(|text| text.len() + length > PACKET)
+            {
                 packets.push(String::new());
             }
             if let Some(packet) = packets.last_mut() {
@@ -100,9 +103,11 @@ mod tests {
         script.add_row("INSERT INTO t VALUES", &[Value::NULL], "ON DUPLICATE KEY");
         assert_eq!(
             script.packets("COMMIT"),
-            ["INSERT INTO t VALUES (1, 'a?\\''), (2, 'b') ON DUPLICATE KEY;\n\
+            [
+                "INSERT INTO t VALUES (1, 'a?\\''), (2, 'b') ON DUPLICATE KEY;\n\
               UPDATE t SET a = 3 WHERE b = '\\\\' ;\n\
-              INSERT INTO t VALUES (NULL) ON DUPLICATE KEY;\nCOMMIT"]
+              INSERT INTO t VALUES (NULL) ON DUPLICATE KEY;\nCOMMIT"
+            ]
         );
         assert_eq!(Script::default().packets("COMMIT"), ["COMMIT"]);
     }

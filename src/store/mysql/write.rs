@@ -60,7 +60,10 @@ fn put(script: &mut Script, table: &str, columns: &[&str], id: &str, values: &[V
     let set = columns.join(" = ?, ");
     let mut change = values.to_vec();
     change.push(id.into());
-    script.add(&format!("UPDATE {table} SET {set} = ? WHERE id = ?"), &change);
+    script.add(
+        &format!("UPDATE {table} SET {set} = ? WHERE id = ?"),
+        &change,
+    );
     let marks = ", ?".repeat(columns.len());
     let insert = format!(
         "INSERT INTO {table} (id, {}) SELECT ?{marks} FROM DUAL
@@ -197,7 +200,11 @@ fn put_operator(script: &mut Script, operator: &OperatorRow) {
         .iter()
         .map(|(gid, role)| (gid.as_str(), role));
     for (gid, role) in everywhere.chain(single) {
-        script.add_row(GIVE_ROLE, &[id.into(), gid.into(), role.as_str().into()], "");
+        script.add_row(
+            GIVE_ROLE,
+            &[id.into(), gid.into(), role.as_str().into()],
+            "",
+        );
     }
 }
 

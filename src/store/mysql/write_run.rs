@@ -11,12 +11,14 @@ use crate::store::RunRow;
 /// Characters of a run's id by which its end is found.
 pub(super) const END: usize = 8;
 
-const PLAN: &str = "INSERT INTO run (run_id, run_id_back, task, revision, target, agent, slot, cause,
+const PLAN: &str =
+    "INSERT INTO run (run_id, run_id_back, task, revision, target, agent, slot, cause,
     scheduled_at, start_before) VALUES";
 const KEEP: &str = "ON DUPLICATE KEY UPDATE seq = seq";
 /// A keeper may report a run of a task of which the store knows nothing (it was restored): without a task it
 /// has no place in the history.
-const RECORD: &str = "INSERT INTO run (run_id, run_id_back, task, revision, target, agent, slot, cause,
+const RECORD: &str =
+    "INSERT INTO run (run_id, run_id_back, task, revision, target, agent, slot, cause,
         scheduled_at, start_before)
     SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM DUAL WHERE EXISTS (SELECT 1 FROM task WHERE id = ?)
     ON DUPLICATE KEY UPDATE seq = run.seq";

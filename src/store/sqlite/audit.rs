@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, Result as SqlResult, Row, Transaction, params};
 use super::row::{instant, text, text_option};
 use super::runs::at_most;
 use super::write::{execute, json};
 use crate::model::GroupName;
 use crate::store::{AuditRow, StoreError};
+use rusqlite::{Connection, Result as SqlResult, Row, Transaction, params};
 
 const ADD: &str =
     "INSERT INTO audit (digest, at, operator, address, deed, subject, gid, before_json,
