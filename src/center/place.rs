@@ -109,7 +109,7 @@ impl StoreAsk {
         };
         match place {
             Place::Sqlite(path) => Ok(Place::Sqlite(path)),
-            Place::Mysql(database) => self.complete(database).map(Place::Mysql),
+            Place::Mysql(database) => Ok(Place::Mysql(Box::new(self.complete(*database)?))),
         }
     }
 

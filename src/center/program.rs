@@ -63,14 +63,18 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 async fn perform_init(args: InitArgs) -> Result<()> {
     let store = StoreAsk {
         url: args.store,
-        password_file: args.store_password_file.map(absolute).transpose()?,
+        password_file: args
+            .store_password_file
+            .as_deref()
+            .map(absolute)
+            .transpose()?,
         password_env: args.store_password_env,
         tls: match args.store_tls.as_deref() {
             Some("on") => StoreTls::On,
             Some("off") => StoreTls::Off,
             _ => StoreTls::Auto,
         },
-        ca: args.store_ca.map(absolute).transpose()?,
+        ca: args.store_ca.as_deref().map(absolute).transpose()?,
         lease: None,
     };
     let ask = Init {
@@ -84,8 +88,8 @@ async fn perform_init(args: InitArgs) -> Result<()> {
 }
 
 /// Settings count whatever directory the center is started in.
-fn absolute(path: PathBuf) -> Result<PathBuf> {
-    std::path::absolute(&path).with_context(|| format!("cannot use `{}`", path.display()))
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("cannot use `{}`", path.display()))
 }
 
 async fn perform_copy(args: CopyArgs) -> Result<()> {

@@ -70,7 +70,7 @@ impl Store {
     pub fn place(&self) -> Place {
         match &self.engine {
             Engine::Sqlite(sqlite) => Place::Sqlite(sqlite.path().to_owned()),
-            Engine::Mysql(mysql) => Place::Mysql(mysql.database().clone()),
+            Engine::Mysql(mysql) => Place::Mysql(Box::new(mysql.database().clone())),
         }
     }
 

@@ -19,7 +19,7 @@ pub enum Place {
     /// A SQLite file.
     Sqlite(PathBuf),
     /// A database of a MySQL or MariaDB server.
-    Mysql(Database),
+    Mysql(Box<Database>),
 }
 
 /// A database of a server, and how it is reached.
@@ -104,7 +104,9 @@ impl Place {
             return Ok(Self::Sqlite(path.into()));
         }
         match text.split_once("://") {
-            Some(("mysql" | "mariadb", rest)) => Database::parse(rest).map(Self::Mysql),
+            Some(("mysql" | "mariadb", rest)) => {
+                Database::parse(rest).map(|database| Self::Mysql(Box::new(database)))
+            }
             Some((kind, _)) => Err(PlaceError::Kind(format!("{kind}://..."))),
             None => Err(PlaceError::Kind(text.to_owned())),
         }

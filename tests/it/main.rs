@@ -2,6 +2,8 @@
 
 mod accounting;
 mod daemons;
+#[path = "../database/mod.rs"]
+mod database;
 mod dev;
 mod editing;
 mod installing;
@@ -12,6 +14,7 @@ mod overlapping;
 mod programs;
 mod running;
 mod stopping;
+mod storing;
 mod terminal;
 mod workload;
 mod world;

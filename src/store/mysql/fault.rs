@@ -45,9 +45,13 @@ impl From<FromValueError> for Fault {
 }
 
 /// A column does not hold what it must.
-pub(super) fn damaged(cause: impl ToString) -> Fault {
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "it is a function for `map_err`"
+)]
+pub(super) fn damaged(cause: impl Display) -> Fault {
     Fault::Store(StoreError::Corrupt {
-        cause: cause.to_string(),
+        cause: format!("{cause}"),
     })
 }
 
@@ -179,7 +183,7 @@ mod tests {
 
     fn database() -> Database {
         match Place::parse("mysql://u@db.example/fleet") {
-            Ok(Place::Mysql(database)) => database,
+            Ok(Place::Mysql(database)) => *database,
             other => panic!("{other:?}"),
         }
     }

@@ -124,6 +124,8 @@ pub(super) async fn raise(
     guard: &LeaseGuard,
     above: Epoch,
 ) -> Result<LeaseGuard, Fault> {
+    const RAISE: &str = "UPDATE lease SET epoch = ?
+        WHERE name = 'center' AND holder = ? AND epoch IN (?, ?)";
     let epoch = guard.epoch.max(Epoch(above.0.saturating_add(1)));
     let values = (
         int(epoch.0),
@@ -131,8 +133,6 @@ pub(super) async fn raise(
         int(guard.epoch.0),
         int(epoch.0),
     );
-    const RAISE: &str = "UPDATE lease SET epoch = ?
-        WHERE name = 'center' AND holder = ? AND epoch IN (?, ?)";
     conn.exec_drop(RAISE, values).await?;
     leader(conn)?;
     Ok(LeaseGuard {

@@ -152,6 +152,8 @@ fn is_new_enough(version: &str) -> bool {
 
 /// Versions applied, in order; none in an empty database.
 async fn applied(conn: &mut Conn, database: &Database) -> Result<Vec<Applied>, Fault> {
+    const READ: &str = "SELECT version, checksum, steps, applied_at IS NOT NULL
+        FROM schema_migration ORDER BY version";
     const TABLES: &str = "SELECT table_name FROM information_schema.tables
         WHERE table_schema = DATABASE()";
     let tables: Vec<String> = conn.query(TABLES).await?;
@@ -162,8 +164,6 @@ async fn applied(conn: &mut Conn, database: &Database) -> Result<Vec<Applied>, F
         let path = database.to_string().into();
         return Err(StoreError::from(SchemaError::Foreign { path }).into());
     }
-    const READ: &str = "SELECT version, checksum, steps, applied_at IS NOT NULL
-        FROM schema_migration ORDER BY version";
     let applied = |(version, checksum, steps, whole): (i64, String, i64, bool)| Applied {
         version,
         checksum,

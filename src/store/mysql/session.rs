@@ -9,7 +9,7 @@ use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
 use tokio::time::timeout;
 
 use super::fault::{Fault, told, unreachable};
-use crate::store::{Database, StoreError, Tls};
+use crate::store::{Database, Secret, StoreError, Tls};
 
 /// Longest wait for a connection, settings of the session included.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -46,7 +46,7 @@ impl Kind {
     fn limit(self) -> Duration {
         match self {
             Self::Writer => Duration::from_secs(5),
-            Self::Reader => Duration::from_secs(60),
+            Self::Reader => Duration::from_mins(1),
             Self::Mover => Duration::from_hours(24),
         }
     }
@@ -159,7 +159,7 @@ fn options(database: &Database, kind: Kind) -> Opts {
         "SET NAMES utf8mb4 COLLATE utf8mb4_bin".to_owned(),
         "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ".to_owned(),
     ];
-    let password = database.password.as_ref().map(|secret| secret.reveal());
+    let password = database.password.as_ref().map(Secret::reveal);
     OptsBuilder::default()
         .ip_or_hostname(database.host.clone())
         .tcp_port(database.port)

@@ -30,7 +30,7 @@ fn sql(text: &str) -> String {
 }
 
 async fn open(database: &Database) -> Result<Store, StoreError> {
-    Store::open(&Place::Mysql(database.clone()), NOW).await
+    Store::open(&Place::Mysql(Box::new(database.clone())), NOW).await
 }
 
 async fn check_refused(database: &Database, wanted: impl Fn(&StoreError) -> bool) {
@@ -95,7 +95,7 @@ async fn of_many_that_ask_at_once_one_has_the_lead() {
     });
     // Each store has a thread of its own, so asking is at once although this waits in turn.
     let mut answers = Vec::new();
-    for answer in asked.map(|asked| Box::pin(asked)).collect::<Vec<_>>() {
+    for answer in asked.map(Box::pin).collect::<Vec<_>>() {
         answers.push(answer.await.unwrap());
     }
     let taken = answers.iter().filter(|lead| matches!(lead, Lead::Taken(_)));

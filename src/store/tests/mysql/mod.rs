@@ -53,7 +53,7 @@ fn given() -> Option<place::Database> {
     database.password = std::env::var("UCRON_TEST_MYSQL_PASSWORD")
         .ok()
         .map(Secret::new);
-    Some(database)
+    Some(*database)
 }
 
 /// A database on the private server, as its unprivileged user.
@@ -67,7 +67,7 @@ pub(in crate::store) fn own_database(server: &Server) -> place::Database {
         panic!("{url}");
     };
     database.password = Some(Secret::new("se:cret"));
-    database
+    *database
 }
 
 /// Carries out SQL on the server that was given.
@@ -111,7 +111,7 @@ impl Home for Database {
 
     fn place(&self) -> Place {
         match self {
-            Self::Mysql(database) => Place::Mysql(database.clone()),
+            Self::Mysql(database) => Place::Mysql(Box::new(database.clone())),
             Self::None(folder) => folder.place(),
         }
     }
