@@ -90,14 +90,7 @@ pub const CRATES: &[(&str, &[&str], &[Exception])] = &[
     ),
     ("ring", &["src/proto/tls.rs", "src/auth/"], &[]),
     ("rusqlite", &["src/store/sqlite/"], &[]),
-    (
-        "mysql_async",
-        &["src/store/mysql/"],
-        &[but(
-            "src/store/tests/mysql/mod.rs",
-            "makes databases on the server that a variable names",
-        )],
-    ),
+    ("mysql_async", &["src/store/mysql/"], &[]),
     ("croner", &["src/rule/"], &[]),
     (
         "jiff",
@@ -179,10 +172,6 @@ pub const CRATES: &[(&str, &[&str], &[Exception])] = &[
                 "a channel of pages between two databases",
             ),
             but("src/store/mod.rs", "the same channel"),
-            but(
-                "src/store/tests/mysql/mod.rs",
-                "makes databases on the server that a variable names",
-            ),
             but("src/center/program.rs", "shell"),
             but("src/center/run.rs", "shell"),
             but("src/center/shell.rs", "shell"),
