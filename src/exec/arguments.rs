@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use tracing::warn;
 
+use super::dir::believes;
 use super::keeper;
 use super::output::Retention;
 use super::{TreeKind, run_stub, stop};
@@ -50,6 +52,9 @@ pub struct RunArguments {
     /// The state directory, shared with the agent.
     #[arg(long, value_name = "DIR")]
     pub state: PathBuf,
+    /// The file that says what may run [default: DIR/policy.toml].
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
     /// Leave the session of who started this.
     #[arg(long)]
     pub detach: bool,
@@ -98,10 +103,25 @@ fn settings(run: &RunArguments, prefix: &[OsString]) -> anyhow::Result<keeper::S
         .into_iter()
         .filter_map(|(key, value)| Some((key, value.clone()?)));
     let given: Vec<(&str, String)> = given.collect();
-    let told = KeeperSettings::load(&run.state, &given)?;
+    // Root reads nothing by a name that another account may have given to something else.
+    let believed = believes(&run.state);
+    let told = if believed {
+        KeeperSettings::load(&run.state, &given)?
+    } else {
+        KeeperSettings::load_system(&given)?
+    };
     init_logs(told.log, told.log_format);
+    let passed_over = run.state.join("keeper.toml");
+    if !believed && passed_over.exists() {
+        warn!(
+            "`{}` is passed over: it lies in a directory of the agent's account; use `{}`",
+            passed_over.display(),
+            config::system_file("keeper.toml").display()
+        );
+    }
     let mut settings = keeper::Settings::new(&run.state);
     settings.detach = run.detach;
+    settings.policy.clone_from(&run.policy);
     settings.trees = match told.tree {
         config::TreeKind::Auto => TreeKind::Auto,
         config::TreeKind::Cgroup => TreeKind::Cgroup,

@@ -269,7 +269,8 @@ impl Workshop {
         let question = Question {
             account: &account,
             agents: &agents,
-            nice: work.nice,
+            group: &order.text.group,
+            work,
             raised: launch::raised(&work.limits, &self.host),
         };
         self.policy.check(&question).map_err(Failure::Refused)?;

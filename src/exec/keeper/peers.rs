@@ -136,7 +136,25 @@ impl Keeper {
             boot_id: self.boot_id.clone(),
             user: name_of(self.dir.uid),
         });
+        self.told_policy = 0;
+        self.tell_policy();
         self.tell(Event::Connected);
+    }
+
+    /// Tells the agent what the host allows, when it has not heard that yet.
+    pub(super) fn tell_policy(&mut self) {
+        if self.agent.is_none() {
+            return;
+        }
+        let changes = self.workshop.policy.changes() + 1;
+        if changes == self.told_policy {
+            return;
+        }
+        self.told_policy = changes;
+        let agents = self.workshop.agent_uids.lock();
+        let agents = agents.map(|uids| uids.clone()).unwrap_or_default();
+        let policy = self.workshop.policy.view(&agents);
+        self.say(&wire::Event::Policy(Box::new(policy)));
     }
 
     /// For `UCRON_AGENT` and the policy, also of the next keeper.
