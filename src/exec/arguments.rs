@@ -9,9 +9,11 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use tracing::warn;
 
+use super::attend::attend;
 use super::dir::believes;
 use super::keeper;
 use super::output::Retention;
+use super::program::KeeperProgram;
 use super::{TreeKind, run_stub, stop};
 use crate::config::{self, KeeperSettings, Settings, init_logs};
 
@@ -37,6 +39,13 @@ pub enum Verb {
         /// Leave the processes to the next keeper.
         #[arg(long)]
         leave: bool,
+    },
+    /// Start the keeper for an agent that is not root any more; the agent starts this.
+    #[command(hide = true)]
+    Attend {
+        /// The state directory.
+        #[arg(long, value_name = "DIR")]
+        state: PathBuf,
     },
     /// One run's sub-reaper; the keeper starts it.
     #[command(hide = true)]
@@ -88,6 +97,7 @@ fn perform(arguments: Arguments, prefix: &[OsString]) -> anyhow::Result<()> {
             keeper::run(settings)?;
         }
         Verb::Stop { state, leave } => stop(&state, leave)?,
+        Verb::Attend { state } => attend(&state, &KeeperProgram::own(prefix.iter().cloned())?)?,
         Verb::Stub { args } => run_stub(&args)?,
     }
     Ok(())

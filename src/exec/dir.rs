@@ -108,6 +108,11 @@ impl StateDir {
         self.room("output", &self.output)
     }
 
+    /// What a keeper of root's says in a directory of the agent's: by name, since the descriptors end here.
+    pub fn log(&self) -> PathBuf {
+        self.own().join("log")
+    }
+
     pub fn policy(&self) -> PathBuf {
         self.path.join("policy.toml")
     }
@@ -164,9 +169,7 @@ impl StateDir {
         }
         rustix::fs::renameat(&self.own, "sock", &self.fd, "keeper.sock")
             .map_err(|e| fail("replace")(e.into()))?;
-        listener
-            .set_nonblocking(true)
-            .map_err(fail("listen at"))?;
+        listener.set_nonblocking(true).map_err(fail("listen at"))?;
         Ok(listener)
     }
 }
@@ -246,9 +249,8 @@ pub(super) fn believes(path: &Path) -> bool {
 
 /// Tells of a directory above DIR in which everybody could put another DIR in its place.
 fn warn_of_parents(path: &Path) {
-    let open = |parent: &&Path| {
-        std::fs::metadata(parent).is_ok_and(|meta| meta.mode() & 0o1002 == 0o002)
-    };
+    let open =
+        |parent: &&Path| std::fs::metadata(parent).is_ok_and(|meta| meta.mode() & 0o1002 == 0o002);
     if let Some(parent) = path.ancestors().skip(1).find(open) {
         tracing::warn!(
             "everybody can write `{}` and give the state directory's name to another; `chmod o-w` it",

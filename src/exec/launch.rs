@@ -305,7 +305,9 @@ pub(super) fn failure(launch: &Launch, stage: sys::Stage, error: &std::io::Error
 /// The failure of an execve.
 pub(super) fn exec_failure(program: &str, errno: i32) -> Failure {
     let missing = matches!(errno, libc::ENOENT | libc::ENOTDIR);
+    let there = program.contains('/') && std::path::Path::new(program).exists();
     let why = match errno {
+        libc::ENOENT if there => "its interpreter is not found".to_owned(),
         libc::ENOENT => "not found".to_owned(),
         libc::EACCES => "not executable".to_owned(),
         libc::ENOEXEC => "not a program, and no script with a `#!` line".to_owned(),

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AgentName, BootId, Ending, Epoch, GroupName, HostPolicy, Revision, RunId, RunRef, Slot, TaskId, TaskName,
-    TaskText, UnixMs, ms,
+    AgentName, BootId, Ending, Epoch, GroupName, HostPolicy, Revision, RunId, RunRef, Slot, TaskId,
+    TaskName, TaskText, UnixMs, ms,
 };
 
 /// Version of this protocol; the keeper also speaks the one before.

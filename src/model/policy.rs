@@ -253,7 +253,11 @@ mod tests {
         check(&named, &of("ucron"), "agent's own account");
         check(&policy(false, None), &of("me"), "ok");
         check(&policy(false, None), &of("www"), "own account only");
-        check(&policy(false, Some(rules(&[]))), &of("me"), "does not allow");
+        check(
+            &policy(false, Some(rules(&[]))),
+            &of("me"),
+            "does not allow",
+        );
     }
 
     #[test]
@@ -294,12 +298,20 @@ mod tests {
         check(&named, &work("www", &["/bin/true", "x"]), "ok");
         let reload = ["/bin/systemctl", "reload", "nginx"];
         check(&named, &work("www", &reload), "ok");
-        check(&named, &work("www", &["/bin/systemctl"]), "does not allow the command");
+        check(
+            &named,
+            &work("www", &["/bin/systemctl"]),
+            "does not allow the command",
+        );
         let stop = ["/bin/systemctl", "stop", "nginx"];
         check(&named, &work("www", &stop), "`/bin/systemctl stop nginx`");
         check(&named, &work("www", &["true"]), "the command `true`");
         check(&named, &work("www", &["/bin/truer"]), "the command");
-        check(&named, &work("www", &["-c", "/bin/true"]), "write `shell = true`");
+        check(
+            &named,
+            &work("www", &["-c", "/bin/true"]),
+            "write `shell = true`",
+        );
         let mut preload = work("www", &["/bin/true"]);
         preload.env.insert("LD_PRELOAD".to_owned(), "x".to_owned());
         check(&named, &preload, "write `environment = true`");
@@ -321,7 +333,11 @@ mod tests {
         first.nice = -1;
         check(&policy(true, None), &first, "negative_nice = true");
         let mut some = rules(&["*"]);
-        assert!(policy(true, Some(some.clone())).check_raised("nofile").is_err());
+        assert!(
+            policy(true, Some(some.clone()))
+                .check_raised("nofile")
+                .is_err()
+        );
         some.negative_nice = true;
         some.raise_limits = true;
         let some = policy(true, Some(some));

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::hello::{ErrorFrame, Hello, Welcome};
 use crate::model::{
-    Ending, Epoch, HostPolicy, Revision, RunId, RunRef, SessionLease, Slot, TaskId, TaskText, UnixMs,
+    Ending, Epoch, HostPolicy, Revision, RunId, RunRef, SessionLease, Slot, TaskId, TaskText,
+    UnixMs,
 };
 
 /// Agent to center.

@@ -130,7 +130,13 @@ fn refusals(core: &Core, group: &GroupName, spec: &TaskSpec) -> Vec<String> {
     }
     refusals
         .into_iter()
-        .map(|(why, agents)| format!("{} refuse{} this task: {why}", named(&agents), plural(&agents)))
+        .map(|(why, agents)| {
+            format!(
+                "{} refuse{} this task: {why}",
+                named(&agents),
+                plural(&agents)
+            )
+        })
         .collect()
 }
 
