@@ -64,6 +64,9 @@ pub struct RunArguments {
     /// Start the keeper as root, with `sudo -n`; the agent itself stays what it is.
     #[arg(long)]
     pub sudo: bool,
+    /// Start no keeper; wait for the one that a unit of its own starts.
+    #[arg(long, conflicts_with = "sudo")]
+    pub no_keeper: bool,
     /// What is logged: error, warn, info, debug or trace [default: info].
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
@@ -90,7 +93,14 @@ pub fn start(mut arguments: Arguments, keeper: KeeperProgram) -> Result<(), Agen
 fn step_down(command: &mut Command, keeper: KeeperProgram) -> Result<KeeperProgram, AgentError> {
     match command {
         Command::Run(arguments) if arguments.sudo && !is_root() => Ok(keeper.through_sudo()),
-        Command::Run(arguments) => Ok(keeper.step_down(&arguments.state)?),
+        Command::Run(arguments) => {
+            let keeper = keeper.step_down(&arguments.state)?;
+            Ok(if arguments.no_keeper {
+                keeper.by_others()
+            } else {
+                keeper
+            })
+        }
         Command::Join(arguments) => {
             if steps_down(&arguments.state) {
                 if let Some(token) = arguments.token_file.take() {

@@ -20,8 +20,18 @@ const ANSWER_WAIT: Duration = Duration::from_secs(35);
 pub struct KeeperProgram {
     program: PathBuf,
     args: Vec<OsString>,
-    /// Who starts it for an agent that has stepped down.
-    attendant: Option<Arc<Attendant>>,
+    starter: Starter,
+}
+
+/// Who starts the program.
+#[derive(Clone, Debug)]
+enum Starter {
+    /// Whoever asks.
+    This,
+    /// What stayed root when the agent stepped down.
+    Attendant(Arc<Attendant>),
+    /// Somebody else, without being asked.
+    Others,
 }
 
 impl KeeperProgram {
@@ -30,7 +40,7 @@ impl KeeperProgram {
         Self {
             program,
             args,
-            attendant: None,
+            starter: Starter::This,
         }
     }
 
@@ -58,6 +68,13 @@ impl KeeperProgram {
         Self::new("sudo".into(), args)
     }
 
+    /// The same, started by others: whoever needs it waits.
+    #[must_use]
+    pub fn by_others(mut self) -> Self {
+        self.starter = Starter::Others;
+        self
+    }
+
     /// The same where this program is root and `dir` another account's: this program becomes that account, after
     /// it has started an attendant that stays root and starts the keeper when it is asked to.
     pub fn step_down(mut self, dir: &Path) -> Result<Self, KeeperError> {
@@ -65,7 +82,7 @@ impl KeeperProgram {
             let attendant = self.spawn_attendant(dir)?;
             let attendant =
                 Attendant::new(attendant).map_err(KeeperError::system("start the attendant"))?;
-            self.attendant = Some(Arc::new(attendant));
+            self.starter = Starter::Attendant(Arc::new(attendant));
             become_owner(dir)?;
         }
         Ok(self)
@@ -92,8 +109,10 @@ impl KeeperProgram {
     /// Starts it for `dir` and returns when it answers. Its words go to `DIR/keeper.log`, or where DIR is not
     /// this program's to `DIR/keeper/log`.
     pub fn start(&self, dir: &Path) -> Result<(), KeeperError> {
-        if let Some(attendant) = &self.attendant {
-            return attendant.start();
+        match &self.starter {
+            Starter::This => {}
+            Starter::Attendant(attendant) => return attendant.start(),
+            Starter::Others => return Err(KeeperError::NotRunning(dir.to_owned())),
         }
         // Held until the end: the log lies behind its descriptors.
         let room = steps_down(dir).then(|| StateDir::open(dir)).transpose()?;

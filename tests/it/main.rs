@@ -11,6 +11,7 @@ mod membership;
 mod overlapping;
 mod programs;
 mod running;
+mod separation;
 mod stopping;
 mod terminal;
 mod workload;

@@ -138,11 +138,15 @@ impl World {
     }
 
     fn background(&self, program_path: &str, state: &str) -> Child {
+        self.background_of(program(program_path), state, &[])
+    }
+
+    fn background_of(&self, mut command: Command, state: &str, flags: &[&str]) -> Child {
         let path = self.path(&format!("{state}.log"));
         let mut log = std::fs::File::options();
         let log = log.append(true).create(true).open(path).unwrap();
-        let mut command = program(program_path);
         command.args(["run", "--state"]).arg(self.path(state));
+        command.args(flags);
         command
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -179,6 +183,12 @@ impl World {
 
     pub fn start_agent(&mut self, agent: &str) {
         let child = self.background(AGENT, agent);
+        self.agents.insert(agent.to_owned(), Some(child));
+    }
+
+    /// Starts an agent through another program, whose last argument so far is the agent's.
+    pub fn start_agent_through(&mut self, agent: &str, command: Command, flags: &[&str]) {
+        let child = self.background_of(command, agent, flags);
         self.agents.insert(agent.to_owned(), Some(child));
     }
 

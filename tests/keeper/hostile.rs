@@ -79,7 +79,12 @@ fn what_is_no_command_closes_the_link_and_harms_nobody() {
     let long = "x".repeat(3 * 1024 * 1024);
     check(&[&long]);
     // Forged ids never become paths.
-    for id in ["../../../etc/passwd", "/etc/passwd", "", "5h2nq8c1v7w3x9y4z6a0b2d5e8/.."] {
+    for id in [
+        "../../../etc/passwd",
+        "/etc/passwd",
+        "",
+        "5h2nq8c1v7w3x9y4z6a0b2d5e8/..",
+    ] {
         let read = format!(
             r#"{{"kind":"read_log","stream":1,"run_id":"{id}","attempt":1,"from":{{"offset":0}},"follow":false}}"#
         );
@@ -164,7 +169,10 @@ fn a_text_that_no_center_takes_is_refused() {
     check(&|work| work.env_file = Some("../x".to_owned()), "absolute");
     check(&|work| work.umask = 0o7_777, "umask");
     if is_root() {
-        check(&|work| work.run_user = UserName::parse("root").unwrap(), "root");
+        check(
+            &|work| work.run_user = UserName::parse("root").unwrap(),
+            "root",
+        );
     }
     let mut many = text(shell("exec sleep 300"));
     many.work.daemon = true;
@@ -251,7 +259,10 @@ fn in_an_agents_directory_root_keeps_what_is_roots() {
     assert_eq!(output(&agent, of_daemon("id -un")), "daemon\n");
     let refused = agent.run(shell("true"));
     assert_eq!(run_user(), "nobody");
-    assert!(refused.reason.contains("agent's own account"), "{refused:?}");
+    assert!(
+        refused.reason.contains("agent's own account"),
+        "{refused:?}"
+    );
     // The agent gives root's names to places of its choice.
     let victim = world.work("victim");
     std::fs::create_dir(&victim).unwrap();
@@ -271,7 +282,10 @@ fn in_an_agents_directory_root_keeps_what_is_roots() {
         .output()
         .unwrap();
     let words = String::from_utf8(next.stderr).unwrap();
-    assert!(!next.status.success() && words.contains("cannot open"), "{words}");
+    assert!(
+        !next.status.success() && words.contains("cannot open"),
+        "{words}"
+    );
     for own in ["output", "keeper"] {
         std::fs::remove_file(state.join(own)).unwrap();
         std::fs::rename(state.join(format!("{own}.old")), state.join(own)).unwrap();
@@ -331,7 +345,11 @@ fn the_policy_is_read_again_and_told() {
     assert_eq!(reason, wanted);
     let words = |words: &[&str]| agent.run(crate::world::vector(words));
     assert_eq!(words(&["/bin/echo", "-n", "x"]).outcome, Outcome::Succeeded);
-    assert!(words(&["/bin/echo", "x"]).reason.contains("the command `/bin/echo x`"));
+    assert!(
+        words(&["/bin/echo", "x"])
+            .reason
+            .contains("the command `/bin/echo x`")
+    );
     // A typo leaves what counted, and is shown with its line.
     write("commands = [[\"/bin/echo\", \"-n\"]]\nshel = true\n").unwrap();
     crate::world::kill(world.keeper_pid(), Signal::HUP);
@@ -346,7 +364,10 @@ fn the_policy_is_read_again_and_told() {
     world.end_keeper(Signal::TERM);
     world.start();
     let reason = world.agent().run(shell("true")).reason;
-    assert!(reason.contains("policy.toml:2:1: unknown field `shel`"), "{reason}");
+    assert!(
+        reason.contains("policy.toml:2:1: unknown field `shel`"),
+        "{reason}"
+    );
     write("").unwrap();
     eventually("it is read", || {
         world.agent().run(shell("true")).outcome == Outcome::Succeeded

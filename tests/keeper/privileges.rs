@@ -45,7 +45,7 @@ fn world_of_accounts(trees: &'static str, script: &str) -> Option<World> {
     std::fs::write(world.work("group"), GROUPS).unwrap();
     let script = format!(
         "mount --bind {0}/passwd /etc/passwd && mount --bind {0}/group /etc/group && {script} || exit 77\n\
-         exec 9</etc/shadow\nexport LEAK=1\numask 0\ntrap '' INT PIPE\nexec \"$@\"",
+         exec 9</etc/shadow\nexport LEAK=1\numask 0\nulimit -Sn 500\ntrap '' INT PIPE\nexec \"$@\"",
         world.dir.path().join("work").display()
     );
     world.end_keeper(Signal::TERM);
@@ -95,11 +95,14 @@ grep -E '^(Uid|Gid|Cap|NoNewPrivs|Seccomp|SigBlk|SigIgn)' /proc/self/status | se
 env | sed 's/^/env /'
 "#;
 
-/// The lines that have one form everywhere, and the environment.
+/// The lines that are the same whoever starts a process, and the environment. Descriptors and ignored signals are
+/// not: runuser passes on what it was given.
 fn parts(seen: &str) -> (BTreeSet<&str>, BTreeMap<&str, &str>) {
     let env = seen.lines().filter_map(|line| line.strip_prefix("env "));
     let env = env.filter_map(|line| line.split_once('=')).collect();
-    let lines = seen.lines().filter(|line| !line.starts_with("env "));
+    let passed_on = ["env ", "descriptors ", "status SigIgn:"];
+    let is_own = |line: &&str| !passed_on.iter().any(|start| line.starts_with(start));
+    let lines = seen.lines().filter(is_own);
     (lines.collect(), env)
 }
 
@@ -111,6 +114,15 @@ fn a_process_has_what_runuser_gives_but_for_what_the_design_says() {
         let probe = format!("/bin/sh {}", probe.display());
         let agent = world.agent();
         let ours = output(&agent, as_user(shell(probe.clone()), "worker"));
+        // Nothing of what the keeper was started with: a descriptor, ignored signals, a variable, a mask.
+        for line in [
+            "descriptors 0 1 2 3 ",
+            "status SigIgn:\t0000000000000000",
+            "umask 0022",
+        ] {
+            assert!(ours.lines().any(|seen| seen == line), "{line} in {ours}");
+        }
+        assert!(!ours.contains("LEAK"), "{ours}");
         let keeper = world.keeper_pid().to_string();
         let theirs = program("nsenter")
             .args(["-t", &keeper, "-m", "runuser", "-l", "worker", "-c", &probe])
@@ -219,7 +231,11 @@ fn a_host_without_a_shell_fails_shell_lines_alone() {
     };
     let agent = world.agent();
     let missing = "exec: `/bin/sh`: not found";
-    check(&agent.run(as_user(shell("true"), "worker")), Some(127), missing);
+    check(
+        &agent.run(as_user(shell("true"), "worker")),
+        Some(127),
+        missing,
+    );
 }
 
 #[test]
@@ -289,7 +305,10 @@ fn an_environment_file_is_opened_with_the_accounts_rights() {
         std::fs::write(&shared, "A=1\n").unwrap();
         chown(&shared, Some(0), Some(54_400)).unwrap();
         std::fs::set_permissions(&shared, PermissionsExt::from_mode(0o640)).unwrap();
-        assert_eq!(env_file(&agent, &shared, "worker").outcome, Outcome::Succeeded);
+        assert_eq!(
+            env_file(&agent, &shared, "worker").outcome,
+            Outcome::Succeeded
+        );
         assert_eq!(env_file(&agent, &shared, "closed").outcome, Outcome::Failed);
     });
 }

@@ -491,7 +491,7 @@ fn workshop(
         trees,
         host: Host {
             root,
-            nofile: raise_nofile(),
+            nofile: raise_nofile(root),
         },
         retention: settings.retention,
         stub_command: settings.stub_command.clone(),
