@@ -1,5 +1,9 @@
 //! An agent that is not root beside a keeper that is: started as another account, through sudo, or as root on a
 //! directory that belongs to another account.
+#![allow(
+    clippy::unwrap_used,
+    reason = "what a test's helper cannot do fails the test"
+)]
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};

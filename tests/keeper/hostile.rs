@@ -1,5 +1,9 @@
 //! What may be asked of a keeper by whoever reaches its socket, and what becomes of its files where DIR belongs to
 //! an agent that has turned against it.
+#![allow(
+    clippy::unwrap_used,
+    reason = "what a test's helper cannot do fails the test"
+)]
 
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};

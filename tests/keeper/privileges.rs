@@ -1,6 +1,10 @@
 //! What a process is to the kernel: account, groups, limits, descriptors, environment; and what becomes of a run
 //! whose account, directory, shell or files are not as they were when its task was saved. Accounts are made up in
 //! a mount namespace of the keeper's own, so the host's stay as they are.
+#![allow(
+    clippy::unwrap_used,
+    reason = "what a test's helper cannot do fails the test"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};

@@ -271,8 +271,8 @@ impl AgentCore {
     }
 
     /// The host allows something else: leaders that know the state hear it at once, others with the state.
-    pub(super) fn policy_changed(&mut self, policy: HostPolicy) {
-        if self.policy.as_ref() == Some(&policy) {
+    pub(super) fn policy_changed(&mut self, policy: &HostPolicy) {
+        if self.policy.as_ref() == Some(policy) {
             return;
         }
         self.policy = Some(policy.clone());

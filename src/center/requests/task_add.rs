@@ -117,7 +117,7 @@ fn refusals(core: &Core, group: &GroupName, spec: &TaskSpec) -> Vec<String> {
     for row in core.fleet.agents_of(group) {
         let meant = match &spec.target {
             Target::Named(names) => names.contains(&row.name),
-            _ => true,
+            Target::Word(_) => true,
         };
         let session = core.sessions.of(&row.id).filter(|_| meant);
         let Some(policy) = session.and_then(|session| session.policy.as_ref()) else {
