@@ -1,5 +1,5 @@
-//! The man pages: those committed are what `ucron gen man` writes, and every example on them is a command line that
-//! the program takes.
+//! The man pages: those committed are what `ucron gen man` writes, every command has an example on its page, and what
+//! the page about rules shows in its tables is what the program says. Their examples are run by tests/it/examples.rs.
 
 #![allow(
     clippy::disallowed_methods,
@@ -10,7 +10,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use ucron::cli::args::{Parsed, parse};
+use clap::CommandFactory;
+
+#[path = "it/page.rs"]
+mod page;
 
 const MADE: [&str; 4] = [
     "ucron.1",
@@ -67,74 +70,43 @@ fn completion_scripts_know_every_command() {
     }
 }
 
-/// The command lines of `ucron` in the literal blocks of a page; of a pipe each part that is one.
-fn examples(page: &str) -> Vec<Vec<String>> {
-    let mut literal = false;
-    let mut found = Vec::new();
-    for line in page.lines() {
-        match line {
-            line if line.starts_with(".Bd -literal") => literal = true,
-            ".Ed" => literal = false,
-            line if literal => {
-                let words = words(&line.replace("\\e", "\\"));
-                let commands = words.split(|word| matches!(word.as_str(), "|" | "||" | "&&"));
-                let own =
-                    commands.filter(|words| words.first().is_some_and(|word| word == "ucron"));
-                found.extend(own.map(|words| {
-                    words
-                        .iter()
-                        .take_while(|word| !matches!(word.as_str(), "<" | ">"))
-                        .cloned()
-                        .collect()
-                }));
+/// The words of every command of a program that has none below it.
+fn commands(table: &clap::Command) -> Vec<Vec<String>> {
+    let shown = table
+        .get_subcommands()
+        .filter(|sub| !sub.is_hide_set() && sub.get_name() != "help");
+    shown
+        .flat_map(|sub| {
+            let mut below = commands(sub);
+            if below.is_empty() {
+                below.push(Vec::new());
             }
-            _ => {}
-        }
-    }
-    found
+            let name = sub.get_name().to_owned();
+            below
+                .into_iter()
+                .map(move |words| [vec![name.clone()], words].concat())
+        })
+        .collect()
 }
 
-/// Splits a line as a shell does, as far as the examples go: blanks, both quotes.
-fn words(line: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote = None;
-    for c in line.chars() {
-        match (quote, c) {
-            (Some(q), c) if c == q => quote = None,
-            (None, '\'' | '"') => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            (None, c) if c.is_whitespace() => words.extend(word.take()),
-            (_, c) => word.get_or_insert_default().push(c),
-        }
+fn every_command_has_an_example(page: &str, table: &clap::Command) {
+    let examples = page::of_man(&committed(page));
+    for command in commands(table) {
+        let mut wanted = vec![table.get_name()];
+        wanted.extend(command.iter().map(String::as_str));
+        assert!(
+            examples.iter().any(|example| example.tries(&wanted)),
+            "man/{page}: `{}` has no example",
+            wanted.join(" ")
+        );
     }
-    words.extend(word);
-    words
 }
 
 #[test]
-fn every_example_is_taken() {
-    let page = committed("ucron.1");
-    let examples = examples(&page);
-    for words in &examples {
-        assert!(
-            matches!(parse(words), Parsed::Command(_)),
-            "not taken: {}",
-            words.join(" ")
-        );
-    }
-    let sections = page.lines().filter(|line| line.starts_with(".Ss "));
-    for command in sections.map(|line| &line[4..]) {
-        let wanted: Vec<&str> = std::iter::once("ucron").chain(command.split(' ')).collect();
-        assert!(
-            examples.iter().any(|words| begins(words, &wanted)),
-            "`{command}` has no example"
-        );
-    }
-}
-
-fn begins(words: &[String], start: &[&str]) -> bool {
-    words.len() >= start.len() && words.iter().zip(start).all(|(word, wanted)| word == wanted)
+fn every_command_of_every_program_has_an_example_on_its_page() {
+    every_command_has_an_example("ucron.1", &ucron::cli::args::table());
+    every_command_has_an_example("ucron-center.8", &ucron::center::CenterArgs::command());
+    every_command_has_an_example("ucron-agent.8", &ucron::agent::Arguments::command());
+    let keeper = ucron::exec::arguments::Arguments::command();
+    every_command_has_an_example("ucron-keeper.8", &keeper);
 }

@@ -29,7 +29,7 @@ pub enum AgentCommand {
         names: Vec<AgentName>,
     },
     /// Remove agents; their links are cut at once
-    #[command(after_help = "Example:\n  ucron agent rm a1")]
+    #[command(after_help = "Example:\n  ucron agent rm retired")]
     Rm {
         /// The agents
         #[arg(value_name = "NAME", required = true)]
@@ -39,7 +39,7 @@ pub enum AgentCommand {
         yes: bool,
     },
     /// Give an agent another name
-    #[command(after_help = "Example:\n  ucron agent rename a1 db-1")]
+    #[command(after_help = "Example:\n  ucron agent rename ip-10-0-0-7 a3")]
     Rename {
         /// The agent
         #[arg(value_name = "NAME")]
@@ -54,14 +54,14 @@ pub enum AgentCommand {
 #[derive(Subcommand, Clone, Debug)]
 pub enum GroupCommand {
     /// Make groups
-    #[command(after_help = "Example:\n  ucron group add web db")]
+    #[command(after_help = "Example:\n  ucron group add batch")]
     Add {
         /// The groups
         #[arg(value_name = "GROUP", required = true)]
         groups: Vec<GroupName>,
     },
     /// Remove groups that have neither tasks nor agents
-    #[command(after_help = "Example:\n  ucron group rm web")]
+    #[command(after_help = "Example:\n  ucron group rm batch")]
     Rm {
         /// The groups
         #[arg(value_name = "GROUP", required = true)]
@@ -71,10 +71,10 @@ pub enum GroupCommand {
         yes: bool,
     },
     /// Put agents into a group; its daemons start there
-    #[command(after_help = "Example:\n  ucron group assign web a1 a2")]
+    #[command(after_help = "Example:\n  ucron group assign db a2 a3")]
     Assign(AssignArgs),
     /// Take agents out of a group; its daemons end there
-    #[command(after_help = "Example:\n  ucron group unassign web a2")]
+    #[command(after_help = "Example:\n  ucron group unassign db a3")]
     Unassign(AssignArgs),
 }
 
@@ -129,7 +129,7 @@ pub struct GrantArgs {
 pub enum TokenCommand {
     /// For a new agent
     #[command(
-        after_help = "Example:\n  ucron token agent --group web | ssh a1 ucron-agent join center:9502 --state /var/lib/ucron-agent"
+        after_help = "Example:\n  ucron token agent --group web | ssh a4 ucron-agent join center.example:9502 --state /var/lib/ucron-agent --name a4"
     )]
     Agent {
         /// Groups that the agent will be in; may be repeated
@@ -140,9 +140,7 @@ pub enum TokenCommand {
         ttl: Duration,
     },
     /// For an operator, who is made if new, with no role yet
-    #[command(
-        after_help = "Example:\n  ucron token operator ann > token && ucron grant ann operator --group web"
-    )]
+    #[command(after_help = "Example:\n  (umask 077; ucron token operator ann > token)")]
     Operator {
         /// The operator
         #[arg(value_name = "NAME")]
@@ -201,7 +199,7 @@ A client home is of one fleet; --context NAME adds another, see `ucron context`.
 
 Examples:
   ucron login center.example:9502
-  ucron login other.example:9502 --context other
+  ucron login prod.example:9502 --context prod
   ucron login center.example:9502 --token-file token --home ./client")]
 pub struct LoginArgs {
     /// A center's address
@@ -229,7 +227,7 @@ pub enum ContextCommand {
     #[command(
         after_help = "The operator stays known to the fleet; `ucron operator rm` removes it there.
 
-Example:\n  ucron context rm old"
+Example:\n  ucron context rm prod"
     )]
     Rm {
         /// The contexts

@@ -40,7 +40,8 @@ First steps:
   ucron login center.example:9502
   ucron add --group web --name hello --rule '@every 10s' --user www-data --shell 'date'
   ucron ls
-  ucron logs -f hello"
+  ucron run -f hello
+  ucron logs hello"
 )]
 pub struct Ucron {
     /// Flags that every command takes.
@@ -121,7 +122,7 @@ pub enum Command {
     /// List tasks
     #[command(
         visible_alias = "list",
-        after_help = "Examples:\n  ucron ls\n  ucron ls --group web --sort -next_at\n  ucron ls -q --group web | ucron stop -"
+        after_help = "Examples:\n  ucron ls\n  ucron ls --group web --sort -next_at\n  ucron ls --columns group,task_name,next_at --no-headers"
     )]
     Ls(LsArgs),
     /// Write tasks as a text to keep
