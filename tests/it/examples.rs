@@ -42,10 +42,10 @@ fn prepare(world: &World, other: &World, story: &mut Story, example: &Example) {
     }
 }
 
-/// Waits until the workers of the examples are at work, four on either agent; their pids.
+/// Waits until the workers of the examples are at work, two on either agent; their pids.
 fn all_work(world: &World) -> BTreeMap<(String, u64), u32> {
     match world.ucron(&["show", "web/worker"]).code {
-        0 => world.daemon_pids("web/worker", 8),
+        0 => world.daemon_pids("web/worker", 4),
         _ => BTreeMap::new(),
     }
 }

@@ -280,7 +280,7 @@ impl<'a> Story<'a> {
     #[track_caller]
     fn plays_to_the_end(&mut self, example: &Example, line: &str) {
         let mut child = self.begin(line);
-        let code = self.code(line, &mut child);
+        let code = child.code(line);
         let said = self.said();
         let fails = example
             .shown
@@ -321,13 +321,13 @@ impl<'a> Story<'a> {
     #[track_caller]
     fn serves(&mut self, line: &str) {
         let mut child = self.begin(&format!("exec {line}"));
-        let ready = match line.split_whitespace().next() {
-            Some("ucron-center") => self.world.path("center/center.addr"),
-            _ => self.world.path("agent/keeper.sock"),
-        };
+        let is_center = line.starts_with("ucron-center");
         eventually(&format!("`{line}` is at work"), || {
             assert!(child.ended().is_none(), "`{line}` ended: {}", self.said());
-            ready.exists()
+            if is_center {
+                return self.world.path("center/center.addr").exists();
+            }
+            ucron::exec::is_running(&self.world.path("agent"))
         });
         self.services.push(child);
     }
@@ -341,14 +341,7 @@ impl<'a> Story<'a> {
             self.said().lines().count() > 2
         });
         signal(child.0.id(), Signal::INT);
-        assert_eq!(self.code(line, &mut child), code, "{line}: {}", self.said());
-    }
-
-    /// The exit code once it has ended.
-    #[track_caller]
-    fn code(&self, line: &str, child: &mut Begun) -> i32 {
-        let status = found(&format!("`{line}` ends"), || child.ended());
-        status.code().unwrap_or(-1)
+        assert_eq!(child.code(line), code, "{line}: {}", self.said());
     }
 
     /// Waits until a service has ended by itself, well.
@@ -363,7 +356,7 @@ impl Drop for Story<'_> {
     fn drop(&mut self) {
         while self.services.pop().is_some() {}
         let agent = self.world.path("agent");
-        if agent.join("keeper.sock").exists() {
+        if ucron::exec::is_running(&agent) {
             end_keeper(&agent);
         }
     }
@@ -375,6 +368,13 @@ struct Begun(Child);
 impl Begun {
     fn ended(&mut self) -> Option<ExitStatus> {
         self.0.try_wait().unwrap()
+    }
+
+    /// The exit code once it has ended.
+    #[track_caller]
+    fn code(&mut self, line: &str) -> i32 {
+        let status = found(&format!("`{line}` ends"), || self.ended());
+        status.code().unwrap_or(-1)
     }
 }
 

@@ -1,5 +1,6 @@
 //! `ucron gen`: man pages and completion scripts of the four programs. Synopsis, flags and examples come from the
-//! argument tables; the prose is written by hand in man/src, where `@SYNOPSIS` and `@COMMANDS` mark their places.
+//! argument tables, keys from the dashboard's; the prose is written by hand in man/src, where `@SYNOPSIS`, `@FLAGS`,
+//! `@COMMANDS` and `@KEYS` mark their places.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -10,6 +11,7 @@ use anyhow::{Context, Result};
 use clap::{Arg, Command, CommandFactory};
 use clap_complete::{Shell, generate_to};
 use ucron::cli::args::{self, GenArgs, Generated};
+use ucron::tui::keys;
 use ucron::{agent, center, exec};
 
 /// Columns of a line of prose.
@@ -103,10 +105,25 @@ fn text(page: &Page) -> String {
             "@SYNOPSIS" => synopsis(&mut out, &table),
             "@COMMANDS" => commands(&mut out, &table, ""),
             "@FLAGS" => flags(&mut out, table.get_arguments().filter(|arg| !is_help(arg))),
+            "@KEYS" => keys(&mut out),
             line => push(&mut out, line),
         }
     }
     out
+}
+
+/// The keys of the dashboard, with what is asked back.
+fn keys(out: &mut String) {
+    push(out, ".Bl -tag -width \"Ctrl-L Ctrl-Z\"");
+    for row in keys::TABLE {
+        let shown = row.shown.replace('↑', "\\(ua").replace('↓', "\\(da");
+        push(out, &format!(".It Sy \\&{}", shown.replace('…', "...")));
+        let asked: String = row.confirm.iter().fold(String::new(), |text, (key, what)| {
+            format!("{text}; `{key}`: {what}")
+        });
+        prose(out, &format!("{}{asked}", row.help));
+    }
+    push(out, ".El");
 }
 
 fn push(out: &mut String, line: &str) {
@@ -153,7 +170,8 @@ fn synopsis(out: &mut String, table: &Command) {
             };
             let name = value_of(arg);
             let form = if arg.is_required_set() { "" } else { "Op " };
-            push(out, &format!(".{form}Ar {name}{several}"));
+            let mark = if arg.is_last_set() { "Fl \\- " } else { "" };
+            push(out, &format!(".{form}{mark}Ar {name}{several}"));
         }
     }
 }
@@ -228,6 +246,9 @@ fn sentence(help: &str, arg: &Arg) -> String {
 
 /// A flag or argument as the head of an item.
 fn heading(arg: &Arg) -> String {
+    if arg.is_last_set() {
+        return format!("Fl \\- Ar {} ...", value_of(arg));
+    }
     if arg.is_positional() {
         return format!("Ar {}", value_of(arg));
     }

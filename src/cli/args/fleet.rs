@@ -127,7 +127,7 @@ pub struct GrantArgs {
 /// `ucron token …`.
 #[derive(Subcommand, Clone, Debug)]
 pub enum TokenCommand {
-    /// For a new agent
+    /// Make a token for a new agent
     #[command(
         after_help = "Example:\n  ucron token agent --group web | ssh a4 ucron-agent join center.example:9502 --state /var/lib/ucron-agent --name a4"
     )]
@@ -139,7 +139,7 @@ pub enum TokenCommand {
         #[arg(long, value_name = "D", default_value = "1h", value_parser = value::duration)]
         ttl: Duration,
     },
-    /// For an operator, who is made if new, with no role yet
+    /// Make a token for an operator, who is made if new, with no role yet
     #[command(after_help = "Example:\n  (umask 077; ucron token operator ann > token)")]
     Operator {
         /// The operator

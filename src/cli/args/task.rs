@@ -149,7 +149,7 @@ Prints the task's id. Enabled at once unless --disabled.
 Examples:
   ucron add --group db --name dump --rule '30 3 * * *' --tz Europe/Berlin --user postgres --timeout 2h -- /opt/dump.sh --all
   ucron add --group web --name probe --rule '@every 1s' --user www-data --overlap skip --shell 'curl -fsS localhost/health'
-  ucron add --group web --name worker --daemon --processes 4 --user www-data -- /opt/worker
+  ucron add --group web --name worker --daemon --processes 2 --user www-data -- /opt/worker
   ucron add --group web --name probe --if-exists replace --rule '@every 5s' --user www-data -- /opt/probe"
 )]
 pub struct AddArgs {
