@@ -19,7 +19,7 @@ mod shell;
 
 pub use arguments::{Arguments, start};
 pub use home::Home;
-pub use joining::{Joining, join};
+pub use joining::{Joining, Way, join};
 pub use shell::{Reading, run};
 
 #[cfg(test)]

@@ -110,7 +110,9 @@ impl Accept {
     async fn serve(
         &self,
         session: SessionId,
-        stream: TcpStream, address: &str) -> Result<(), LinkFault> {
+        stream: TcpStream,
+        address: &str,
+    ) -> Result<(), LinkFault> {
         // Frames are small and wanted at once; where that cannot be set they come a little later.
         let _ = stream.set_nodelay(true);
         let greeted = self.gate.enter().through(self.greet(stream, address)).await;

@@ -119,13 +119,7 @@ impl Core {
     }
 
     /// The host that was dialled has shown its token.
-    pub(super) fn add_join(
-        &mut self,
-        now: Now,
-        session: SessionId,
-        ticket: Ticket,
-        join: &Join,
-    ) {
+    pub(super) fn add_join(&mut self, now: Now, session: SessionId, ticket: Ticket, join: &Join) {
         let Some(add) = self.adding.open.get(&ticket).cloned() else {
             let message = "nobody waits for this agent any more".to_owned();
             let code = LinkError::Internal;

@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 
 use super::core::{Core, Health};
 use super::event::{Effect, Issue, LogLevel, Now, SessionId};
-use crate::model::{
-    AgentId, AgentName, GroupName, HostPort, Incarnation, PeerRole, Token,
-};
+use crate::model::{AgentId, AgentName, GroupName, HostPort, Incarnation, PeerRole, Token};
 use crate::proto::hello::{ErrorFrame, LinkError};
 use crate::proto::join::Join;
 use crate::store::{AgentRow, AuditRow, TokenFor, TokenRow, Write};
@@ -34,7 +32,11 @@ impl Core {
         }
     }
 
-    pub(super) fn check_token(&self, now: Now, join: &Join) -> Result<(String, TokenRow), ErrorFrame> {
+    pub(super) fn check_token(
+        &self,
+        now: Now,
+        join: &Join,
+    ) -> Result<(String, TokenRow), ErrorFrame> {
         if let Health::Reloading { trouble } = &self.health {
             let message = format!("{trouble}; try again later");
             return Err(ErrorFrame {
@@ -145,7 +147,10 @@ impl Core {
         });
     }
 
-    pub(super) fn free_agent_name(&self, wished: Option<&AgentName>) -> Result<AgentName, ErrorFrame> {
+    pub(super) fn free_agent_name(
+        &self,
+        wished: Option<&AgentName>,
+    ) -> Result<AgentName, ErrorFrame> {
         let refuse = |message: String| ErrorFrame {
             code: LinkError::Unexpected,
             message,

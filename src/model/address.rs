@@ -33,7 +33,10 @@ impl HostPort {
 }
 
 fn is_host(text: &str) -> bool {
-    if let Some(inner) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+    if let Some(inner) = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'))
+    {
         return inner.parse::<Ipv6Addr>().is_ok();
     }
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::model::{
-    AgentId, AgentName, BootId, Ending, Epoch, GroupName, HostPort, Incarnation, OperatorId, OperatorName,
-    Outcome, RequestId, Revision, Role, RunId, RunRef, Task, TaskId, TaskPath, UnixMs,
+    AgentId, AgentName, BootId, Ending, Epoch, GroupName, HostPort, Incarnation, OperatorId,
+    OperatorName, Outcome, RequestId, Revision, Role, RunId, RunRef, Task, TaskId, TaskPath,
+    UnixMs,
 };
 
 /// Proof of the lead under which a batch is written; a batch of a deposed center changes nothing.

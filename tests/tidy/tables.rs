@@ -76,6 +76,10 @@ pub const CRATES: &[(&str, &[&str], &[Exception])] = &[
                 "hands on the configuration that proto's tls made",
             ),
             but(
+                "src/agent/joining.rs",
+                "hands on the configuration that proto's tls made",
+            ),
+            but(
                 "src/center/accept.rs",
                 "hands on the configuration that proto's tls made",
             ),
@@ -169,6 +173,7 @@ pub const CRATES: &[(&str, &[&str], &[Exception])] = &[
             but("src/center/run.rs", "shell"),
             but("src/center/shell.rs", "shell"),
             but("src/agent/arguments.rs", "shell"),
+            but("src/agent/joining.rs", "shell"),
             but("src/agent/keepers.rs", "shell"),
             but("src/agent/session.rs", "shell"),
             but("src/agent/shell.rs", "shell"),

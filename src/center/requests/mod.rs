@@ -109,7 +109,11 @@ pub(super) struct Audited {
 }
 
 impl Audited {
-    pub(super) fn new(deed: &'static str, subject: &impl ToString, group: Option<GroupName>) -> Self {
+    pub(super) fn new(
+        deed: &'static str,
+        subject: &impl ToString,
+        group: Option<GroupName>,
+    ) -> Self {
         Self {
             deed,
             subject: subject.to_string(),
