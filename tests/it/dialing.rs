@@ -16,6 +16,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
+use ucron::proto::identity::Identity;
+
 use crate::world::{AGENT, CENTER, PATIENCE, Running, World, ask, eventually, found, program};
 
 /// A host that waits to join, and the command that it prints.
@@ -29,7 +31,14 @@ impl Waiting {
         let path = world.path(&format!("{agent}.token"));
         std::fs::write(&path, token).unwrap();
         let mut join = program(AGENT);
-        join.args(["join", "--listen", "127.0.0.1:0", "--name", agent, "--state"]);
+        join.args([
+            "join",
+            "--listen",
+            "127.0.0.1:0",
+            "--name",
+            agent,
+            "--state",
+        ]);
         join.arg(world.path(agent)).arg("--token-file").arg(path);
         let child = join.stdout(Stdio::piped()).stderr(Stdio::piped());
         let host = Running::new(child.spawn().unwrap());
@@ -143,8 +152,8 @@ fn a_wrong_fingerprint_is_refused_and_the_right_one_taken_afterwards() {
     answer.says(&what).says("somebody else answers");
     assert_eq!(world.json(&["agents"]).as_array().unwrap().len(), 0);
     waiting.join(&world);
-    let taken = Waiting::new(&world, "a1");
-    let answer = world.ucron(&taken.words()).exits(5);
+    let add = ["agent", "add", "a1", "127.0.0.1:1", "--fingerprint", &wrong];
+    let answer = world.ucron(&add).exits(5);
     answer.says("an agent named a1 is there already");
 }
 
@@ -176,16 +185,21 @@ fn a_host_with_a_token_of_another_fleet_takes_no_center_but_its_own() {
 #[test]
 fn an_agent_that_has_joined_is_not_added_again() {
     let (world, _) = dialled();
-    let (mut other, port) = (World::empty(), world.agent("a1"));
-    let address = port["address"].as_str().unwrap();
+    let agent = world.agent("a1");
+    let address = agent["address"].as_str().unwrap();
     let key = "1".repeat(64);
     let add = ["agent", "add", "a9", address, "--fingerprint", &key];
     let answer = world.ucron(&add).exits(5);
     answer.says(&format!("agent a1 is at {address} already"));
+    // Even with its true key: it waits for its center, and not to join.
+    world.must(&["agent", "rm", "a1"]);
+    let key = Identity::load(&world.path("a1")).unwrap().peer().key;
+    let key = key.to_string();
+    let add = ["agent", "add", "a1", address, "--fingerprint", &key];
+    world.ucron(&add).exits(1).says("does not wait to join");
     // A center of another fleet does not get as far as a hello.
-    other.ucron(&add).exits(1).says("does not have the key");
-    other.kill_center();
-    world.is_online("a1");
+    let other = World::empty();
+    other.ucron(&add).exits(1).says("does not take this center");
 }
 
 /// Takes whatever the other side shows, as an attacker would.
