@@ -216,3 +216,234 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::center::event::Event;
+    use crate::center::{CoreSettings, Now};
+    use crate::model::{
+        Epoch, Fingerprint, GroupName, OperatorId, OperatorName, Role, Token, UnixMs,
+    };
+    use crate::proto::client::{FromClient, RequestFrame, ToClient};
+    use crate::proto::hello::PROTOCOL;
+    use crate::proto::request::Request;
+    use crate::rule::Zone;
+    use crate::store::{OperatorRow, Snapshot, TokenRow};
+
+    const NOW: Now = Now {
+        at: UnixMs(1_800_000_000_000),
+        mono: Duration::from_secs(100),
+    };
+    const HOST: SessionId = SessionId(9);
+
+    fn token() -> Token {
+        Token::new(PeerRole::Agent, &[7; 32], Fingerprint::of(b"ca"))
+    }
+
+    fn snapshot() -> Snapshot {
+        let operator = |n: u64, name: &str, role| OperatorRow {
+            id: operator_id(n),
+            name: OperatorName::parse(name).unwrap(),
+            role,
+            roles: BTreeMap::new(),
+            logged_in: true,
+            created_at: NOW.at,
+        };
+        Snapshot {
+            operators: vec![operator(1, "admin", Some(Role::Admin))],
+            tokens: vec![TokenRow {
+                hash: token().hash(),
+                purpose: TokenFor::Agent(BTreeSet::<GroupName>::new()),
+                expires_at: NOW.at.plus(Duration::from_hours(1)),
+            }],
+            ..Snapshot::default()
+        }
+    }
+
+    fn operator_id(n: u64) -> OperatorId {
+        format!("01hz000000000000000000000{n}").parse().unwrap()
+    }
+
+    fn core() -> Core {
+        let settings = CoreSettings {
+            fleet: "f1".parse().unwrap(),
+            epoch: Epoch(1),
+            zone: Zone::utc(),
+            lead: Duration::from_secs(10),
+            silent: Duration::from_secs(9),
+            lost_after: Duration::from_hours(1),
+            addresses: Vec::new(),
+            pin: Fingerprint::of(b"ca"),
+            seed: [1; 32],
+        };
+        let mut core = Core::new(settings, &snapshot(), NOW);
+        for session in [1, 2] {
+            let up = Event::ClientUp {
+                session: SessionId(session),
+                operator: operator_id(1),
+                protocol: PROTOCOL,
+                address: "here".to_owned(),
+            };
+            core.handle(NOW, up);
+        }
+        core
+    }
+
+    /// A client on this link asks for `a1` at this port, under this id.
+    fn ask(session: u64, id: &str, port: u16) -> Event {
+        let ask = AgentAdd {
+            agent: AgentName::parse("a1").unwrap(),
+            address: format!("h:{port}").parse().unwrap(),
+            fingerprint: Fingerprint::of(b"key"),
+        };
+        let frame = RequestFrame {
+            id: session,
+            request_id: Some(id.parse().unwrap()),
+            ask: Request::AgentAdd(ask),
+        };
+        Event::ClientFrame(SessionId(session), FromClient::Request(Box::new(frame)))
+    }
+
+    fn joins(ticket: u64, role: PeerRole) -> Event {
+        let join = Join {
+            protocol_min: PROTOCOL,
+            protocol_max: PROTOCOL,
+            role,
+            token: token().text(),
+            request: String::new(),
+            name: None,
+        };
+        Event::AddJoin {
+            session: HOST,
+            ticket: Ticket(ticket),
+            join,
+        }
+    }
+
+    fn stored(ticket: u64) -> Event {
+        Event::Added(Ticket(ticket), Ok(()))
+    }
+
+    fn broken(ticket: u64) -> Event {
+        let trouble = AddTrouble {
+            message: "gone".to_owned(),
+            hint: "again",
+        };
+        Event::Added(Ticket(ticket), Err(trouble))
+    }
+
+    fn word(effect: &Effect) -> Option<String> {
+        Some(match effect {
+            Effect::Commit(_) => "commit".to_owned(),
+            Effect::Load => "load".to_owned(),
+            Effect::Add(Ticket(n), address, _) => format!("add {n} {address}"),
+            Effect::Issue(HOST, issue) => format!("issue {}", issue.name),
+            Effect::Close(HOST, _) => "close".to_owned(),
+            Effect::Dial(all) => {
+                let all: Vec<&str> = all.values().map(HostPort::as_str).collect();
+                format!("dial [{}]", all.join(" "))
+            }
+            Effect::ToClient(SessionId(n), frame) => match frame.as_ref() {
+                ToClient::Answer(_) => format!("done to {n}"),
+                ToClient::Refused(refused) => format!("{:?} to {n}", refused.refusal.code),
+                _ => return None,
+            },
+            _ => return None,
+        })
+    }
+
+    /// Plays these events; after each the effects that matter are these.
+    fn check(core: &mut Core, steps: Vec<(Event, &[&str])>) {
+        for (number, (event, wanted)) in steps.into_iter().enumerate() {
+            let effects = core.handle(NOW, event);
+            let words: Vec<String> = effects.iter().filter_map(word).collect();
+            assert_eq!(words, wanted, "step {number}");
+        }
+    }
+
+    fn durable() -> Event {
+        Event::Committed(Ok(()))
+    }
+
+    #[test]
+    fn an_agent_is_dialled_once_it_has_stored_its_certificate() {
+        check(
+            &mut core(),
+            vec![
+                (ask(1, "r1", 1), &["add 1 h:1"]),
+                (joins(1, PeerRole::Agent), &["commit"]),
+                (durable(), &["issue a1"]),
+                (stored(1), &["commit"]),
+                (durable(), &["dial [h:1]", "done to 1"]),
+                (stored(1), &[]),
+                (ask(1, "r1", 1), &["done to 1"]),
+                (ask(1, "r2", 2), &["Conflict to 1"]),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_name_or_an_address_is_added_once_at_a_time_and_a_repetition_is_the_same_request() {
+        check(
+            &mut core(),
+            vec![
+                (ask(1, "r1", 1), &["add 1 h:1"]),
+                (ask(2, "r2", 2), &["Conflict to 2"]),
+                (ask(2, "r1", 1), &[]),
+                (broken(1), &["Failed to 2"]),
+                (ask(1, "r3", 1), &["add 2 h:1"]),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_host_that_did_not_store_its_certificate_is_taken_back() {
+        check(
+            &mut core(),
+            vec![
+                (ask(1, "r1", 1), &["add 1 h:1"]),
+                (joins(1, PeerRole::Agent), &["commit"]),
+                (durable(), &["issue a1"]),
+                (broken(1), &["commit"]),
+                (durable(), &["Failed to 1"]),
+                (ask(1, "r2", 1), &["add 2 h:1"]),
+                // The token is used.
+                (joins(2, PeerRole::Agent), &["close", "Failed to 1"]),
+                (broken(2), &[]),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_store_that_fails_leaves_no_agent_and_the_token_good() {
+        check(
+            &mut core(),
+            vec![
+                (ask(1, "r1", 1), &["add 1 h:1"]),
+                (joins(1, PeerRole::Agent), &["commit"]),
+                (Event::Committed(Err("full".to_owned())), &["close"]),
+                (Event::Loaded(Ok(Box::new(snapshot()))), &[]),
+                (broken(1), &["Failed to 1"]),
+                (ask(1, "r2", 1), &["add 2 h:1"]),
+                (joins(2, PeerRole::Agent), &["commit"]),
+                (durable(), &["issue a1"]),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_join_in_another_role_or_for_nobody_is_refused() {
+        check(
+            &mut core(),
+            vec![
+                (joins(5, PeerRole::Agent), &["close"]),
+                (ask(1, "r1", 1), &["add 1 h:1"]),
+                (joins(1, PeerRole::Operator), &["close", "Failed to 1"]),
+            ],
+        );
+    }
+}

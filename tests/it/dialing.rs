@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 
+use rustix::process::Signal;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -18,7 +19,9 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 
 use ucron::proto::identity::Identity;
 
-use crate::world::{AGENT, CENTER, PATIENCE, Running, World, ask, eventually, found, program};
+use crate::world::{
+    AGENT, CENTER, PATIENCE, Running, World, ask, eventually, found, program, signal,
+};
 
 /// A host that waits to join, and the command that it prints.
 struct Waiting {
@@ -115,6 +118,20 @@ fn an_agent_that_the_center_dials_works_as_any_other() {
             .any(|row| row["deed"] == "agent add" && row["subject"] == "a1"),
         "{audit}"
     );
+}
+
+#[test]
+fn an_agent_that_hangs_is_given_up_and_comes_back_when_it_goes_on() {
+    let (world, _) = dialled();
+    let pid = world.agent_pid("a1");
+    signal(pid, Signal::STOP);
+    eventually("the center gives it up", || {
+        world.agent("a1")["state"] == "offline"
+    });
+    signal(pid, Signal::CONT);
+    world.is_online("a1");
+    world.add("web/t", &["--rule", "0 0 1 1 *"], &["true"]);
+    assert!(world.run_now("web/t").is("succeeded"));
 }
 
 #[test]
