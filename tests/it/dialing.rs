@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -372,4 +373,29 @@ fn a_host_that_is_killed_while_it_waits_can_wait_again() {
     let answer = world.ucron(&old).exits(1);
     answer.says("cannot be reached").says("running there");
     Waiting::with_token(&world, "a1", &token).join(&world);
+}
+
+#[test]
+fn settings_that_a_host_has_stay_and_are_not_contradicted() {
+    let world = World::empty();
+    let token = world.must(&["token", "agent"]);
+    let settings = |agent: &str, text: &str| {
+        let dir = world.path(agent);
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::set_permissions(&dir, PermissionsExt::from_mode(0o700)).unwrap();
+        std::fs::write(dir.join("agent.toml"), text).unwrap();
+    };
+    settings("a1", "listen = \"127.0.0.1:7777\"\n");
+    let mut join = program(AGENT);
+    join.args(["join", "--listen", "127.0.0.1:0", "--state"]);
+    let answer = ask(join.arg(world.path("a1")), &token).exits(1);
+    answer.says("say `listen = \"127.0.0.1:7777\"`; join with `--listen 127.0.0.1:7777`");
+
+    settings("a2", "# ours\nlog = \"debug\"\n");
+    let address = Waiting::with_token(&world, "a2", &token).join(&world);
+    let text = std::fs::read_to_string(world.path("a2/agent.toml")).unwrap();
+    assert_eq!(
+        text,
+        format!("listen = \"{address}\"\n# ours\nlog = \"debug\"\n")
+    );
 }
