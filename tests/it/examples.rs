@@ -33,6 +33,14 @@ fn prepare(world: &World, other: &World, story: &mut Story, example: &Example) {
     if words.any(|word| ["kill", "4k2m9x1p", "logs", "ps"].contains(&word)) {
         all_work(world);
     }
+    if example.line.starts_with("ucron agent add ") {
+        story.token = world.must(&["token", "agent", "--group", "web"]);
+        let waits = "ucron-agent join --listen 0.0.0.0:9501 --state /var/lib/ucron-agent";
+        story.plays(&Example {
+            line: waits.to_owned(),
+            ..Example::default()
+        });
+    }
     if example.line.starts_with("ucron login center") {
         story.moves(&format!("machine-{}", example.section));
         story.token = world.must(&["token", "operator", "ann"]);
@@ -72,7 +80,7 @@ fn the_examples_of_ucron_work_from_the_first_step_to_the_last() {
     let mut story = Story::new(&world);
     let steps = of_help(&ucron::cli::args::help());
     assert!(steps.len() > 3, "{steps:?}");
-    let page = examples("man/ucron.1");
+    let page = of_man(&committed("man/ucron.1"));
     assert!(page.len() > 70, "{}", page.len());
     for example in steps.iter().chain(&page) {
         prepare(&world, &other, &mut story, example);
@@ -89,27 +97,11 @@ fn the_examples_of_ucron_work_from_the_first_step_to_the_last() {
     }
 }
 
-/// What needs a host or a database of its own: how such a line begins, and the test that does the same.
-const ELSEWHERE: [(&str, &str); 2] = [
-    ("ucron agent add ", "tests/it/dialing.rs"),
-    ("ucron-agent join --listen ", "tests/it/dialing.rs"),
-];
-
-/// The examples of a page that are played here.
-fn examples(page: &str) -> Vec<Example> {
-    let mut all = of_man(&committed(page));
-    all.retain(|example| {
-        let starts = |(start, _): &(&str, _)| example.line.starts_with(start);
-        !ELSEWHERE.iter().any(starts)
-    });
-    all
-}
-
 #[test]
 fn the_examples_of_the_center_make_one() {
     let world = World::bare();
     let mut story = Story::new(&world);
-    for example in examples("man/ucron-center.8") {
+    for example in of_man(&committed("man/ucron-center.8")) {
         story.plays(&example);
     }
 }
@@ -119,11 +111,13 @@ fn the_examples_of_the_agent_make_one() {
     let world = World::empty();
     world.must(&["group", "add", "web"]);
     let mut story = Story::new(&world);
+    story.is_admin();
     story.token = world.must(&["token", "agent", "--group", "web"]);
-    for example in examples("man/ucron-agent.8") {
+    for example in of_man(&committed("man/ucron-agent.8")) {
         story.plays(&example);
     }
     world.is_online("web1");
+    world.is_online("web2");
 }
 
 #[test]
@@ -132,9 +126,9 @@ fn the_examples_of_the_keeper_start_and_end_it() {
     let token = world.must(&["token", "agent"]);
     let mut join = program(AGENT);
     join.args(["join", &world.address(), "--name", "web1", "--state"]);
-    ask(join.arg(world.path("agent")), &token).exits(0);
+    ask(join.arg(world.path("host0")), &token).exits(0);
     let mut story = Story::new(&world);
-    for example in examples("man/ucron-keeper.8") {
+    for example in of_man(&committed("man/ucron-keeper.8")) {
         story.plays(&example);
         if example.tries(&["ucron-keeper", "stop"]) {
             story.ended();
@@ -146,7 +140,7 @@ fn the_examples_of_the_keeper_start_and_end_it() {
 fn the_examples_of_the_page_about_rules_answer_as_shown() {
     let world = World::bare();
     let mut story = Story::new(&world);
-    for example in examples("man/ucron-rule.5") {
+    for example in of_man(&committed("man/ucron-rule.5")) {
         story.plays(&example);
     }
 }

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "shared by two test programs; each uses a part")]
 
 /// A command line that a reader may type, and what the page says that it answers.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Example {
     /// The heading that it stands under.
     pub section: String,

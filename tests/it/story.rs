@@ -22,6 +22,8 @@ use crate::world::{
 
 /// An id of a run, as the examples write it.
 const RUN: &str = "4k2m9x1p";
+/// A host that waits to be added, as the examples write it; the fingerprint of its key is the line's last word.
+const WAITING: &str = "192.0.2.21:9501";
 /// A cursor of events, as the examples write it.
 const CURSOR: &str = "CURSOR";
 
@@ -32,6 +34,8 @@ enum Way {
     Ends,
     /// Serves until the story ends.
     Serves,
+    /// Waits for another command, which it prints.
+    Waits,
     /// Shows things until it is interrupted, and exits so then.
     Streams(i32),
 }
@@ -42,6 +46,8 @@ fn way(line: &str) -> Way {
     let follows = line.split_whitespace().any(|word| word == "-f");
     if runs.iter().any(|start| line.starts_with(start)) {
         Way::Serves
+    } else if line.starts_with("ucron-agent join --listen ") {
+        Way::Waits
     } else if line.contains("ucron dev") {
         Way::Streams(0)
     } else if follows && !line.starts_with("ucron run ") {
@@ -61,6 +67,10 @@ pub struct Story<'a> {
     /// What they paste where a token is read.
     pub token: String,
     services: Vec<Begun>,
+    /// How many hosts have an agent; the last is the one at hand.
+    hosts: u32,
+    /// Address and fingerprint of the host that waits to be added.
+    waiting: Option<(String, String)>,
     played: u32,
 }
 
@@ -75,6 +85,8 @@ impl<'a> Story<'a> {
             env: BTreeMap::new(),
             token: String::new(),
             services: Vec::new(),
+            hosts: 0,
+            waiting: None,
             played: 0,
         };
         for dir in ["bin", "run", "home", "out"] {
@@ -123,10 +135,21 @@ impl<'a> Story<'a> {
         write_script(&self.world.work(name), text);
     }
 
+    /// Has the first operator's client home.
+    pub fn is_admin(&mut self) {
+        let home = self.world.path("center/admin").display().to_string();
+        self.env.insert("UCRON_HOME".to_owned(), home);
+    }
+
     /// Goes on at another machine: nothing is there but the programs.
     pub fn moves(&mut self, name: &str) {
         self.home = self.here.join(name);
         std::fs::create_dir_all(&self.home).unwrap();
+    }
+
+    /// The state directory of the agent at hand.
+    fn agent(&self) -> PathBuf {
+        self.world.path(&format!("host{}", self.hosts))
     }
 
     /// What the examples name, and what stands for it here; the first that fits.
@@ -151,8 +174,12 @@ impl<'a> Story<'a> {
                 format!("{}/", work("").trim_end_matches('/')),
             ),
             ("/var/lib/ucron-center".into(), path("center")),
-            ("/var/lib/ucron-agent".into(), path("agent")),
+            (
+                "/var/lib/ucron-agent".into(),
+                self.agent().display().to_string(),
+            ),
             ("0.0.0.0:9502".into(), "127.0.0.1:0".into()),
+            ("0.0.0.0:9501".into(), "127.0.0.1:0".into()),
         ];
         if self.world.path("center/center.addr").exists() {
             for center in ["center.example:9502", "CENTER:9502"] {
@@ -174,6 +201,11 @@ impl<'a> Story<'a> {
         }
         for (name, here) in self.stand_ins() {
             line = line.replace(&name, &here);
+        }
+        if let (true, Some((address, fingerprint))) = (line.contains(WAITING), &self.waiting) {
+            line = line.replace(WAITING, address);
+            let shown = line.rsplit(' ').next().unwrap().to_owned();
+            line = line.replace(&shown, fingerprint);
         }
         if line.contains(RUN) {
             line = line.replace(RUN, &self.process());
@@ -262,6 +294,9 @@ impl<'a> Story<'a> {
     /// [`Story::plays`] with further stand-ins.
     #[track_caller]
     pub fn plays_with(&mut self, example: &Example, more: &[(&str, String)]) {
+        if example.tries(&["ucron-agent", "join"]) {
+            self.hosts += 1;
+        }
         let line = self.mapped(&example.line, more);
         if let Some((name, value)) = line
             .strip_prefix("export ")
@@ -273,6 +308,7 @@ impl<'a> Story<'a> {
         match way(&line) {
             Way::Ends => self.plays_to_the_end(example, &line),
             Way::Serves => self.serves(&line),
+            Way::Waits => self.waits(&line),
             Way::Streams(code) => self.streams(&line, code),
         }
     }
@@ -289,6 +325,13 @@ impl<'a> Story<'a> {
         assert_eq!(code != 0, fails, "`{line}` exited with {code}: {said}");
         if !example.shown.is_empty() {
             self.answers(example, &said);
+        }
+        if self
+            .waiting
+            .take_if(|_| line.contains(" agent add "))
+            .is_some()
+        {
+            self.ended();
         }
         if let Some(token) = said
             .lines()
@@ -327,8 +370,23 @@ impl<'a> Story<'a> {
             if is_center {
                 return self.world.path("center/center.addr").exists();
             }
-            ucron::exec::is_running(&self.world.path("agent"))
+            ucron::exec::is_running(&self.agent())
         });
+        self.services.push(child);
+    }
+
+    /// Starts a host that waits to be added, and keeps what it prints.
+    #[track_caller]
+    fn waits(&mut self, line: &str) {
+        let mut child = self.begin(&format!("exec {line}"));
+        let said = found(&format!("`{line}` prints what to run next"), || {
+            let said = self.said();
+            assert!(child.ended().is_none(), "`{line}` ended: {said}");
+            let printed = said.lines().find(|line| line.contains("ucron agent add "));
+            printed.map(str::to_owned)
+        });
+        let words: Vec<&str> = said.split_whitespace().collect();
+        self.waiting = Some((words[4].to_owned(), words[6].to_owned()));
         self.services.push(child);
     }
 
@@ -355,9 +413,11 @@ impl<'a> Story<'a> {
 impl Drop for Story<'_> {
     fn drop(&mut self) {
         while self.services.pop().is_some() {}
-        let agent = self.world.path("agent");
-        if ucron::exec::is_running(&agent) {
-            end_keeper(&agent);
+        for host in 0..=self.hosts {
+            self.hosts = host;
+            if ucron::exec::is_running(&self.agent()) {
+                end_keeper(&self.agent());
+            }
         }
     }
 }

@@ -1,6 +1,5 @@
 //! `ucron gen`: man pages and completion scripts of the four programs. Synopsis, flags and examples come from the
-//! argument tables, keys from the dashboard's; the prose is written by hand in man/src, where `@SYNOPSIS`, `@FLAGS`,
-//! `@COMMANDS` and `@KEYS` mark their places.
+//! argument tables; the prose is written by hand in man/src, where `@SYNOPSIS` and `@COMMANDS` mark their places.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -11,7 +10,6 @@ use anyhow::{Context, Result};
 use clap::{Arg, Command, CommandFactory};
 use clap_complete::{Shell, generate_to};
 use ucron::cli::args::{self, GenArgs, Generated};
-use ucron::tui::keys;
 use ucron::{agent, center, exec};
 
 /// Columns of a line of prose.
@@ -105,25 +103,10 @@ fn text(page: &Page) -> String {
             "@SYNOPSIS" => synopsis(&mut out, &table),
             "@COMMANDS" => commands(&mut out, &table, ""),
             "@FLAGS" => flags(&mut out, table.get_arguments().filter(|arg| !is_help(arg))),
-            "@KEYS" => keys(&mut out),
             line => push(&mut out, line),
         }
     }
     out
-}
-
-/// The keys of the dashboard, with what is asked back.
-fn keys(out: &mut String) {
-    push(out, ".Bl -tag -width \"Ctrl-L Ctrl-Z\"");
-    for row in keys::TABLE {
-        let shown = row.shown.replace('↑', "\\(ua").replace('↓', "\\(da");
-        push(out, &format!(".It Sy \\&{}", shown.replace('…', "...")));
-        let asked: String = row.confirm.iter().fold(String::new(), |text, (key, what)| {
-            format!("{text}; `{key}`: {what}")
-        });
-        prose(out, &format!("{}{asked}", row.help));
-    }
-    push(out, ".El");
 }
 
 fn push(out: &mut String, line: &str) {
