@@ -153,7 +153,8 @@ fn synopsis(out: &mut String, table: &Command) {
             };
             let name = value_of(arg);
             let form = if arg.is_required_set() { "" } else { "Op " };
-            push(out, &format!(".{form}Ar {name}{several}"));
+            let mark = if arg.is_last_set() { "Fl \\- " } else { "" };
+            push(out, &format!(".{form}{mark}Ar {name}{several}"));
         }
     }
 }
@@ -228,6 +229,9 @@ fn sentence(help: &str, arg: &Arg) -> String {
 
 /// A flag or argument as the head of an item.
 fn heading(arg: &Arg) -> String {
+    if arg.is_last_set() {
+        return format!("Fl \\- Ar {} ...", value_of(arg));
+    }
     if arg.is_positional() {
         return format!("Ar {}", value_of(arg));
     }
