@@ -198,6 +198,15 @@ impl Form {
         }
     }
 
+    /// Writes the group of a new task, where nobody has typed one.
+    pub fn fill_group(&mut self, group: &GroupName) {
+        let entry = &mut self.entries[0];
+        if self.of == Of::Add && entry.typed.is_empty() && entry.before.is_empty() {
+            entry.before = group.to_string();
+            entry.typed = Field::new(&entry.before);
+        }
+    }
+
     /// What stands in a field.
     pub fn text(&self, field: FormField) -> String {
         self.entries

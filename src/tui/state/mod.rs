@@ -11,13 +11,14 @@ mod rule_check;
 mod thing;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 pub use field::Field;
 pub use fleet::{Failures, Fleet, ended_at, is_trouble};
 pub use form::{Entry, Form, FormField, Of, target};
 pub use log::{Line, LogPane};
 pub use overlay::{Batch, Choice, Confirm, Deed, Overlay, Page, Prompt, PromptKind, TextPage};
-pub use rows::{Part, Section, sections};
+pub use rows::{Lists, Part, Section};
 pub use rule_check::RuleCheck;
 pub use thing::{CauseKey, Thing, cause_of};
 
@@ -170,6 +171,7 @@ pub struct State {
     /// Commands typed, the latest last.
     pub commands: Vec<String>,
     next: u64,
+    made: rows::Made,
 }
 
 impl State {
@@ -193,6 +195,7 @@ impl State {
             zone,
             commands: Vec::new(),
             next: 1,
+            made: rows::Made::default(),
         }
     }
 
@@ -212,30 +215,28 @@ impl State {
         self.selected().map(|(_, thing)| thing)
     }
 
+    /// The lists of the screen.
+    pub fn lists(&self) -> Rc<Lists> {
+        rows::lists(self)
+    }
+
     /// The selected row: what was selected if it is there, else what stands in its place now.
     pub fn selected(&self) -> Option<(Part, Thing)> {
-        let rows: Vec<(Part, Thing)> = self.rows();
-        let selection = self.selections.get(&self.screen);
-        let wanted = selection.and_then(|selection| selection.at.as_ref());
-        match wanted {
-            Some(wanted) if rows.contains(wanted) => Some(wanted.clone()),
-            Some(_) => {
-                let at = selection.map_or(0, |selection| selection.row);
-                rows.get(at.min(rows.len().saturating_sub(1))).cloned()
-            }
-            None => rows.into_iter().next(),
+        let lists = self.lists();
+        let Some(selection) = self.selections.get(&self.screen) else {
+            return lists.row(0);
+        };
+        match &selection.at {
+            Some(wanted) if lists.has(wanted) => Some(wanted.clone()),
+            Some(_) => lists.row(selection.row.min(lists.len().saturating_sub(1))),
+            None => lists.row(0),
         }
     }
 
     /// All rows of the screen, from top to bottom.
     pub fn rows(&self) -> Vec<(Part, Thing)> {
-        sections(self)
-            .into_iter()
-            .flat_map(|section| {
-                let part = section.part;
-                section.rows.into_iter().map(move |thing| (part, thing))
-            })
-            .collect()
+        let lists = self.lists();
+        (0..lists.len()).filter_map(|at| lists.row(at)).collect()
     }
 
     /// What a key acts on: what is marked, else what is selected.

@@ -108,6 +108,14 @@ fn group_at(state: &State) -> Option<GroupName> {
     selected.or_else(|| only.cloned())
 }
 
+/// A form that was opened before the fleet was known gets its group now, where none was typed.
+pub(super) fn fill_group(state: &mut State) {
+    let group = group_at(state);
+    if let (Some(Overlay::Form(form)), Some(group)) = (state.overlays.last_mut(), group) {
+        form.fill_group(&group);
+    }
+}
+
 /// Runs now; asks only where it is more than one task.
 pub(super) fn run(state: &mut State, now: UnixMs) -> Vec<Effect> {
     let tasks = tasks(state, now, "run");
