@@ -312,6 +312,15 @@ impl State {
         });
     }
 
+    /// A page was drawn: it is not scrolled beyond its end, so that the next key up is seen to move it.
+    pub fn settle(&mut self, last_top: usize) {
+        match self.overlays.last_mut() {
+            Some(Overlay::Detail(page) | Overlay::Why(page)) => page.top = page.top.min(last_top),
+            Some(Overlay::Text(page)) => page.top = page.top.min(last_top),
+            _ => {}
+        }
+    }
+
     /// Rows that a page of a list has.
     pub fn page(&self) -> usize {
         usize::from(self.size.1).saturating_sub(6).max(1)

@@ -97,7 +97,9 @@ pub(super) fn write(state: &mut State, now: UnixMs, action: Action) {
 /// The group that a new task most likely belongs to: that of what is selected, or the only one.
 fn group_at(state: &State) -> Option<GroupName> {
     // A row that nobody chose says nothing.
-    let is_chosen = !state.overlays.is_empty() || state.selections.contains_key(&state.screen);
+    let is_page = |overlay: &Overlay| matches!(overlay, Overlay::Detail(_) | Overlay::Why(_));
+    let is_chosen =
+        state.overlays.iter().any(is_page) || state.selections.contains_key(&state.screen);
     let chosen = state.current().filter(|_| is_chosen);
     let selected = chosen.and_then(|thing| match &thing {
         Thing::Group(name) => Some(name.clone()),

@@ -310,8 +310,8 @@ fn prompt(state: &mut State, kind: PromptKind) -> Vec<Effect> {
         }
         PromptKind::Command => String::new(),
     };
-    let field = super::state::Field::new(&text);
-    state.overlays.push(Overlay::Prompt(Prompt { kind, field }));
+    let prompt = Prompt::new(kind, &text);
+    state.overlays.push(Overlay::Prompt(prompt));
     Vec::new()
 }
 
