@@ -8,6 +8,8 @@ mod log;
 mod overlay;
 mod rows;
 mod rule_check;
+#[cfg(test)]
+mod tests;
 mod thing;
 
 use std::collections::{BTreeMap, BTreeSet};
