@@ -222,17 +222,23 @@ impl State {
         rows::lists(self)
     }
 
-    /// The selected row: what was selected if it is there, else what stands in its place now.
+    /// The selected row: what was selected, wherever it is listed now, else what stands in its place.
     pub fn selected(&self) -> Option<(Part, Thing)> {
         let lists = self.lists();
-        let Some(selection) = self.selections.get(&self.screen) else {
+        let selection = self.selections.get(&self.screen);
+        let Some((selection, wanted)) =
+            selection.and_then(|selection| Some((selection, selection.at.as_ref()?)))
+        else {
             return lists.row(0);
         };
-        match &selection.at {
-            Some(wanted) if lists.has(wanted) => Some(wanted.clone()),
-            Some(_) => lists.row(selection.row.min(lists.len().saturating_sub(1))),
-            None => lists.row(0),
+        if lists.has(wanted) {
+            return Some(wanted.clone());
         }
+        let (part, thing) = wanted;
+        lists
+            .find(thing)
+            .or_else(|| lists.find(&Thing::Run(run_of(thing)?)))
+            .or_else(|| lists.near(*part, selection.row))
     }
 
     /// All rows of the screen, from top to bottom.
@@ -326,6 +332,14 @@ impl State {
     /// Rows that a page of a list has.
     pub fn page(&self) -> usize {
         usize::from(self.size.1).saturating_sub(6).max(1)
+    }
+}
+
+/// The run that a process was.
+fn run_of(thing: &Thing) -> Option<crate::model::RunId> {
+    match thing {
+        Thing::Process(key) => key.run_id.clone(),
+        _ => None,
     }
 }
 

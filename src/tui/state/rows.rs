@@ -91,6 +91,25 @@ impl Lists {
         None
     }
 
+    /// Where a thing is listed first.
+    pub fn find(&self, thing: &Thing) -> Option<(Part, Thing)> {
+        let mut found = self.sections.iter().filter(|s| s.rows.contains(thing));
+        found.next().map(|section| (section.part, thing.clone()))
+    }
+
+    /// What stands at this row now, or next to it in the same part while that has any.
+    pub fn near(&self, part: Part, row: usize) -> Option<(Part, Thing)> {
+        let mut before = 0;
+        for section in &self.sections {
+            if section.part == part && !section.rows.is_empty() {
+                let last = section.rows.len() - 1;
+                return self.row(before + row.saturating_sub(before).min(last));
+            }
+            before += section.rows.len();
+        }
+        self.row(row.min(self.len().saturating_sub(1)))
+    }
+
     /// Whether a row is there.
     pub fn has(&self, row: &(Part, Thing)) -> bool {
         self.place(row).is_some()

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Overlay, State};
+use super::{Overlay, Part, State, Thing, path_of};
 use crate::model::Outcome;
 use crate::proto::request::Change;
 use crate::rule::Zone;
@@ -117,6 +117,55 @@ fn a_form_opened_early_gets_the_only_group_unless_one_was_typed() {
     assert_eq!(early_group(&["web"], &["d"]), "d");
     assert_eq!(early_group(&["web"], &["Enter", "n"]), "web");
     assert_eq!(early_group(&["web", "db"], &[]), "");
+}
+
+/// The part and task selected on the overview once this has changed, where this task's row in `next` was.
+fn selected_after(path: &str, input: impl FnOnce(&mut State)) -> (Part, String) {
+    let mut state = state(80, 24);
+    let name = |state: &State| {
+        let (part, thing) = state.selected().unwrap();
+        (part, path_of(state.task_of(&thing).unwrap()).to_string())
+    };
+    press(&mut state, &["PgDn", "PgDn"]);
+    while name(&state) != (Part::Next, path.to_owned()) {
+        press(&mut state, &["j"]);
+    }
+    input(&mut state);
+    name(&state)
+}
+
+#[test]
+fn a_selected_task_that_is_due_no_more_stays_selected_where_it_is_still_listed() {
+    let stopped = |state: &mut State| {
+        let mut task = task("web", "probe", "*/5 * * * *");
+        task.enabled = false;
+        change(state, Change::Task(Box::new(task)));
+    };
+    let selected = selected_after("web/probe", stopped);
+    assert_eq!(selected, (Part::Strips, "web/probe".to_owned()));
+    // What is gone leaves the selection to its neighbour, in the same part while that has rows.
+    let last = "web/备份数据库每天晚上";
+    let gone = |state: &mut State| {
+        let task = task("web", "备份数据库每天晚上", "30 3 * * *");
+        change(state, Change::TaskGone(task.id));
+    };
+    let selected = selected_after(last, gone);
+    assert_eq!(selected, (Part::Next, "db/report".to_owned()));
+}
+
+#[test]
+fn a_selected_run_stays_selected_when_it_ends() {
+    let mut state = state(80, 24);
+    press(&mut state, &["3", "j"]);
+    let Some((_, Thing::Process(key))) = state.selected() else {
+        panic!("a run under way is selected");
+    };
+    let id = key.run_id.clone().unwrap();
+    let mut ended = run("db/report", "a1", 0, Outcome::Succeeded, "");
+    ended.run_id = id.clone();
+    change(&mut state, Change::ProcessGone(key));
+    change(&mut state, Change::Run(Box::new(ended)));
+    assert_eq!(state.selected(), Some((Part::Runs, Thing::Run(id))));
 }
 
 #[test]

@@ -19,9 +19,9 @@ fn with_only_the_screens_own_words_a_task_is_added_followed_stopped_and_deleted(
     screen.takes("? help", "?");
     screen.takes("a               add a task", "a");
     screen.shows("add a task");
-    // The only group is filled in.
+    // The only group is filled in: the name is asked for.
     screen.shows("group      web");
-    screen.takes("Enter next", "Enter");
+    screen.shows("> name");
     screen.shows("letters, digits");
     screen.type_in("hello");
     screen.takes("Enter next", "Enter");
