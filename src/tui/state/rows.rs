@@ -199,7 +199,7 @@ fn section(fleet: &Fleet, failures: &[Failures], part: Part, words: &[String]) -
         words.iter().all(|word| text.contains(word))
     };
     let shown = all.into_iter().filter(passes);
-    let rows = shown.map(|source| source.thing()).collect();
+    let rows = shown.map(Source::thing).collect();
     Section { part, rows, total }
 }
 

@@ -52,7 +52,9 @@ fn the_lists_are_made_once_for_as_long_as_nothing_changes() {
     check("another view", true, |state| drop(press(state, &["3"])));
     check("a new snapshot", true, |state| {
         update(state, NOW, Input::Connected);
-        changes().into_iter().for_each(|one| change(state, one));
+        for one in changes() {
+            change(state, one);
+        }
     });
 }
 

@@ -330,31 +330,32 @@ fn strip_row(state: &State, now: UnixMs, view: &TaskView) -> Vec<Cell> {
     ]
 }
 
-/// `2 up for 3h05m, 1 backoff`: the slots of a daemon by state, and since when the youngest process is up.
+/// `1 backoff  2 up, last start 3h05m ago`: the slots of a daemon by state, and when a process of it last started.
 fn up(state: &State, now: UnixMs, view: &TaskView) -> Vec<Piece> {
     let path = path_of(view);
     let mut up = 0_u64;
-    let mut youngest = None;
+    let mut started = None;
     let mut others: BTreeMap<&str, u64> = BTreeMap::new();
     for process in state.fleet.processes_of(&path) {
         if process.state == "running" {
             up += 1;
-            youngest = youngest.max(process.started_at);
+            started = started.max(process.started_at);
         } else {
             *others.entry(&process.state).or_default() += 1;
         }
     }
-    let mut words = vec![match (up, youngest) {
+    let mut words: Vec<Piece> = others
+        .into_iter()
+        .map(|(state, count)| piece(format!("{count} {}  ", text::line(state)), Tone::Warn))
+        .collect();
+    words.push(match (up, started) {
         (0, _) => piece("none up  ", Tone::Bad),
-        (up, Some(at)) => piece(format!("{up} up for {}  ", since(at, now)), Tone::Good),
+        (up, Some(at)) => {
+            let text = format!("{up} up, last start {} ago  ", since(at, now));
+            piece(text, Tone::Good)
+        }
         (up, None) => piece(format!("{up} up  "), Tone::Good),
-    }];
-    for (state, count) in others {
-        words.push(piece(
-            format!("{count} {}  ", text::line(state)),
-            Tone::Warn,
-        ));
-    }
+    });
     words
 }
 
