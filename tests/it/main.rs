@@ -3,6 +3,7 @@
 mod accounting;
 mod daemons;
 mod dev;
+mod dialing;
 mod editing;
 mod installing;
 mod ledger;

@@ -6,11 +6,29 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::value;
-use crate::model::{AgentName, GroupName, OperatorName, Role};
+use crate::model::{AgentName, Fingerprint, GroupName, HostPort, OperatorName, Role};
 
 /// `ucron agent …`.
 #[derive(Subcommand, Clone, Debug)]
 pub enum AgentCommand {
+    /// Add a host that only the center can dial
+    #[command(after_help = "\
+`ucron-agent join --listen` prints this command on the host and waits there. The center dials the host, believes
+it by the fingerprint of its key, takes its token, and keeps dialling it from then on.
+
+Example:
+  ucron agent add a1 192.0.2.21:9501 --fingerprint 5d9f3c1e7a2b4860c1f7e9d3b5a8042639c7e1f0d4b6a89257e3c1f8d0b4a697")]
+    Add {
+        /// The agent's name
+        #[arg(value_name = "NAME")]
+        agent: AgentName,
+        /// Where it waits, as the center reaches it
+        #[arg(value_name = "HOST:PORT")]
+        address: HostPort,
+        /// The fingerprint of its key, as it printed it
+        #[arg(long, value_name = "F")]
+        fingerprint: Fingerprint,
+    },
     /// No new runs there; what runs may end
     #[command(after_help = "Example:\n  ucron agent drain a1 --daemons")]
     Drain {

@@ -151,7 +151,7 @@ pub enum Command {
     /// List agents
     #[command(after_help = "Example:\n  ucron agents -o json")]
     Agents,
-    /// Drain, rename, remove an agent
+    /// Add, drain, rename, remove an agent
     #[command(subcommand, arg_required_else_help = false)]
     Agent(AgentCommand),
     /// List groups
