@@ -283,7 +283,7 @@ fn the_overview_is_drawn_in_every_size() {
     at_once((0..4).map(part).collect());
 }
 
-/// All small sizes, in which something has no room, and every 23rd of the others: 23 divides neither side, so that
+/// All small sizes, in which something has no room, and every 37th of the others: 37 divides neither side, so that
 /// each width and each height is among them.
 #[test]
 fn every_view_and_dialog_is_drawn_in_sizes_of_all_kinds() {
@@ -292,7 +292,7 @@ fn every_view_and_dialog_is_drawn_in_sizes_of_all_kinds() {
         Box::new(move || {
             for (name, go) in chunk {
                 let small = all_sizes().filter(is_small);
-                let large = all_sizes().filter(|size| !is_small(size)).step_by(23);
+                let large = all_sizes().filter(|size| !is_small(size)).step_by(37);
                 draws_in(name, *go, small.chain(large).chain([LARGEST]));
             }
         })
