@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::accept::Accept;
 use super::core::{Core, CoreSettings};
+use super::dialling::Dialling;
 use super::event::Now;
 use super::init::{CA_DIR, dial_address};
 use super::lead::{keep_lead, wait_for_lead};
@@ -166,7 +167,7 @@ pub async fn run(
         epoch = shell.epoch().0,
         "the center answers"
     );
-    let ended = shell.run().await;
+    let ended = shell.run(Dialling::new(accept, identity)).await;
     workers.drain(DRAIN).await;
     // Where the store does not answer the lease ends by itself.
     if let Err(fault) = store.release(&guard).await {

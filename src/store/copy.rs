@@ -86,6 +86,7 @@ pub(super) const TABLES: &[Table] = &[
             "last_seen_at",
             "created_at",
             "removed_at",
+            "dial_address",
         ],
     },
     Table {

@@ -117,6 +117,7 @@ fn agent(row: &Row, members: &Members) -> Result<AgentRow, Fault> {
         id: text(row, "id")?,
         name: text(row, "name")?,
         groups: members.get(&id).cloned().unwrap_or_default(),
+        dial_address: text_option(row, "dial_address")?,
         draining: flag(row, "draining")?,
         drain_daemons: flag(row, "drain_daemons")?,
         boot_id: text_option(row, "boot_id")?,

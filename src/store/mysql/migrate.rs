@@ -27,13 +27,19 @@ impl Migration {
 }
 
 /// The schema of this program, in order.
-pub(super) const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    sql: include_str!("0001_first.sql"),
-}];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        sql: include_str!("0001_first.sql"),
+    },
+    Migration {
+        version: 3,
+        sql: include_str!("0003_dial.sql"),
+    },
+];
 
 /// `steps` counts the statements that are done; `applied_at` is null until all are.
-pub(super) const CREATE: &str = "CREATE TABLE IF NOT EXISTS schema_migration (
+const CREATE: &str = "CREATE TABLE IF NOT EXISTS schema_migration (
   version    BIGINT      NOT NULL PRIMARY KEY,
   checksum   VARCHAR(64) NOT NULL,
   steps      BIGINT      NOT NULL,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::row::int;
 use super::script::Script;
 use super::{audit, write_run};
-use crate::model::{AgentId, BootId, Task, UnixMs};
+use crate::model::{AgentId, BootId, HostPort, Task, UnixMs};
 use crate::store::task_row::SpecColumns;
 use crate::store::{
     AgentRow, AnswerRow, GroupRow, OperatorRow, StoreError, TokenFor, TokenRow, Write,
@@ -139,7 +139,7 @@ fn put_task(script: &mut Script, task: &Task) -> Result<(), StoreError> {
     Ok(())
 }
 
-const AGENT: [&str; 9] = [
+const AGENT: [&str; 10] = [
     "name",
     "draining",
     "drain_daemons",
@@ -149,6 +149,7 @@ const AGENT: [&str; 9] = [
     "version",
     "last_seen_at",
     "created_at",
+    "dial_address",
 ];
 const REMOVE_AGENT: &str = "UPDATE agent SET removed_at = ? WHERE id = ? AND removed_at IS NULL";
 const LEAVE_GROUPS: &str = "DELETE FROM agent_group WHERE agent = ?";
@@ -156,7 +157,7 @@ const JOIN_GROUP: &str = "INSERT INTO agent_group (agent, gid) VALUES";
 
 fn put_agent(script: &mut Script, agent: &AgentRow) {
     let id = agent.id.as_str();
-    let values: [Value; 9] = [
+    let values: [Value; 10] = [
         agent.name.as_str().into(),
         agent.draining.into(),
         agent.drain_daemons.into(),
@@ -166,6 +167,7 @@ fn put_agent(script: &mut Script, agent: &AgentRow) {
         agent.version.as_deref().into(),
         agent.last_seen_at.map(|at| at.0).into(),
         agent.created_at.0.into(),
+        agent.dial_address.as_ref().map(HostPort::as_str).into(),
     ];
     put(script, "agent", &AGENT, id, &values);
     script.add(LEAVE_GROUPS, &[id.into()]);
