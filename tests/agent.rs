@@ -225,6 +225,7 @@ impl Peer {
             agent: Some("a1".parse().unwrap()),
             epoch: Epoch(1),
             now: clock::now(),
+            centers: Vec::new(),
         }))
         .await;
         peer.take_state().await;
@@ -584,6 +585,7 @@ async fn a_host_joins_with_a_token_from_a_file_and_runs() {
         name: asked.name.unwrap().to_string(),
         certificate: issued.unwrap().certificate,
         centers: vec![address],
+        authority: None,
     }))
     .await
     .unwrap();

@@ -16,6 +16,7 @@ use super::fleet::Fleet;
 use super::lateness::Latenesses;
 use super::orders::Drafts;
 use super::reads::Reading;
+use super::roster::Roster;
 use super::runs::{OpenRun, OpenRuns, SlotKey, Stage};
 use super::sessions::Sessions;
 use crate::model::{AgentId, Epoch, Fingerprint, FleetId, RequestId, RunId, TaskId, UnixMs};
@@ -91,6 +92,7 @@ pub struct Core {
     pub(super) answers: BTreeMap<RequestId, AnswerRow>,
     pub(super) reading: BTreeMap<Ticket, Reading>,
     pub(super) health: Health,
+    pub(super) roster: Roster,
     pub(super) waits: Vec<super::changes::RunWaiter>,
     /// Runs that ended before they were due: a change of their task must not plan them again.
     pub(super) early: BTreeSet<(UnixMs, RunId)>,
@@ -127,6 +129,7 @@ impl Core {
             answers: BTreeMap::new(),
             reading: BTreeMap::new(),
             health: Health::Well,
+            roster: Roster::default(),
             waits: Vec::new(),
             early: BTreeSet::new(),
             next_ticket: 0,
@@ -169,6 +172,8 @@ impl Core {
             Event::Committed(Ok(())) => self.release(),
             Event::Committed(Err(trouble)) => self.fail(now, &trouble),
             Event::StoreSilent(trouble) => self.store_silent(now, &trouble),
+            Event::Lapsed(trouble) => self.lapse(now, &trouble),
+            Event::Centers(roster) => self.learn_centers(now, *roster),
             Event::Loaded(result) => self.reload(now, result),
             Event::RunsRead(ticket, result) => self.runs_read(now, ticket, result),
             Event::AuditRead(ticket, result) => self.audit_read(ticket, result),
@@ -267,6 +272,15 @@ impl Core {
     fn store_silent(&mut self, now: Now, trouble: &str) {
         if self.health == Health::Well && self.in_flight.is_none() {
             self.fail(now, trouble);
+        }
+    }
+
+    /// The lease has run out by this center's own clock: another may lead by now, so nothing that waits for the store
+    /// is said any more, whatever comes of the batch under way. Clients look for who leads.
+    fn lapse(&mut self, now: Now, trouble: &str) {
+        self.fail(now, trouble);
+        if self.roster.has_others() {
+            self.close_clients(trouble);
         }
     }
 

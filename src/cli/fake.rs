@@ -129,6 +129,8 @@ pub fn status() -> StatusView {
         role: "leader".to_owned(),
         epoch: Epoch(2),
         centers: vec!["127.0.0.1:9502".to_owned()],
+        standbys: Vec::new(),
+        lease_age_ms: None,
         version: "0.1.0".to_owned(),
         now: NOW,
         timezone: Zone::utc(),
@@ -281,6 +283,7 @@ fn welcome() -> Welcome {
         agent: None,
         epoch: Epoch(1),
         now: NOW,
+        centers: Vec::new(),
     }
 }
 

@@ -190,6 +190,10 @@ pub struct StatusView {
     pub epoch: Epoch,
     /// All centers' addresses.
     pub centers: Vec<String>,
+    /// The fleet's other centers, by id.
+    pub standbys: Vec<CenterView>,
+    /// How long ago the lease was renewed, milliseconds; null where it does not run out, or the center stands by.
+    pub lease_age_ms: Option<u64>,
     /// The center's program version.
     pub version: String,
     /// The center's time.
@@ -206,6 +210,22 @@ pub struct StatusView {
     pub lateness_ms: Lateness,
     /// What is wrong, one sentence each; empty where nothing is.
     pub problems: Vec<String>,
+}
+
+/// Another center than the one that answers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CenterView {
+    /// Its id.
+    pub id: String,
+    /// Where it answers.
+    pub addresses: Vec<String>,
+    /// Its epoch; 0 while it stands by.
+    pub epoch: Epoch,
+    /// Its program's version.
+    pub version: String,
+    /// When it last said that it lives.
+    pub last_seen_at: UnixMs,
 }
 
 /// Agents by state.

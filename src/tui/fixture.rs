@@ -117,6 +117,8 @@ pub fn status() -> StatusView {
         role: "leader".to_owned(),
         epoch: Epoch(2),
         centers: vec!["10.0.0.9:9502".to_owned()],
+        standbys: Vec::new(),
+        lease_age_ms: None,
         version: "0.1.0".to_owned(),
         now: NOW,
         timezone: Zone::utc(),
