@@ -17,6 +17,7 @@ mod page;
 mod programs;
 mod running;
 mod separation;
+mod standby;
 mod stopping;
 mod storing;
 mod story;

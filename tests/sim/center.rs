@@ -136,7 +136,7 @@ impl World {
                 }
             }
             // Nobody joins here, and every agent dials.
-            Effect::Issue(..) | Effect::Add(..) | Effect::Dial(_) => {}
+            Effect::Issue(..) | Effect::Add(..) | Effect::Dial(_) | Effect::RaiseEpoch(_) => {}
             Effect::Alarm(at) => {
                 self.center.alarm += 1;
                 let number = self.center.alarm;
