@@ -17,6 +17,7 @@ use super::orders::Drafts;
 use super::reads::Reading;
 use super::runs::{OpenRun, OpenRuns, SlotKey, Stage};
 use super::sessions::Sessions;
+use super::spans::Spans;
 use crate::model::{AgentId, Epoch, Fingerprint, FleetId, RequestId, RunId, TaskId, UnixMs};
 use crate::proto::agent::SlotReport;
 use crate::rule::Zone;
@@ -64,8 +65,6 @@ pub(super) enum Health {
     },
 }
 
-/// How long a plan may be late: a first attempt later than this after its schedule is refused.
-pub(super) const START_BEFORE: Duration = Duration::from_mins(1);
 /// How often a store that failed is tried again.
 const RELOAD_EVERY: Duration = Duration::from_secs(1);
 /// How long answers are kept for repeated requests.
@@ -77,6 +76,9 @@ pub struct Core {
     pub(super) settings: CoreSettings,
     pub(super) fleet: Fleet,
     pub(super) open: OpenRuns,
+    pub(super) spans: Spans,
+    /// Tasks whose cursor this batch moves.
+    pub(super) moved: BTreeSet<TaskId>,
     pub(super) slots: BTreeMap<SlotKey, SlotReport>,
     /// Where each daemon of target `one` is.
     pub(super) holders: BTreeMap<TaskId, AgentId>,
@@ -113,6 +115,8 @@ impl Core {
         let mut core = Self {
             fleet: Fleet::default(),
             open: OpenRuns::default(),
+            spans: Spans::default(),
+            moved: BTreeSet::new(),
             slots: BTreeMap::new(),
             holders: BTreeMap::new(),
             sessions: Sessions::new(now.mono),
@@ -147,6 +151,7 @@ impl Core {
         if self.health == Health::Well {
             self.look_at_runs(now);
             self.plan(now);
+            self.count_spans(now);
             self.send_orders();
         }
         self.settle_changes(now);
@@ -220,6 +225,8 @@ impl Core {
         if self.in_flight.is_some() || self.health != Health::Well {
             return;
         }
+        self.write_cursors();
+        self.write_spans();
         if self.writes.is_empty() {
             self.now.append(&mut self.held);
             return;
@@ -278,6 +285,8 @@ impl Core {
     fn adopt(&mut self, snapshot: &Snapshot) {
         self.fleet = Fleet::new(snapshot, &self.settings.zone, self.settings.lead);
         self.open = OpenRuns::default();
+        self.spans = Spans::new(&snapshot.open_spans);
+        self.moved.clear();
         self.holders.clone_from(&snapshot.holders);
         for row in &snapshot.open_runs {
             let stage = if row.agent.is_some() {
@@ -310,6 +319,7 @@ impl Core {
         let work = [
             self.fleet.first_due().map(|(at, _)| at),
             self.open.next_look(),
+            self.spans.next_over(),
             self.sessions.next_deadline(now, &self.settings),
         ];
         let work = work.into_iter().flatten().min();

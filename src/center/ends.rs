@@ -7,7 +7,8 @@ use super::event::Now;
 use super::events::{Audience, EventLog};
 use super::runs::{Cancelled, OpenRun, Stage};
 use super::views::hms;
-use crate::model::{Cause, Ending, Outcome, RunId};
+use crate::model::{Cause, Ending, Outcome, RunId, TaskId, UnixMs};
+use crate::proto::view::RunView;
 use crate::store::{RunRow, Write};
 
 /// Outcomes of a task kept for its strip.
@@ -26,10 +27,10 @@ impl Core {
         }
     }
 
-    /// Decides about one run, if it is due.
+    /// Decides about one run, if it is to be started by now.
     pub(super) fn look_at_run(&mut self, now: Now, id: &RunId) {
         let Some(run) = self.open.get(id) else { return };
-        if run.row.run.scheduled_at > now.at || run.stage.has_started() {
+        if run.row.run.fire_at() > now.at || run.stage.has_started() {
             return;
         }
         match &run.cancelled {
@@ -49,7 +50,7 @@ impl Core {
     /// `one` has another one.
     fn look_at_waiting(&mut self, now: Now, id: &RunId) {
         let Some(run) = self.open.get(id) else { return };
-        let patient_until = run.row.run.scheduled_at.plus(CONNECTING);
+        let patient_until = run.row.run.fire_at().plus(CONNECTING);
         let session = run.row.agent.as_ref().and_then(|of| self.sessions.of(of));
         if session.is_some_and(|session| !session.reconciled) && now.at < patient_until {
             return self.open.look_at(id, patient_until);
@@ -57,10 +58,66 @@ impl Core {
         if self.is_of_one(run) && !self.is_busy_elsewhere(now, run) && self.reassign(id) {
             return;
         }
+        if self.may_catch_up(now, id) {
+            return self.wait_to_catch_up(now, id);
+        }
         if let Some(run) = self.open.get(id) {
             let why = self.why_unsent(run);
-            self.end_missed(now, id, &why);
+            self.miss_unsent(now, id, &why);
         }
+    }
+
+    /// Whether a run that nobody has may still run late: its task catches up, in the revision that was due, somebody
+    /// may still take it, and its grace is not over.
+    fn may_catch_up(&self, now: Now, id: &RunId) -> bool {
+        let Some(run) = self.open.get(id) else {
+            return false;
+        };
+        let Some(entry) = self.fleet.tasks.get(&run.row.run.task) else {
+            return false;
+        };
+        let same = entry.task.revision == run.row.run.revision;
+        let somebody = run.row.agent.is_some() || self.is_of_one(run);
+        let of_rule = run.row.run.cause.is_of_rule();
+        entry.task.spec.catch_up && same && somebody && of_rule && now.at < run.row.start_before
+    }
+
+    /// A run waits for its agent beyond its instant: those before it give it their place.
+    fn wait_to_catch_up(&mut self, now: Now, id: &RunId) {
+        let Some(run) = self.open.get(id) else { return };
+        let (key, at) = (
+            (run.row.target.clone(), run.row.run.slot),
+            run.row.run.scheduled_at,
+        );
+        let again_at = if self.is_of_one(run) {
+            run.row.start_before.min(now.at.plus(ONE_EVERY))
+        } else {
+            run.row.start_before
+        };
+        let siblings = self.open.of_task(&run.row.run.task).into_iter();
+        let older = siblings
+            .filter_map(|id| self.open.get(&id))
+            .filter(|other| {
+                other.stage == Stage::Waiting
+                    && other.cancelled.is_none()
+                    && other.row.run.cause.is_of_rule()
+                    && (other.row.target.clone(), other.row.run.slot) == key
+                    && other.row.run.scheduled_at < at
+            });
+        let mut older: Vec<_> = older
+            .map(|run| {
+                (
+                    run.row.run.scheduled_at,
+                    run.id().clone(),
+                    self.why_unsent(run),
+                )
+            })
+            .collect();
+        older.sort();
+        for (_, older, why) in older {
+            self.miss_unsent(now, &older, &why);
+        }
+        self.open.look_at(id, again_at);
     }
 
     /// Whether another run of the task is active, or may be: overlap holds across agents.
@@ -70,7 +127,7 @@ impl Core {
             .filter(|id| id != run.id())
             .filter_map(|id| self.open.get(&id))
             .any(|other| {
-                let due = other.row.run.scheduled_at <= now.at;
+                let due = other.row.run.fire_at() <= now.at;
                 other.is_held() && (due || other.stage.has_started())
             })
     }
@@ -91,7 +148,7 @@ impl Core {
             return;
         };
         if self.sessions.of(&agent).is_none() {
-            let give_up_at = run.row.run.scheduled_at.plus(self.settings.lost_after);
+            let give_up_at = self.give_up_at(run);
             if give_up_at <= now.at {
                 let name = self.fleet.agent_name(&agent);
                 let since = self
@@ -111,9 +168,15 @@ impl Core {
         let next = if soon {
             now.at.plus(ONE_EVERY)
         } else {
-            run.row.run.scheduled_at.plus(self.settings.lost_after)
+            self.give_up_at(run)
         };
         self.open.look_at(id, next.max(now.at.plus(ONE_EVERY)));
+    }
+
+    /// When a run of a silent agent is given up: while it may still start there nothing is known.
+    fn give_up_at(&self, run: &OpenRun) -> UnixMs {
+        let silent = run.row.run.fire_at().plus(self.settings.lost_after);
+        silent.max(run.row.start_before)
     }
 
     /// Gives a run of target `one` to another agent, if the lease of the silent one was certainly over when the
@@ -125,7 +188,7 @@ impl Core {
         let Some(from) = run.row.agent.clone() else {
             return false;
         };
-        let since_due = now.at.since(run.row.run.scheduled_at);
+        let since_due = now.at.since(run.row.run.fire_at());
         let over = self.sessions.lease_over(&from, self.settings.lease()) + since_due < now.mono;
         if !over || self.is_busy_elsewhere(now, run) || now.at >= run.row.start_before {
             return false;
@@ -211,7 +274,7 @@ impl Core {
             return;
         };
         self.early.retain(|(at, _)| *at > now.at);
-        if run.row.run.scheduled_at > now.at {
+        if run.row.run.fire_at() > now.at {
             self.early.insert((run.row.run.scheduled_at, id.clone()));
         }
         self.write(Write::EndRun {
@@ -233,22 +296,27 @@ impl Core {
         event.late_ms = view.late_ms;
         event.reason.clone_from(&view.reason);
         let group = view.group.clone();
-        if let Some(entry) = self.fleet.tasks.get_mut(&row.run.task) {
+        self.remember(&row.run.task, &view, row.run.cause == Cause::Daemon, 1);
+        self.publish(Audience::Group(group), event);
+        self.touch_ended(&view);
+        self.settle_waits();
+    }
+
+    /// A task's last run and its strip: `count` runs have ended like this one.
+    pub(super) fn remember(&mut self, task: &TaskId, view: &RunView, always: bool, count: usize) {
+        if let Some(entry) = self.fleet.tasks.get_mut(task) {
             let newer = entry
                 .last_run
                 .as_ref()
                 .is_none_or(|last| last.scheduled_at <= view.scheduled_at);
-            let told = row.run.cause == Cause::Daemon || newer;
-            if told {
+            if always || newer {
                 entry.last_run = Some(view.clone());
             }
-            entry.recent.push_back(ending.outcome);
-            if entry.recent.len() > RECENT {
+            let outcomes = std::iter::repeat_n(view.outcome, count.min(RECENT));
+            entry.recent.extend(outcomes.flatten());
+            while entry.recent.len() > RECENT {
                 entry.recent.pop_front();
             }
         }
-        self.publish(Audience::Group(group), event);
-        self.touch_ended(&view);
-        self.settle_waits();
     }
 }

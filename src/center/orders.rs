@@ -237,7 +237,7 @@ impl Core {
         };
         *confirmed = true;
         run.stage = Stage::Waiting;
-        if run.row.run.scheduled_at <= now.at {
+        if run.row.run.fire_at() <= now.at {
             self.look_at_run(now, id);
         }
     }

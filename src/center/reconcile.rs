@@ -141,7 +141,7 @@ impl Core {
         let Some(run) = self.open.get_mut(id) else {
             return;
         };
-        let due = run.row.run.scheduled_at <= now.at;
+        let due = run.row.run.fire_at() <= now.at;
         let was = std::mem::replace(&mut run.stage, Stage::Waiting);
         // Due before this boot was known: what was handed out then may have been started in the boot before, also
         // where an earlier link of this boot, or another center, was the first to learn of it.
@@ -150,7 +150,7 @@ impl Core {
             .agents
             .get(agent)
             .and_then(|row| row.boot_seen_at);
-        let new_boot = new_boot || boot_seen_at.is_some_and(|at| run.row.run.scheduled_at <= at);
+        let new_boot = new_boot || boot_seen_at.is_some_and(|at| run.row.run.fire_at() <= at);
         let name = self.fleet.agent_name(agent);
         let may_have_started = match was {
             Stage::Waiting => false,

@@ -67,14 +67,28 @@ impl Core {
             };
             open.row.run.revision = run.revision;
         }
+        self.caught_up(run);
         if attempt == 1
-            && run.cause == Cause::Rule
+            && run.cause == Cause::Rule // What is caught up is late on purpose.
             && let Some(path) = self.path_of(run)
         {
             self.lateness
                 .push(now.at, path.group, late(run, started_at));
         }
         self.publish_run(run, event);
+    }
+
+    /// Notes that a run was started late because its task catches up, which only its agent can say.
+    fn caught_up(&mut self, run: &RunRef) {
+        let open = self.open.get_mut(&run.run_id);
+        let Some(open) = open.filter(|open| open.row.run.cause != run.cause) else {
+            return;
+        };
+        if run.cause == Cause::CatchUp {
+            open.row.run.cause = run.cause;
+            let run_id = run.run_id.clone();
+            self.write(Write::CatchUpRun { run_id });
+        }
     }
 
     fn attempt_ended(&mut self, now: Now, agent: &AgentId, run: &RunRef, ending: &Ending) {
@@ -103,6 +117,7 @@ impl Core {
                 let (run_id, revision) = (run.run_id.clone(), run.revision);
                 self.write(Write::ReviseRun { run_id, revision });
             }
+            self.caught_up(run);
             self.end_run(now, &run.run_id, ending);
         } else {
             // A report repeated, or the truth about a run given up as lost: the store knows which.
@@ -201,5 +216,5 @@ impl Core {
 }
 
 fn late(run: &RunRef, started_at: UnixMs) -> i64 {
-    started_at.0 - run.scheduled_at.0
+    started_at.0 - run.fire_at().0
 }

@@ -25,6 +25,8 @@ impl Core {
         task: &Task,
         old: Option<&Task>,
     ) {
+        // What was due before this is told by what the task was then.
+        self.close_past(now, &task.id, false);
         self.write(Write::PutTask(Box::new(task.clone())));
         if old.is_none() {
             self.write(Write::SetCursor {
@@ -83,7 +85,7 @@ impl Core {
     pub(super) fn cancelled_by_store(&self, row: &RunRow) -> Option<Cancelled> {
         let reason = match self.fleet.tasks.get(&row.run.task) {
             None => "its task was removed".to_owned(),
-            Some(entry) if entry.task.enabled || row.run.cause != crate::model::Cause::Rule => {
+            Some(entry) if entry.task.enabled || !row.run.cause.is_of_rule() => {
                 return None;
             }
             Some(entry) => {

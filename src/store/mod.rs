@@ -4,6 +4,7 @@
 
 mod error;
 mod rows;
+mod span;
 mod sqlite;
 mod task_row;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub use rows::{
     AgentRow, AnswerRow, AuditRow, GroupRow, Keep, LeaseGuard, OperatorRow, RunQuery, RunRow,
     Snapshot, StoredRun, TokenFor, TokenRow, Write,
 };
+pub use span::{Folded, SpanRow};
 
 use sqlite::Sqlite;
 
@@ -86,7 +88,7 @@ impl Store {
         }
     }
 
-    /// The runs asked for, newest first by `scheduled_at`, then id.
+    /// The runs asked for, newest first by `scheduled_at`, then id; the occurrences of spans among them.
     pub async fn runs(&self, query: RunQuery) -> Result<Vec<StoredRun>, StoreError> {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.runs(query).await,
@@ -105,7 +107,7 @@ impl Store {
         }
     }
 
-    /// Deletes at most `step` ended runs that need not be kept, and says how many. The work of one call is
+    /// Deletes at most `step` ended runs, and as many spans, that need not be kept, and says how many. The work of one call is
     /// bounded, so it is made again and again: at once after a full step, else after some time.
     pub async fn prune(&self, keep: &Keep, now: UnixMs, step: usize) -> Result<usize, StoreError> {
         match &self.engine {

@@ -56,6 +56,14 @@ impl Player {
         }
     }
 
+    /// Misses in a row are one row: so many there are, if the file says.
+    pub fn compare_spans(&self) {
+        let told = self.world.store.spans.values();
+        let told: Vec<String> = told.map(|span| format!("{span:?}")).collect();
+        let wanted = self.script.spans.unwrap_or(told.len());
+        assert_eq!(told.len(), wanted, "{told:#?}");
+    }
+
     fn agent_of(&self, run: &Run) -> String {
         let agent = run.row.agent.as_ref();
         let row = agent.and_then(|id| self.world.store.agent(id));
@@ -65,7 +73,7 @@ impl Player {
 
 fn late(run: &Run) -> Option<i64> {
     let started = run.ending.as_ref()?.started_at?;
-    Some(started.0 - run.row.run.scheduled_at.0)
+    Some(started.0 - run.row.run.fire_at().0)
 }
 
 /// Milliseconds that links, disks and the estimate of a clock may add to a lateness.

@@ -45,6 +45,14 @@ pub struct TaskText {
     #[serde(default)]
     timeout: Option<String>,
     #[serde(default)]
+    catch_up: bool,
+    #[serde(default)]
+    misfire_grace: Option<String>,
+    #[serde(default)]
+    jitter: Option<String>,
+    #[serde(default)]
+    max_rate: Option<u32>,
+    #[serde(default)]
     env: BTreeMap<String, String>,
     /// Added by an `add` among the events, not at the beginning.
     #[serde(default)]
@@ -87,6 +95,10 @@ impl TaskText {
             processes: None,
             retries: None,
             timeout: None,
+            catch_up: false,
+            misfire_grace: None,
+            jitter: None,
+            max_rate: None,
             env: BTreeMap::new(),
             later: false,
         }
@@ -138,6 +150,17 @@ impl TaskText {
         self.overlap = Some(overlap.to_owned());
     }
 
+    /// Sets over how long its starts are spread.
+    pub fn set_jitter(&mut self, jitter: &str) {
+        self.jitter = Some(jitter.to_owned());
+    }
+
+    /// Lets it catch up for so long.
+    pub fn set_catch_up(&mut self, grace: &str) {
+        self.catch_up = true;
+        self.misfire_grace = Some(grace.to_owned());
+    }
+
     /// Sets how its command ends.
     pub fn set_behaviour(&mut self, exit: i32, ignores_term: bool, retries: u16) {
         self.exit = exit;
@@ -182,6 +205,16 @@ impl TaskText {
             None => "@always",
         };
         let mut spec = TaskSpec::new(Rule::parse(rule).unwrap(), work);
+        spec.catch_up = self.catch_up;
+        if let Some(grace) = &self.misfire_grace {
+            spec.misfire_grace = span(grace);
+        }
+        if let Some(jitter) = &self.jitter {
+            spec.jitter = span(jitter);
+        }
+        if let Some(rate) = self.max_rate {
+            spec.max_rate = rate;
+        }
         spec.target = target(self.target.as_deref().unwrap_or("all"));
         spec
     }

@@ -51,7 +51,7 @@ impl Truth {
         if !self.started.insert((run.run_id.clone(), process.attempt)) {
             self.broken.push(format!("{what} was started twice"));
         }
-        let early = run.scheduled_at.0 - process.started_at.0;
+        let early = run.fire_at().0 - process.started_at.0;
         if early > self.tolerance && run.cause != Cause::Daemon {
             self.broken
                 .push(format!("{what} was started {early} ms early"));
@@ -64,7 +64,7 @@ impl Truth {
             )
         });
         self.broken.extend(beside);
-        if run.cause == Cause::Rule && self.stopped.contains(&run.task) && process.attempt == 1 {
+        if run.cause.is_of_rule() && self.stopped.contains(&run.task) && process.attempt == 1 {
             self.broken
                 .push(format!("{what} was started after its task was stopped"));
         }

@@ -97,7 +97,7 @@ impl AgentCore {
             .runs
             .iter()
             .filter(|held| held.phase == Phase::Armed)
-            .filter(|held| self.clock.fire_at(held.run.scheduled_at, now) <= horizon)
+            .filter(|held| self.clock.fire_at(held.run.fire_at(), now) <= horizon)
             .map(|held| held.run.run_id.clone())
             .collect();
         for run_id in overdue {
@@ -183,6 +183,7 @@ fn snapshot_run(held: &Held, records: &mut Vec<Record>) {
             records.push(Record::Planned(Planned {
                 run: held.run.clone(),
                 start_before: held.start_before,
+                catch_up: held.catch_up,
                 epoch: held.epoch,
             }));
         }

@@ -10,6 +10,7 @@ mod migrate;
 mod prune;
 mod row;
 mod runs;
+mod spans;
 #[cfg(test)]
 mod tests;
 mod worker;

@@ -13,14 +13,14 @@ pub(super) const END: usize = 8;
 
 const PLAN: &str =
     "INSERT INTO run (run_id, run_id_back, task, revision, target, agent, slot, cause,
-        scheduled_at, start_before)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING";
+        scheduled_at, start_before, delay_ms)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING";
 /// A keeper may report a run of a task of which the store knows nothing (it was restored): without a task it
 /// has no place in the history.
 const RECORD: &str =
     "INSERT INTO run (run_id, run_id_back, task, revision, target, agent, slot, cause,
-        scheduled_at, start_before)
-    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 WHERE EXISTS (SELECT 1 FROM task WHERE id = ?3)
+        scheduled_at, start_before, delay_ms)
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 WHERE EXISTS (SELECT 1 FROM task WHERE id = ?3)
     ON CONFLICT DO NOTHING";
 
 /// A run already there stays as it is.
@@ -47,6 +47,7 @@ fn insert(tx: &Transaction, sql: &str, row: &RunRow) -> Result<()> {
         run.cause.as_str(),
         run.scheduled_at.0,
         row.start_before.0,
+        int(u64::try_from(run.delay.as_millis()).unwrap_or(u64::MAX)),
     ];
     execute(tx, sql, values)
 }
@@ -78,6 +79,21 @@ pub(super) fn reassign(
 ) -> Result<()> {
     let values = params![run.as_str(), from.map(AgentId::as_str), to.as_str()];
     execute(tx, REASSIGN, values)
+}
+
+pub(super) const CAUGHT_UP: &str = "UPDATE run SET caught_up = 1
+    WHERE run_id = ?1 AND (outcome IS NULL OR outcome = 'lost')";
+
+pub(super) fn catch_up(tx: &Transaction, run: &RunId) -> Result<()> {
+    execute(tx, CAUGHT_UP, params![run.as_str()])
+}
+
+pub(super) const FOLD: &str = "DELETE FROM run
+    WHERE run_id = ?1 AND (outcome IS NULL OR outcome = 'lost') AND outcome IS NULL";
+
+/// A span tells its miss.
+pub(super) fn fold(tx: &Transaction, run: &RunId) -> Result<()> {
+    execute(tx, FOLD, params![run.as_str()])
 }
 
 /// The first outcome holds, except that `lost` takes the truth.

@@ -156,6 +156,7 @@ pub(in crate::store) fn run_on(
             slot: key.slot,
             cause,
             scheduled_at: key.scheduled_at,
+            delay: Duration::ZERO,
         },
         agent: target.clone().or(Some(agent_id(1))),
         target,

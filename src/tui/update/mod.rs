@@ -185,6 +185,7 @@ fn complete(state: &mut State, mut fleet: super::state::Fleet) -> Vec<Effect> {
         state,
         Asked::History,
         Request::RunList(RunList {
+            fold: true,
             limit: HISTORY,
             ..RunList::default()
         }),
