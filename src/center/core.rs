@@ -245,7 +245,7 @@ impl Core {
         };
         self.log(LogLevel::Warn, trouble.to_owned());
         self.take_back(dropped, trouble);
-        self.close_agents(trouble);
+        self.close_agents(now, trouble);
         self.retry_at = Some(now.at.plus(RELOAD_EVERY));
     }
 

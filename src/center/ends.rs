@@ -216,6 +216,7 @@ impl Core {
         }
         self.write(Write::EndRun {
             run_id: id.clone(),
+            only_of: None,
             ending: Box::new(ending.clone()),
         });
         self.tell_ended(now, &run.row, ending);

@@ -119,7 +119,17 @@ impl MemStore {
                     run.given.push(Some(to));
                 }
             }
-            Write::EndRun { run_id, ending } => self.end(now, &run_id, *ending),
+            Write::EndRun {
+                run_id,
+                only_of,
+                ending,
+            } => {
+                let run = self.runs.get(&run_id);
+                let others = only_of.is_some() && run.is_some_and(|run| run.row.agent != only_of);
+                if !others {
+                    self.end(now, &run_id, *ending);
+                }
+            }
             Write::RecordRun { row, ending } => {
                 let id = row.run.run_id.clone();
                 self.plan(*row);

@@ -27,6 +27,25 @@ pub struct Process {
     pub alive: bool,
 }
 
+/// A task's stop.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stop {
+    /// The task.
+    pub task: TaskId,
+    /// When it was asked for, in true time.
+    pub asked_at: UnixMs,
+    /// What runs may end: that is also what was due before and is under way to the keeper, or waits there for the
+    /// end of what it replaces.
+    pub finish: bool,
+}
+
+impl Stop {
+    fn forbids(&self, process: &Process) -> bool {
+        let due_before = process.run.scheduled_at <= self.asked_at;
+        process.run.cause == Cause::Rule && process.attempt == 1 && !(self.finish && due_before)
+    }
+}
+
 /// Everything that was started.
 #[derive(Debug, Default)]
 pub struct Truth {
@@ -35,8 +54,8 @@ pub struct Truth {
     started: BTreeSet<(RunId, u16)>,
     /// Runs by id that had a start.
     pub runs: BTreeSet<RunId>,
-    /// Tasks whose stop was confirmed by every agent.
-    pub stopped: BTreeSet<TaskId>,
+    /// Tasks whose stop was confirmed by every agent, with its kind.
+    pub stopped: BTreeMap<TaskId, Stop>,
     /// How much earlier than due a host may believe it is, by its estimate of the center's clock.
     pub tolerance: i64,
     /// Broken promises.
@@ -64,7 +83,8 @@ impl Truth {
             )
         });
         self.broken.extend(beside);
-        if run.cause == Cause::Rule && self.stopped.contains(&run.task) && process.attempt == 1 {
+        let stop = self.stopped.get(&run.task);
+        if stop.is_some_and(|stop| stop.forbids(&process)) {
             self.broken
                 .push(format!("{what} was started after its task was stopped"));
         }

@@ -39,7 +39,11 @@ pub(super) fn write(tx: &Transaction, change: &Write, now: UnixMs) -> Result<(),
         Write::ReassignRun { run_id, from, to } => {
             write_run::reassign(tx, run_id, from.as_ref(), to)
         }
-        Write::EndRun { run_id, ending } => write_run::end(tx, run_id, ending),
+        Write::EndRun {
+            run_id,
+            only_of,
+            ending,
+        } => write_run::end(tx, run_id, only_of.as_ref(), ending),
         Write::RecordRun { row, ending } => write_run::record(tx, row, ending),
         Write::PutAnswer(answer) => put_answer(tx, answer, now),
         Write::Audit(entry) => audit::write(tx, entry),
