@@ -290,6 +290,7 @@ impl Core {
                 row: row.clone(),
                 stage,
                 cancelled,
+                refused: None,
             });
         }
         for stored in &snapshot.last_runs {

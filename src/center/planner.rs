@@ -137,6 +137,7 @@ impl Core {
             row,
             stage: Stage::Waiting,
             cancelled: None,
+            refused: None,
         };
         let id = run.id().clone();
         let overdue = run.row.run.scheduled_at < now.at && run.row.run.cause == Cause::Rule;
@@ -218,6 +219,7 @@ impl Core {
         self.drafts.of(&agent).plan.push(planned);
         if let Some(run) = self.open.get_mut(id) {
             run.stage = Stage::Handed;
+            run.refused = None;
         }
     }
 
