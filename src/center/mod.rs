@@ -28,6 +28,7 @@ mod runs;
 mod select;
 mod sessions;
 mod shell;
+mod steady;
 mod tasks;
 mod views;
 mod watch;

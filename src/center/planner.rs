@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::core::{Core, START_BEFORE};
 use super::event::Now;
 use super::runs::{Cancelled, OpenRun, Stage};
-use crate::model::{AgentId, Cause, RunId, RunKey, RunRef, Slot, Task, TaskId, UnixMs};
+use crate::model::{AgentId, Cause, Revision, RunId, RunKey, RunRef, Slot, Task, TaskId, UnixMs};
 use crate::proto::agent::{Cancel, PlannedRun, RestartSlots};
 use crate::rule::RuleKind;
 use crate::store::{RunRow, Write};
@@ -226,12 +226,13 @@ impl Core {
     /// Plans a task's window anew after a change: runs still due stay (in the new revision), others are
     /// cancelled with this reason, missing ones are added.
     pub(super) fn replan(&mut self, now: Now, id: &TaskId, reason: &str) {
-        let wanted = self.wanted(now, id);
+        let from = self.first_plannable(now, id);
+        let wanted = self.wanted(now, from, id);
         for run_id in self.open.of_task(id) {
             let Some(run) = self.open.get(&run_id) else {
                 continue;
             };
-            let ahead = run.is_pending() && run.row.run.scheduled_at > now.at;
+            let ahead = run.is_pending() && run.row.run.scheduled_at > from;
             if ahead && !wanted.contains_key(&run_id) {
                 self.cancel(now, &run_id, reason, false);
             }
@@ -240,11 +241,21 @@ impl Core {
         for row in wanted.into_values() {
             self.plan_run(now, row);
         }
-        self.move_cursor(id, last.unwrap_or(now.at).max(now.at));
+        self.move_cursor(id, last.unwrap_or(from).max(from));
+    }
+
+    /// After this a task may be planned anew: what was due before, by a clock that was set back since, has its
+    /// outcome or is on its way to it. A task just made has nothing behind it.
+    fn first_plannable(&self, now: Now, id: &TaskId) -> UnixMs {
+        let entry = self.fleet.tasks.get(id);
+        let is_new = entry.is_some_and(|entry| {
+            entry.task.revision == Revision(1) && entry.task.saved_at == now.at
+        });
+        if is_new { now.at } else { now.at.max(self.latest) }
     }
 
     /// The runs that a task shall have within the lead from now.
-    fn wanted(&self, now: Now, id: &TaskId) -> BTreeMap<RunId, RunRow> {
+    fn wanted(&self, now: Now, from: UnixMs, id: &TaskId) -> BTreeMap<RunId, RunRow> {
         let Some(entry) = self.fleet.tasks.get(id) else {
             return BTreeMap::new();
         };
@@ -253,7 +264,7 @@ impl Core {
         }
         let horizon = now.at.plus(self.settings.lead);
         let next = |after: UnixMs| entry.schedule.next_after(after).unwrap_or_default();
-        std::iter::successors(next(now.at), |at| next(*at))
+        std::iter::successors(next(from), |at| next(*at))
             .take_while(|at| *at <= horizon)
             .flat_map(|at| self.rows(&entry.task, at, Cause::Rule))
             .map(|row| (row.run.run_id.clone(), row))
