@@ -34,15 +34,21 @@ pub struct Stop {
     pub task: TaskId,
     /// When it was asked for, in true time.
     pub asked_at: UnixMs,
-    /// What runs may end: that is also what was due before and is under way to the keeper, or waits there for the
-    /// end of what it replaces.
+    /// What runs may end.
     pub finish: bool,
 }
 
 impl Stop {
+    /// What was due before may be under way to the keeper, or wait there for the end of what it replaces: the answer
+    /// counts it as started, and the stop sequence follows it.
     fn forbids(&self, process: &Process) -> bool {
         let due_before = process.run.scheduled_at <= self.asked_at;
-        process.run.cause == Cause::Rule && process.attempt == 1 && !(self.finish && due_before)
+        process.run.cause == Cause::Rule && process.attempt == 1 && !due_before
+    }
+
+    /// Whether the stop sequence is to end it.
+    fn ends(&self, process: &Process) -> bool {
+        process.run.cause == Cause::Rule && !self.finish && !process.ignores_term
     }
 }
 
@@ -92,6 +98,17 @@ impl Truth {
         let pid = i32::try_from(self.processes.len()).unwrap_or(0) + 1_000;
         self.processes.insert(pid, process);
         pid
+    }
+
+    /// A command ended by itself, so long after its start that no stop sequence can have been on its way to it;
+    /// nothing on its host kept one from it.
+    pub fn ran_out(&mut self, process: &Process) {
+        let stop = self.stopped.get(&process.run.task);
+        if stop.is_some_and(|stop| stop.ends(process)) {
+            let run = &process.run.run_id;
+            let why = format!("run {run} ran to its end though its task was stopped");
+            self.broken.push(why);
+        }
     }
 
     /// Commands that have not ended.
