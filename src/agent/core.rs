@@ -92,6 +92,9 @@ pub struct AgentCore {
     unsure_cancels: BTreeMap<RunId, String>,
     /// Cancelled runs whose cancel is not on the disk: the next life would know them as armed.
     cancelling: BTreeMap<RunId, Revision>,
+    /// Runs that the keeper was told to stop and that have not ended, with the reason: a keeper that is killed may
+    /// not have read it.
+    stops: BTreeMap<RunId, String>,
     /// Commands of confirmed orders and stop sequences that no keeper could be told of yet.
     untold: Vec<Command>,
     /// Whether links may be served: the keeper's set is known, or was waited for long enough.

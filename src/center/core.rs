@@ -18,6 +18,7 @@ use super::reads::Reading;
 use super::runs::{OpenRun, OpenRuns, SlotKey, Stage};
 use super::sessions::Sessions;
 use super::spans::Spans;
+use super::steady::Steady;
 use crate::model::{AgentId, Epoch, Fingerprint, FleetId, RequestId, RunId, TaskId, UnixMs};
 use crate::proto::agent::SlotReport;
 use crate::rule::Zone;
@@ -94,6 +95,9 @@ pub struct Core {
     pub(super) waits: Vec<super::changes::RunWaiter>,
     /// Runs that ended before they were due: a change of their task must not plan them again.
     pub(super) early: BTreeSet<(UnixMs, RunId)>,
+    /// The latest instant there was: after a step of the clock backward nothing is planned anew before it.
+    pub(super) latest: UnixMs,
+    steady: Steady,
     pub(super) next_ticket: u64,
     pub(super) flushed_at: UnixMs,
     pub(super) entropy: Entropy,
@@ -130,6 +134,8 @@ impl Core {
             health: Health::Well,
             waits: Vec::new(),
             early: BTreeSet::new(),
+            latest: UnixMs(0),
+            steady: Steady::default(),
             next_ticket: 0,
             flushed_at: UnixMs(0),
             entropy: Entropy::new(settings.seed),
@@ -146,7 +152,8 @@ impl Core {
     }
 
     /// Takes one event in and says what is to be done.
-    pub fn handle(&mut self, now: Now, event: Event) -> Vec<Effect> {
+    pub fn handle(&mut self, shown: Now, event: Event) -> Vec<Effect> {
+        let now = self.believe(shown);
         self.take_in(now, event);
         if self.health == Health::Well {
             self.look_at_runs(now);
@@ -157,8 +164,23 @@ impl Core {
         self.settle_changes(now);
         self.flush_watchers(now);
         self.commit();
-        self.set_alarm(now);
+        self.set_alarm(now, shown);
         std::mem::take(&mut self.now)
+    }
+
+    /// The instant that everything is decided by: the wall clock's, but for a step that may be taken back.
+    fn believe(&mut self, shown: Now) -> Now {
+        let doubted = self.steady.doubts();
+        let now = self.steady.believe(shown);
+        if self.steady.doubts() && !doubted {
+            let step = shown.at.since(now.at).as_secs();
+            self.log(
+                LogLevel::Warn,
+                format!("the clock jumped {step} s ahead; that is believed if it stands for 30 s"),
+            );
+        }
+        self.latest = self.latest.max(now.at);
+        now
     }
 
     fn take_in(&mut self, now: Now, event: Event) {
@@ -252,7 +274,7 @@ impl Core {
         };
         self.log(LogLevel::Warn, trouble.to_owned());
         self.take_back(dropped, trouble);
-        self.close_agents(trouble);
+        self.close_agents(now, trouble);
         self.retry_at = Some(now.at.plus(RELOAD_EVERY));
     }
 
@@ -299,9 +321,13 @@ impl Core {
                 row: row.clone(),
                 stage,
                 cancelled,
+                refused: None,
             });
         }
         for stored in &snapshot.last_runs {
+            if stored.row.run.cause.is_of_rule() {
+                self.latest = self.latest.max(stored.row.run.scheduled_at);
+            }
             let view = self.stored_view(stored);
             if let Some(entry) = self.fleet.tasks.get_mut(&stored.row.run.task) {
                 entry.last_run = Some(view);
@@ -314,7 +340,7 @@ impl Core {
             .collect();
     }
 
-    fn set_alarm(&mut self, now: Now) {
+    fn set_alarm(&mut self, now: Now, shown: Now) {
         // Runs and links are looked at only while the store is well; waking for them before would spin.
         let work = [
             self.fleet.first_due().map(|(at, _)| at),
@@ -328,6 +354,9 @@ impl Core {
             self.changes.next_deadline(),
             self.retry_at,
             self.next_flush(now),
+            self.steady
+                .until_believed(now)
+                .map(|span| now.at.plus(span)),
         ];
         let Some(at) = wanted.into_iter().flatten().min() else {
             return;
@@ -338,7 +367,8 @@ impl Core {
         } else {
             at
         };
-        if self.alarm != Some(at) || at <= now.at {
+        let at = self.steady.shown(at, shown);
+        if self.alarm != Some(at) || at <= shown.at {
             self.alarm = Some(at);
             self.now.push(Effect::Alarm(at));
         }

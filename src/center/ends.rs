@@ -232,6 +232,9 @@ impl Core {
 
     /// Why a run was never handed to a link.
     fn why_unsent(&self, run: &OpenRun) -> String {
+        if let Some(reason) = &run.refused {
+            return reason.clone();
+        }
         let Some(agent) = &run.row.agent else {
             let group = self
                 .fleet
@@ -263,9 +266,19 @@ impl Core {
         self.end_run(now, id, &Ending::unstarted(Outcome::Missed, reason, now.at));
     }
 
-    /// An agent says that it will not start a run.
+    /// An agent says that it will not start a run. The outcome waits for its instant: until then a change or a new
+    /// link may give the run anew, and an outcome before it would be forgotten by the next center, which plans its
+    /// window anew (seed 2933).
     pub(super) fn refused_by_agent(&mut self, now: Now, id: &RunId, reason: &str) {
-        self.end_missed(now, id, reason);
+        let Some(run) = self.open.get_mut(id) else {
+            return;
+        };
+        if run.row.run.scheduled_at > now.at {
+            run.stage = Stage::Waiting;
+            run.refused = Some(reason.to_owned());
+        } else {
+            self.end_missed(now, id, reason);
+        }
     }
 
     /// Gives an open run its outcome.
@@ -279,6 +292,7 @@ impl Core {
         }
         self.write(Write::EndRun {
             run_id: id.clone(),
+            only_of: None,
             ending: Box::new(ending.clone()),
         });
         self.tell_ended(now, &run.row, ending);

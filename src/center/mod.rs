@@ -29,6 +29,7 @@ mod select;
 mod sessions;
 mod shell;
 mod spans;
+mod steady;
 mod tasks;
 mod views;
 mod watch;

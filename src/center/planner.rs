@@ -8,7 +8,7 @@ use super::core::Core;
 use super::event::Now;
 use super::runs::{Cancelled, OpenRun, Stage};
 use crate::model::{
-    AgentId, Cause, RunId, RunKey, RunRef, START_WITHIN, Slot, Task, TaskId, UnixMs,
+    AgentId, Cause, Revision, RunId, RunKey, RunRef, START_WITHIN, Slot, Task, TaskId, UnixMs,
 };
 use crate::proto::agent::{Cancel, PlannedRun, RestartSlots};
 use crate::rule::RuleKind;
@@ -254,6 +254,7 @@ impl Core {
             row,
             stage: Stage::Waiting,
             cancelled: None,
+            refused: None,
         };
         let id = run.id().clone();
         self.open.insert(run);
@@ -332,6 +333,7 @@ impl Core {
         self.drafts.of(&agent).plan.push(planned);
         if let Some(run) = self.open.get_mut(id) {
             run.stage = Stage::Handed;
+            run.refused = None;
         }
     }
 
@@ -344,10 +346,11 @@ impl Core {
     /// cancelled with this reason, missing ones are added.
     pub(super) fn replan(&mut self, now: Now, id: &TaskId, reason: &str) {
         self.close_past(now, id, self.catches_up(id));
+        let from = self.first_plannable(now, id);
         for run_id in self.open.of_task(id) {
-            self.replan_run(now, &run_id, reason);
+            self.replan_run(now, from, &run_id, reason);
         }
-        self.move_cursor(id, now.at);
+        self.move_cursor(id, from);
         let daemon = |core: &Self| {
             core.fleet
                 .tasks
@@ -359,15 +362,29 @@ impl Core {
         }
     }
 
+    /// After this a task may be planned anew: what was due before, by a clock that was set back since, has its
+    /// outcome or is on its way to it. A task just made has nothing behind it.
+    fn first_plannable(&self, now: Now, id: &TaskId) -> UnixMs {
+        let entry = self.fleet.tasks.get(id);
+        let is_new = entry.is_some_and(|entry| {
+            entry.task.revision == Revision(1) && entry.task.saved_at == now.at
+        });
+        if is_new {
+            now.at
+        } else {
+            now.at.max(self.latest)
+        }
+    }
+
     /// A run after a change of its task. One whose instant is past and that has not started (jitter delays it, or it
     /// is to be caught up) goes on in the revision that was due, and only where no other is due now: nothing is run for
     /// a time before the task was saved.
-    fn replan_run(&mut self, now: Now, id: &RunId, reason: &str) {
+    fn replan_run(&mut self, now: Now, from: UnixMs, id: &RunId, reason: &str) {
         let Some(run) = self.open.get(id).filter(|run| run.is_pending()) else {
             return;
         };
         let wanted = self.is_wanted(run);
-        let ahead = run.row.run.scheduled_at > now.at;
+        let ahead = run.row.run.scheduled_at > from;
         let same = self.revision_of(run) == Some(run.row.run.revision);
         let waiting = run.stage == Stage::Waiting;
         if ahead && !wanted || !ahead && waiting && !(wanted && same) {
@@ -382,7 +399,7 @@ impl Core {
         }
     }
 
-    fn revision_of(&self, run: &OpenRun) -> Option<crate::model::Revision> {
+    fn revision_of(&self, run: &OpenRun) -> Option<Revision> {
         let entry = self.fleet.tasks.get(&run.row.run.task)?;
         Some(entry.task.revision)
     }

@@ -83,8 +83,11 @@ impl Core {
             pid: held.pid,
             started_at: held.started_at,
         };
-        // Cancelled by a stop while its agent was away: the stop sequence begins now.
-        if let Some(cancelled) = run.cancelled.take() {
+        let row = run.row.clone();
+        // Cancelled by a stop while its agent was away: the stop sequence begins now. So it does, once more, where
+        // the stop was confirmed and agent or keeper have forgotten it since.
+        let cancelled = run.cancelled.take();
+        if let Some(cancelled) = cancelled.or_else(|| self.cancelled_by_store(&row)) {
             let stop = self.is_stopped(&held.run.task);
             if let (true, Some(agent)) = (
                 stop,
@@ -109,10 +112,16 @@ impl Core {
     }
 
     fn found_armed(&mut self, agent: &AgentId, id: &RunId, revision: Revision) {
+        let row = self.open.get(id).map(|run| run.row.clone());
+        let stopped = row.filter(|row| self.is_stopped(&row.run.task));
+        let stopped = stopped.and_then(|row| self.cancelled_by_store(&row));
         let Some(run) = self.open.get_mut(id) else {
             return;
         };
         run.stage = Stage::Armed;
+        if run.cancelled.is_none() {
+            run.cancelled = stopped;
+        }
         let stale = run.row.run.revision != revision;
         if run.cancelled.is_none() && !stale {
             return;

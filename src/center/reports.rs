@@ -112,6 +112,8 @@ impl Core {
     fn ended(&mut self, now: Now, agent: &AgentId, run: &RunRef, ending: &Ending) {
         if run.cause == Cause::Daemon {
             self.daemon_ended(now, agent, run, ending);
+        } else if !self.may_speak(agent, run, ending) {
+            // Given to another agent meanwhile, which says how it ends.
         } else if let Some(open) = self.open.get(&run.run_id) {
             if open.row.run.revision != run.revision {
                 let (run_id, revision) = (run.run_id.clone(), run.revision);
@@ -121,9 +123,18 @@ impl Core {
             self.end_run(now, &run.run_id, ending);
         } else {
             // A report repeated, or the truth about a run given up as lost: the store knows which.
-            let (run_id, ending) = (run.run_id.clone(), Box::new(ending.clone()));
-            self.write(Write::EndRun { run_id, ending });
+            self.write(Write::EndRun {
+                run_id: run.run_id.clone(),
+                only_of: (ending.attempt == 0).then(|| agent.clone()),
+                ending: Box::new(ending.clone()),
+            });
         }
+    }
+
+    /// Whether an agent's word ends a run: who started it knows; who did not speaks for its own runs only.
+    fn may_speak(&self, agent: &AgentId, run: &RunRef, ending: &Ending) -> bool {
+        let open = self.open.get(&run.run_id);
+        ending.attempt > 0 || open.is_none_or(|open| open.row.agent.as_ref() == Some(agent))
     }
 
     fn daemon_ended(&mut self, now: Now, agent: &AgentId, run: &RunRef, ending: &Ending) {

@@ -52,6 +52,8 @@ pub struct OpenRun {
     pub stage: Stage,
     /// Whether, and why, it shall not start.
     pub cancelled: Option<Cancelled>,
+    /// Why its agent did not take it, where it was not given anew since.
+    pub refused: Option<String>,
 }
 
 impl OpenRun {

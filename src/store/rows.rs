@@ -272,6 +272,8 @@ pub enum Write {
     EndRun {
         /// The run.
         run_id: RunId,
+        /// Only while the run is this agent's: one that started nothing speaks for itself alone.
+        only_of: Option<AgentId>,
         /// Its ending.
         ending: Box<Ending>,
     },

@@ -32,6 +32,8 @@ pub struct Run {
 pub struct Version {
     /// Since when.
     pub from: UnixMs,
+    /// What it is due at is due after this.
+    pub due_after: UnixMs,
     /// The task; none once it is removed.
     pub task: Option<Task>,
 }
@@ -58,6 +60,9 @@ pub struct MemStore {
     pub versions: BTreeMap<TaskId, Vec<Version>>,
     /// When the members of a group, or who of them is drained, last changed.
     pub regrouped: Vec<(UnixMs, AgentId)>,
+    /// Whether the center's clock was set back, so that what is stored is no measure of time.
+    pub set_back: bool,
+    latest: UnixMs,
     /// Broken promises.
     pub broken: Vec<String>,
 }
@@ -68,6 +73,7 @@ impl MemStore {
         for write in batch {
             self.apply(now, write);
         }
+        self.latest = self.latest.max(now);
     }
 
     fn apply(&mut self, now: UnixMs, write: Write) {
@@ -79,6 +85,7 @@ impl MemStore {
                 self.removed_tasks.insert(task.clone());
                 let version = Version {
                     from: at,
+                    due_after: at,
                     task: None,
                 };
                 self.versions.entry(task).or_default().push(version);
@@ -132,7 +139,17 @@ impl MemStore {
                     run.given.push(Some(to));
                 }
             }
-            Write::EndRun { run_id, ending } => self.end(now, &run_id, *ending),
+            Write::EndRun {
+                run_id,
+                only_of,
+                ending,
+            } => {
+                let run = self.runs.get(&run_id);
+                let others = only_of.is_some() && run.is_some_and(|run| run.row.agent != only_of);
+                if !others {
+                    self.end(now, &run_id, *ending);
+                }
+            }
             Write::RecordRun { row, ending } => {
                 let id = row.run.run_id.clone();
                 self.plan(*row);
@@ -177,14 +194,15 @@ impl MemStore {
     }
 
     fn put_task(&mut self, task: Task) {
-        let version = Version {
-            from: task.changed_at,
+        let versions = self.versions.entry(task.id.clone()).or_default();
+        // What was due by the clock before it was set back was due by an older version.
+        let is_old = self.set_back && !versions.is_empty();
+        let from = task.changed_at;
+        versions.push(Version {
+            from,
+            due_after: if is_old { from.max(self.latest) } else { from },
             task: Some(task.clone()),
-        };
-        self.versions
-            .entry(task.id.clone())
-            .or_default()
-            .push(version);
+        });
         self.tasks.insert(task.id.clone(), task);
     }
 
@@ -218,7 +236,7 @@ impl MemStore {
                 .push(format!("run {id} ended that was never planned: {ending:?}"));
         };
         let early = now < run.row.run.scheduled_at && ending.attempt == 0;
-        if early && ending.outcome == Outcome::Skipped {
+        if early && ending.outcome == Outcome::Skipped && !self.set_back {
             self.broken
                 .push(format!("run {id} was skipped before its scheduled_at"));
         }

@@ -31,7 +31,7 @@ pub(super) fn plan(tx: &Transaction, row: &RunRow) -> Result<()> {
 /// Planned, if it was not, and ended.
 pub(super) fn record(tx: &Transaction, row: &RunRow, ending: &Ending) -> Result<()> {
     insert(tx, RECORD, row)?;
-    end(tx, &row.run.run_id, ending)
+    end(tx, &row.run.run_id, None, ending)
 }
 
 fn insert(tx: &Transaction, sql: &str, row: &RunRow) -> Result<()> {
@@ -100,9 +100,15 @@ pub(super) fn fold(tx: &Transaction, run: &RunId) -> Result<()> {
 pub(super) const ENDED: &str =
     "UPDATE run SET outcome = ?2, reason = ?3, exit_code = ?4, exit_signal = ?5, pid = ?6,
         attempt = ?7, started_at = ?8, finished_at = ?9, output_bytes = ?10, tail = ?11
-    WHERE run_id = ?1 AND (outcome IS NULL OR outcome = 'lost') AND (outcome IS NULL OR ?2 <> 'lost')";
+    WHERE run_id = ?1 AND (outcome IS NULL OR outcome = 'lost') AND (outcome IS NULL OR ?2 <> 'lost')
+      AND (?12 IS NULL OR agent IS ?12)";
 
-pub(super) fn end(tx: &Transaction, run: &RunId, ending: &Ending) -> Result<()> {
+pub(super) fn end(
+    tx: &Transaction,
+    run: &RunId,
+    only_of: Option<&AgentId>,
+    ending: &Ending,
+) -> Result<()> {
     let values = params![
         run.as_str(),
         ending.outcome.as_str(),
@@ -115,6 +121,7 @@ pub(super) fn end(tx: &Transaction, run: &RunId, ending: &Ending) -> Result<()> 
         ending.finished_at.0,
         ending.output_bytes.map(int),
         ending.tail,
+        only_of.map(AgentId::as_str),
     ];
     execute(tx, ENDED, values)
 }

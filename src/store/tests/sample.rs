@@ -183,6 +183,16 @@ pub(in crate::store) fn ending(outcome: Outcome) -> Ending {
 pub(in crate::store) fn end(row: &RunRow, outcome: Outcome) -> Write {
     Write::EndRun {
         run_id: row.run.run_id.clone(),
+        only_of: None,
+        ending: Box::new(ending(outcome)),
+    }
+}
+
+/// As an agent says it that has the run or has not.
+pub(in crate::store) fn end_by(agent: &AgentId, row: &RunRow, outcome: Outcome) -> Write {
+    Write::EndRun {
+        run_id: row.run.run_id.clone(),
+        only_of: Some(agent.clone()),
         ending: Box::new(ending(outcome)),
     }
 }
