@@ -72,9 +72,21 @@ impl Core {
         runs
     }
 
+    /// Leaves nothing of a task unplanned that is past: before a change, which only counts from now on.
+    pub(super) fn settle_past(&mut self, now: Now, id: &TaskId, catch_up: bool) {
+        self.close_past(now, id, catch_up);
+        let past = |core: &Self| {
+            let entry = core.fleet.tasks.get(id);
+            entry.is_some_and(|entry| entry.next_at.is_some_and(|at| at <= now.at))
+        };
+        while past(self) {
+            self.plan_next(now, id);
+        }
+    }
+
     /// Tells what of a task is past on every target, as one stretch, and closes it behind the cursor. With `catch_up`
     /// the latest occurrence is planned, if there is time for it. Whether anything was past.
-    pub(super) fn close_past(&mut self, now: Now, id: &TaskId, catch_up: bool) -> bool {
+    fn close_past(&mut self, now: Now, id: &TaskId, catch_up: bool) -> bool {
         let Some(entry) = self.fleet.tasks.get(id) else {
             return false;
         };
@@ -345,7 +357,7 @@ impl Core {
     /// Plans a task's window anew after a change: runs still due stay (in the new revision), others are
     /// cancelled with this reason, missing ones are added.
     pub(super) fn replan(&mut self, now: Now, id: &TaskId, reason: &str) {
-        self.close_past(now, id, self.catches_up(id));
+        self.settle_past(now, id, self.catches_up(id));
         let from = self.first_plannable(now, id);
         for run_id in self.open.of_task(id) {
             self.replan_run(now, from, &run_id, reason);

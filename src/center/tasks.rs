@@ -26,7 +26,7 @@ impl Core {
         old: Option<&Task>,
     ) {
         // What was due before this is told by what the task was then.
-        self.close_past(now, &task.id, false);
+        self.settle_past(now, &task.id, false);
         self.write(Write::PutTask(Box::new(task.clone())));
         if old.is_none() {
             self.write(Write::SetCursor {

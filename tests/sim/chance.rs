@@ -97,7 +97,8 @@ impl History {
         // An estimate may be wrong by half of what a round trip takes.
         world.truth.tolerance = 800;
         let count = 1 + dice.below(5);
-        let tasks = (0..count).map(|number| task(dice, number)).collect();
+        let mut tasks: Vec<_> = (0..count).map(|number| task(dice, number)).collect();
+        be_late(&mut tasks, &mut Dice::new(seed ^ 0x1a7e));
         Self {
             world,
             tasks,
@@ -338,7 +339,7 @@ impl History {
         for (id, versions) in &store.versions {
             let mut runs: BTreeMap<UnixMs, usize> = BTreeMap::new();
             let of = store.runs.values().map(|run| &run.row.run);
-            for run in of.filter(|run| run.task == *id && run.cause == Cause::Rule) {
+            for run in of.filter(|run| run.task == *id && run.cause.is_of_rule()) {
                 *runs.entry(run.scheduled_at).or_default() += 1;
             }
             for (at, version) in versions.iter().enumerate() {
@@ -392,6 +393,18 @@ impl History {
             agents * usize::from(task.spec.work.processes)
         } else {
             1
+        }
+    }
+}
+
+/// Some tasks catch up, some spread their starts; from dice of their own, so that a seed stays what it was.
+fn be_late(tasks: &mut [TaskText], dice: &mut Dice) {
+    for task in tasks {
+        if dice.percent(25) {
+            task.set_catch_up(dice.pick(&["5s", "30s", "1h"]));
+        }
+        if dice.percent(15) {
+            task.set_jitter(dice.pick(&["300ms", "4s", "30s"]));
         }
     }
 }

@@ -136,7 +136,7 @@ impl Wanted {
             (None, _) => true,
             // A late start follows from what happened, and every hop on the way took its milliseconds.
             (Some(late), Some(wanted)) => (late - wanted).abs() <= HOPS,
-            (Some(late), None) => late == 0 || row.cause != ucron::model::Cause::Rule,
+            (Some(late), None) => late == 0 || !row.cause.is_of_rule(),
         };
         let by = self
             .by

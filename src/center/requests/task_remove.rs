@@ -18,7 +18,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskRemove)
         .changes
         .begin(now.at, asker.session, asker.request, Some(task.id.clone()));
     core.drafts.change = Some(change);
-    core.close_past(now, &task.id, false);
+    core.settle_past(now, &task.id, false);
     let hit = Changed {
         changed: true,
         ..stop_runs(core, now, change, &task, &reason, true)
