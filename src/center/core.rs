@@ -99,7 +99,8 @@ pub struct Core {
     pub(super) latest: UnixMs,
     steady: Steady,
     pub(super) next_ticket: u64,
-    pub(super) flushed_at: UnixMs,
+    /// On the boot-time clock, which nobody sets back.
+    pub(super) flushed_at: Option<Duration>,
     pub(super) entropy: Entropy,
     /// Writes of the batch being gathered.
     writes: Vec<Write>,
@@ -110,7 +111,8 @@ pub struct Core {
     /// Effects that wait for nothing.
     now: Vec<Effect>,
     alarm: Option<UnixMs>,
-    retry_at: Option<UnixMs>,
+    /// Likewise.
+    retry_at: Option<Duration>,
 }
 
 impl Core {
@@ -137,7 +139,7 @@ impl Core {
             latest: UnixMs(0),
             steady: Steady::default(),
             next_ticket: 0,
-            flushed_at: UnixMs(0),
+            flushed_at: None,
             entropy: Entropy::new(settings.seed),
             writes: Vec::new(),
             held: Vec::new(),
@@ -170,14 +172,18 @@ impl Core {
 
     /// The instant that everything is decided by: the wall clock's, but for a step that may be taken back.
     fn believe(&mut self, shown: Now) -> Now {
-        let doubted = self.steady.doubts();
+        let (last, doubted) = (self.steady.last(), self.steady.doubts());
         let now = self.steady.believe(shown);
+        let set_back = last.is_some_and(|last| now.at < last);
         if self.steady.doubts() && !doubted {
             let step = shown.at.since(now.at).as_secs();
             self.log(
                 LogLevel::Warn,
                 format!("the clock jumped {step} s ahead; that is believed if it stands for 30 s"),
             );
+        }
+        if set_back {
+            self.open.look_again(now.at);
         }
         self.latest = self.latest.max(now.at);
         now
@@ -275,11 +281,11 @@ impl Core {
         self.log(LogLevel::Warn, trouble.to_owned());
         self.take_back(dropped, trouble);
         self.close_agents(now, trouble);
-        self.retry_at = Some(now.at.plus(RELOAD_EVERY));
+        self.retry_at = Some(now.mono + RELOAD_EVERY);
     }
 
     fn retry_store(&mut self, now: Now) {
-        if self.retry_at.is_some_and(|at| at <= now.at) {
+        if self.retry_at.is_some_and(|at| at <= now.mono) {
             self.retry_at = None;
             self.now(Effect::Load);
         }
@@ -298,7 +304,7 @@ impl Core {
             }
             Err(trouble) => {
                 self.health = Health::Reloading { trouble };
-                self.retry_at = Some(now.at.plus(RELOAD_EVERY));
+                self.retry_at = Some(now.mono + RELOAD_EVERY);
             }
         }
     }
@@ -351,8 +357,8 @@ impl Core {
         let work = work.into_iter().flatten().min();
         let wanted = [
             work.filter(|_| self.health == Health::Well),
-            self.changes.next_deadline(),
-            self.retry_at,
+            self.changes.next_deadline().map(|at| now.wall(at)),
+            self.retry_at.map(|at| now.wall(at)),
             self.next_flush(now),
             self.steady
                 .until_believed(now)

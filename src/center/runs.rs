@@ -158,6 +158,15 @@ impl OpenRuns {
         self.looks.insert((at, id.clone()));
     }
 
+    /// Asks for a look at every run when it is due, and at those that are now: the clock was set back, and what was
+    /// asked for by it as it was would be late.
+    pub fn look_again(&mut self, now: UnixMs) {
+        let runs = self.runs.values();
+        self.looks = runs
+            .map(|run| (run.row.run.scheduled_at.max(now), run.id().clone()))
+            .collect();
+    }
+
     /// The next instant at which a run wants a look.
     pub fn next_look(&self) -> Option<UnixMs> {
         self.looks.first().map(|(at, _)| *at)

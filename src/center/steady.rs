@@ -36,6 +36,11 @@ impl Steady {
         now
     }
 
+    /// The last instant believed.
+    pub fn last(&self) -> Option<UnixMs> {
+        self.last.map(|last| last.at)
+    }
+
     /// What the clock shows when it shall be this late by what is believed now.
     pub fn shown(&self, at: UnixMs, shown: Now) -> UnixMs {
         let believed = self.last.map_or(shown.at, |last| last.at);

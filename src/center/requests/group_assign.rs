@@ -20,7 +20,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &GroupAssign
     asker.may_change_fleet()?;
     let change = core
         .changes
-        .begin(now.at, asker.session, asker.request, None);
+        .begin(now, asker.session, asker.request, None);
     core.drafts.change = Some(change);
     let deed = if ask.assign {
         "group assign"

@@ -16,7 +16,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskRemove)
     let reason = format!("removed by {} at {}", asker.operator, hms(now.at));
     let change = core
         .changes
-        .begin(now.at, asker.session, asker.request, Some(task.id.clone()));
+        .begin(now, asker.session, asker.request, Some(task.id.clone()));
     core.drafts.change = Some(change);
     core.settle_past(now, &task.id, false);
     let hit = Changed {
