@@ -19,7 +19,7 @@ use super::runs::{OpenRun, OpenRuns, SlotKey, Stage};
 use super::sessions::Sessions;
 use super::spans::Spans;
 use super::steady::Steady;
-use crate::model::{AgentId, Epoch, Fingerprint, FleetId, RequestId, RunId, TaskId, UnixMs};
+use crate::model::{AgentId, Cause, Epoch, Fingerprint, FleetId, RequestId, RunId, TaskId, UnixMs};
 use crate::proto::agent::SlotReport;
 use crate::rule::Zone;
 use crate::store::{AnswerRow, Snapshot, Write};
@@ -331,7 +331,8 @@ impl Core {
             });
         }
         for stored in &snapshot.last_runs {
-            if stored.row.run.cause.is_of_rule() {
+            // What an operator started tells, too, how late it was.
+            if stored.row.run.cause != Cause::Daemon {
                 self.latest = self.latest.max(stored.row.run.scheduled_at);
             }
             let view = self.stored_view(stored);

@@ -55,7 +55,7 @@ impl Core {
         if session.is_some_and(|session| !session.reconciled) && now.at < patient_until {
             return self.open.look_at(id, patient_until);
         }
-        if self.is_of_one(run) && !self.is_busy_elsewhere(now, run) && self.reassign(id) {
+        if self.is_of_one(run) && !self.is_held_elsewhere(run) && self.reassign(id) {
             return;
         }
         if self.may_catch_up(now, id) {
@@ -273,7 +273,7 @@ impl Core {
         let Some(run) = self.open.get_mut(id) else {
             return;
         };
-        if run.row.run.scheduled_at > now.at {
+        if run.row.run.fire_at() > now.at {
             run.stage = Stage::Waiting;
             run.refused = Some(reason.to_owned());
         } else {

@@ -448,8 +448,15 @@ impl Core {
         run.cancelled = None;
         if run.row.run.revision != row.run.revision {
             run.row.run.revision = row.run.revision;
-            let (run_id, revision) = (id.clone(), row.run.revision);
-            self.write(Write::ReviseRun { run_id, revision });
+            run.row.run.delay = row.run.delay;
+            run.row.start_before = row.start_before;
+            self.open.look_at(id, row.run.fire_at());
+            self.write(Write::ReviseRun {
+                run_id: id.clone(),
+                revision: row.run.revision,
+                delay: row.run.delay,
+                start_before: row.start_before,
+            });
         }
         self.take_back_armed(id);
         self.hand_out(id);

@@ -116,8 +116,13 @@ impl Core {
             // Given to another agent meanwhile, which says how it ends.
         } else if let Some(open) = self.open.get(&run.run_id) {
             if open.row.run.revision != run.revision {
-                let (run_id, revision) = (run.run_id.clone(), run.revision);
-                self.write(Write::ReviseRun { run_id, revision });
+                let revise = Write::ReviseRun {
+                    run_id: run.run_id.clone(),
+                    revision: run.revision,
+                    delay: run.delay,
+                    start_before: open.row.start_before,
+                };
+                self.write(revise);
             }
             self.caught_up(run);
             self.end_run(now, &run.run_id, ending);

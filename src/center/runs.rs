@@ -163,7 +163,7 @@ impl OpenRuns {
     pub fn look_again(&mut self, now: UnixMs) {
         let runs = self.runs.values();
         self.looks = runs
-            .map(|run| (run.row.run.scheduled_at.max(now), run.id().clone()))
+            .map(|run| (run.row.run.fire_at().max(now), run.id().clone()))
             .collect();
     }
 

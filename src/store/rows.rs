@@ -239,6 +239,10 @@ pub enum Write {
         run_id: RunId,
         /// The revision.
         revision: Revision,
+        /// How long after its instant it is started now.
+        delay: Duration,
+        /// A first attempt after this is refused now.
+        start_before: UnixMs,
     },
     /// An open run is started late because its task catches up.
     CatchUpRun {

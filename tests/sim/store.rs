@@ -130,9 +130,16 @@ impl MemStore {
                 }
             }
             Write::PutSpan(span) => self.put_span(now, *span),
-            Write::ReviseRun { run_id, revision } => {
+            Write::ReviseRun {
+                run_id,
+                revision,
+                delay,
+                start_before,
+            } => {
                 if let Some(run) = self.open(&run_id) {
                     run.row.run.revision = revision;
+                    run.row.run.delay = delay;
+                    run.row.start_before = start_before;
                 }
             }
             Write::ReassignRun { run_id, from, to } => {
@@ -176,7 +183,7 @@ impl MemStore {
             let id = row.run.run_id.clone();
             if self.runs.contains_key(&id) {
                 self.broken.push(format!(
-                    "run {id}, due at {next}, has a row and is in a span"
+                    "run {id}, due at {next}, has a row and is in {span:?}"
                 ));
             }
             self.plan(row);

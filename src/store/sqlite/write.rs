@@ -35,7 +35,12 @@ pub(super) fn write(tx: &Transaction, change: &Write, now: UnixMs) -> Result<(),
         Write::PutToken(token) => put_token(tx, token),
         Write::RemoveToken { hash } => execute(tx, REMOVE_TOKEN, [hash]),
         Write::PlanRun(row) => write_run::plan(tx, row),
-        Write::ReviseRun { run_id, revision } => write_run::revise(tx, run_id, *revision),
+        Write::ReviseRun {
+            run_id,
+            revision,
+            delay,
+            start_before,
+        } => write_run::revise(tx, run_id, *revision, *delay, *start_before),
         Write::ReassignRun { run_id, from, to } => {
             write_run::reassign(tx, run_id, from.as_ref(), to)
         }

@@ -1,11 +1,13 @@
 //! What happens to a run's row: planned once, revised or given away while open, ended once. The guards stand
 //! in the statements, so a repeated or late change finds nothing to change.
 
+use std::time::Duration;
+
 use rusqlite::{Result, Transaction, params};
 
 use super::row::int;
 use super::write::execute;
-use crate::model::{AgentId, Ending, Revision, RunId};
+use crate::model::{AgentId, Ending, Revision, RunId, UnixMs};
 use crate::store::RunRow;
 
 /// Characters of a run's id by which its end is found.
@@ -47,9 +49,13 @@ fn insert(tx: &Transaction, sql: &str, row: &RunRow) -> Result<()> {
         run.cause.as_str(),
         run.scheduled_at.0,
         row.start_before.0,
-        int(u64::try_from(run.delay.as_millis()).unwrap_or(u64::MAX)),
+        millis(run.delay),
     ];
     execute(tx, sql, values)
+}
+
+fn millis(span: Duration) -> i64 {
+    int(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The end of an id, last character first: what ends alike sorts together.
@@ -60,11 +66,18 @@ pub(super) fn backwards(id: &str) -> String {
 // `outcome IS NULL OR outcome = 'lost'` stands in each statement below as in the index `run_unsettled`, by
 // which the run is found.
 
-pub(super) const REVISE: &str = "UPDATE run SET revision = ?2
+pub(super) const REVISE: &str = "UPDATE run SET revision = ?2, delay_ms = ?3, start_before = ?4
     WHERE run_id = ?1 AND (outcome IS NULL OR outcome = 'lost') AND outcome IS NULL";
 
-pub(super) fn revise(tx: &Transaction, run: &RunId, revision: Revision) -> Result<()> {
-    execute(tx, REVISE, params![run.as_str(), revision.0])
+pub(super) fn revise(
+    tx: &Transaction,
+    run: &RunId,
+    revision: Revision,
+    delay: Duration,
+    start_before: UnixMs,
+) -> Result<()> {
+    let values = params![run.as_str(), revision.0, millis(delay), start_before.0];
+    execute(tx, REVISE, values)
 }
 
 pub(super) const REASSIGN: &str = "UPDATE run SET agent = ?3

@@ -75,6 +75,8 @@ async fn an_ended_run_is_not_planned_revised_or_given_away() {
             Write::ReviseRun {
                 run_id: run_id(),
                 revision: Revision(99),
+                delay: Duration::ZERO,
+                start_before: UnixMs(63_000),
             },
             Write::ReassignRun {
                 run_id: run_id(),

@@ -291,6 +291,8 @@ pub(in crate::store) fn additions() -> Vec<Write> {
         Write::ReviseRun {
             run_id: open.run.run_id.clone(),
             revision: Revision(5),
+            delay: Duration::ZERO,
+            start_before: UnixMs(63_000),
         },
         Write::ReassignRun {
             run_id: open.run.run_id.clone(),
