@@ -84,7 +84,10 @@ impl Core {
 
     /// A run waits for its agent beyond its instant: those before it give it their place.
     fn wait_to_catch_up(&mut self, now: Now, id: &RunId) {
-        let Some(run) = self.open.get(id) else { return };
+        self.hand_out(id);
+        let Some(run) = self.open.get(id).filter(|run| run.stage == Stage::Waiting) else {
+            return;
+        };
         let (key, at) = (
             (run.row.target.clone(), run.row.run.slot),
             run.row.run.scheduled_at,
@@ -277,7 +280,19 @@ impl Core {
             run.stage = Stage::Waiting;
             run.refused = Some(reason.to_owned());
         } else {
-            self.end_missed(now, id, reason);
+            self.not_taken(now, id, reason);
+        }
+    }
+
+    /// A due run that its agent has not started and will not: missed, unless there is time to give it anew.
+    pub(super) fn not_taken(&mut self, now: Now, id: &RunId, reason: &str) {
+        if !self.may_catch_up(now, id) {
+            return self.end_missed(now, id, reason);
+        }
+        if let Some(run) = self.open.get_mut(id) {
+            run.stage = Stage::Waiting;
+            run.refused = Some(reason.to_owned());
+            self.open.look_at(id, now.at.plus(ONE_EVERY));
         }
     }
 

@@ -164,7 +164,7 @@ impl Core {
         }
         let elsewhere = now.at < run.row.start_before && !self.is_held_elsewhere(run);
         if !elsewhere || !self.reassign(id) {
-            self.end_missed(now, id, reason);
+            self.not_taken(now, id, reason);
         }
     }
 

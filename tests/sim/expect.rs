@@ -28,6 +28,16 @@ impl Player {
                 );
             }
         }
+        let untold = |run: &Run| {
+            let name = &self.world.store.task(&run.row.run.task).unwrap().name;
+            let text = self
+                .script
+                .task
+                .iter()
+                .find(|task| task.name() == name.as_str());
+            text.is_some_and(|task| task.untold)
+        };
+        left.retain(|(_, run)| !untold(run));
         // What is planned for after the end is not told yet.
         let end = BEGIN + self.world.time;
         left.retain(|(_, run)| run.ending.is_some() || run.row.run.scheduled_at.0 < end);

@@ -30,7 +30,7 @@ pub struct Script {
     #[serde(default)]
     operators: Vec<String>,
     #[serde(default)]
-    task: Vec<TaskText>,
+    pub task: Vec<TaskText>,
     /// How long it goes on.
     until: String,
     #[serde(default)]

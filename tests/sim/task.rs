@@ -54,6 +54,9 @@ pub struct TaskText {
     max_rate: Option<u32>,
     #[serde(default)]
     env: BTreeMap<String, String>,
+    /// The file tells nothing of its runs.
+    #[serde(default)]
+    pub untold: bool,
     /// Added by an `add` among the events, not at the beginning.
     #[serde(default)]
     pub later: bool,
@@ -63,11 +66,11 @@ fn default_group() -> String {
     "g".to_owned()
 }
 
-/// Milliseconds of `10s`, `0s`, `1m30s`, `1.5s`.
+/// Milliseconds of `10s`, `0s`, `1m30s`, `1.5s`, `1m1.5s`.
 pub fn millis(text: &str) -> i64 {
     if let Some((seconds, part)) = text.strip_suffix('s').and_then(|text| text.split_once('.')) {
         let thousandths: i64 = format!("{part:0<3}").parse().unwrap();
-        return seconds.parse::<i64>().unwrap() * 1_000 + thousandths;
+        return millis(&format!("{seconds}s")) + thousandths;
     }
     let span = parse_duration_or_zero(text);
     let span = span.unwrap_or_else(|e| panic!("`{text}` is no duration: {e}"));
@@ -100,6 +103,7 @@ impl TaskText {
             jitter: None,
             max_rate: None,
             env: BTreeMap::new(),
+            untold: false,
             later: false,
         }
     }

@@ -80,7 +80,10 @@ impl AgentCore {
 
     fn lease_wanted_by(&self, held: &Held, now: Now) -> BootMs {
         let due = self.clock.fire_at(held.run.fire_at(), now);
-        due.plus(LEASE_PATIENCE)
+        let link = self.leader().and_then(|leader| self.links.get(&leader));
+        // A run that is caught up was due before the link was there.
+        let from = link.map_or(due, |link| due.max(link.up_at));
+        from.plus(LEASE_PATIENCE)
     }
 
     fn expire_due(&mut self, now: Now) {

@@ -26,6 +26,8 @@ const CONFIRMS: usize = 32;
 pub(super) struct Link {
     /// The center's epoch, 0 while it stands by.
     pub epoch: Epoch,
+    /// When it came up.
+    pub up_at: BootMs,
     /// Whether the state was sent on it.
     pub stated: bool,
     /// Numbers of the reports sent on it and the closed runs in each.
@@ -78,6 +80,7 @@ impl AgentCore {
     pub(super) fn link_up(&mut self, link: LinkId, welcome: &Welcome, sent: BootMs, now: Now) {
         let held = Link {
             epoch: welcome.epoch,
+            up_at: now.boot,
             heard: now.boot,
             next_beat: now.boot,
             ..Link::default()
