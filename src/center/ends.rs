@@ -70,7 +70,7 @@ impl Core {
     /// Whether a run that nobody has may still run late: its task catches up, in the revision that was due, somebody
     /// may still take it, and its grace is not over.
     fn may_catch_up(&self, now: Now, id: &RunId) -> bool {
-        let Some(run) = self.open.get(id) else {
+        let Some(run) = self.open.get(id).filter(|run| run.cancelled.is_none()) else {
             return false;
         };
         let Some(entry) = self.fleet.tasks.get(&run.row.run.task) else {
