@@ -82,45 +82,48 @@ impl Core {
         entry.task.spec.catch_up && same && somebody && of_rule && now.at < run.row.start_before
     }
 
-    /// A run waits for its agent beyond its instant: those before it give it their place.
+    /// A run waits for its agent beyond its instant, the latest of its place only: those before it are missed.
     fn wait_to_catch_up(&mut self, now: Now, id: &RunId) {
-        self.hand_out(id);
-        let Some(run) = self.open.get(id).filter(|run| run.stage == Stage::Waiting) else {
+        let mut waiting = self.overdue_beside(now, id);
+        let latest = waiting.pop();
+        for (_, older) in waiting {
+            let why = self.open.get(&older).map(|run| self.why_unsent(run));
+            self.miss_unsent(now, &older, &why.unwrap_or_default());
+        }
+        let Some((_, id)) = latest else { return };
+        let Some(run) = self.open.get(&id) else {
             return;
         };
-        let (key, at) = (
-            (run.row.target.clone(), run.row.run.slot),
-            run.row.run.scheduled_at,
-        );
         let again_at = if self.is_of_one(run) {
             run.row.start_before.min(now.at.plus(ONE_EVERY))
         } else {
             run.row.start_before
         };
+        self.open.look_at(&id, again_at);
+        self.hand_out(&id);
+    }
+
+    /// The due runs of the rule that wait for the same target and slot as this one, itself among them, in order.
+    fn overdue_beside(&self, now: Now, id: &RunId) -> Vec<(UnixMs, RunId)> {
+        let Some(run) = self.open.get(id) else {
+            return Vec::new();
+        };
+        let place = (&run.row.target, run.row.run.slot);
         let siblings = self.open.of_task(&run.row.run.task).into_iter();
-        let older = siblings
+        let waiting = siblings
             .filter_map(|id| self.open.get(&id))
             .filter(|other| {
                 other.stage == Stage::Waiting
                     && other.cancelled.is_none()
                     && other.row.run.cause.is_of_rule()
-                    && (other.row.target.clone(), other.row.run.slot) == key
-                    && other.row.run.scheduled_at < at
+                    && (&other.row.target, other.row.run.slot) == place
+                    && other.row.run.fire_at() <= now.at
             });
-        let mut older: Vec<_> = older
-            .map(|run| {
-                (
-                    run.row.run.scheduled_at,
-                    run.id().clone(),
-                    self.why_unsent(run),
-                )
-            })
+        let mut waiting: Vec<_> = waiting
+            .map(|run| (run.row.run.scheduled_at, run.id().clone()))
             .collect();
-        older.sort();
-        for (_, older, why) in older {
-            self.miss_unsent(now, &older, &why);
-        }
-        self.open.look_at(id, again_at);
+        waiting.sort();
+        waiting
     }
 
     /// Whether another run of the task is active, or may be: overlap holds across agents.
