@@ -100,6 +100,8 @@ pub struct AgentCore {
     /// Whether links may be served: the keeper's set is known, or was waited for long enough.
     ready: bool,
     ready_by: BootMs,
+    /// What was due by then may have been started by a former life.
+    doubted_until: BootMs,
     deferred: Vec<(LinkId, Order)>,
 
     ticket: u64,

@@ -54,7 +54,8 @@ impl Core {
         if session.is_some_and(|session| !session.reconciled) && now.at < patient_until {
             return self.open.look_at(id, patient_until);
         }
-        if self.is_of_one(run) && !self.is_busy_elsewhere(now, run) && self.reassign(id) {
+        let free = self.is_of_one(run) && !self.is_busy_elsewhere(now, run);
+        if free && !self.is_beside_others(run) && self.reassign(id) {
             return;
         }
         if let Some(run) = self.open.get(id) {
@@ -73,6 +74,15 @@ impl Core {
                 let due = other.row.run.scheduled_at <= now.at;
                 other.is_held() && (due || other.stage.has_started())
             })
+    }
+
+    /// Whether the run's own agent holds another run of the task: given elsewhere, the two could be at once.
+    fn is_beside_others(&self, run: &OpenRun) -> bool {
+        let siblings = self.open.of_task(&run.row.run.task).into_iter();
+        siblings
+            .filter(|id| id != run.id())
+            .filter_map(|id| self.open.get(&id))
+            .any(|other| other.is_held() && other.row.agent == run.row.agent)
     }
 
     /// Whether an agent holds another run of the task, due or not: overlap holds across agents.
@@ -162,6 +172,10 @@ impl Core {
         self.open.give_to(id, to);
         if let Some(run) = self.open.get_mut(id) {
             run.stage = Stage::Waiting;
+            // One that shall not start is handed to nobody, and ends at the next look.
+            if let Some(cancelled) = &mut run.cancelled {
+                cancelled.confirmed = true;
+            }
         }
         self.hand_to_agent(id);
         true

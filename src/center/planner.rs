@@ -212,6 +212,8 @@ impl Core {
         if drained || run.cancelled.is_some() || !self.sessions.is_linked(&agent) {
             return;
         }
+        self.bring_up_to_date(id);
+        let Some(run) = self.open.get(id) else { return };
         let planned = PlannedRun {
             run: run.row.run.clone(),
             start_before: run.row.start_before,
@@ -220,6 +222,22 @@ impl Core {
         if let Some(run) = self.open.get_mut(id) {
             run.stage = Stage::Handed;
             run.refused = None;
+        }
+    }
+
+    /// A run that its agent has not takes the task as it is now, the only text that is sent.
+    fn bring_up_to_date(&mut self, id: &RunId) {
+        let Some(run) = self.open.get_mut(id) else {
+            return;
+        };
+        let task = self.fleet.tasks.get(&run.row.run.task);
+        let Some(revision) = task.map(|entry| entry.task.revision) else {
+            return;
+        };
+        if run.row.run.revision != revision {
+            run.row.run.revision = revision;
+            let run_id = id.clone();
+            self.write(Write::ReviseRun { run_id, revision });
         }
     }
 

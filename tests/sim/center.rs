@@ -135,6 +135,9 @@ impl World {
                     self.center.committing.is_none(),
                     "two batches are under way"
                 );
+                if self.loud {
+                    batch.iter().for_each(|write| eprintln!("          center: {write:?}"));
+                }
                 self.center.committing = Some(batch);
                 self.after(delay, Happening::Committed { life });
             }

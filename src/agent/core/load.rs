@@ -93,18 +93,20 @@ impl AgentCore {
     fn excuse_overdue(&mut self, now: Now) {
         // The life before may have known the center's clock a little otherwise.
         let horizon = now.boot.plus(UNSURE);
-        let overdue: Vec<RunId> = self
-            .runs
-            .iter()
-            .filter(|held| held.phase == Phase::Armed)
-            .filter(|held| self.clock.fire_at(held.run.scheduled_at, now) <= horizon)
-            .map(|held| held.run.run_id.clone())
-            .collect();
-        for run_id in overdue {
-            self.runs.update(&run_id, |held| {
-                held.excuse = Excuse::AgentDown;
-                held.phase = Phase::Starting;
-            });
+        self.doubted_until = horizon;
+        let armed = self.runs.iter().filter(|held| held.phase == Phase::Armed);
+        for mut held in armed.cloned().collect::<Vec<_>>() {
+            self.doubt(&mut held, now);
+            self.runs.insert(held);
+        }
+    }
+
+    /// Of a run that was due before this life only the keeper's set will tell whether a former one started it, also
+    /// where the journal does not know the run: its record may have failed after the start.
+    pub(super) fn doubt(&self, held: &mut Held, now: Now) {
+        if self.clock.fire_at(held.run.scheduled_at, now) <= self.doubted_until {
+            held.excuse = Excuse::AgentDown;
+            held.phase = Phase::Starting;
         }
     }
 
