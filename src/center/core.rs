@@ -93,8 +93,9 @@ pub struct Core {
     pub(super) waits: Vec<super::changes::RunWaiter>,
     /// Runs that ended before they were due: a change of their task must not plan them again.
     pub(super) early: BTreeSet<(UnixMs, RunId)>,
-    /// The latest instant there was: after a step of the clock backward nothing is planned anew before it.
-    pub(super) latest: UnixMs,
+    /// The latest instant there was, and when: what was due by then may have started, and is not planned anew, also
+    /// where the clock was set back since.
+    latest: Now,
     steady: Steady,
     pub(super) next_ticket: u64,
     /// On the boot-time clock, which nobody sets back.
@@ -132,7 +133,7 @@ impl Core {
             health: Health::Well,
             waits: Vec::new(),
             early: BTreeSet::new(),
-            latest: UnixMs(0),
+            latest: now,
             steady: Steady::default(),
             next_ticket: 0,
             flushed_at: None,
@@ -180,8 +181,26 @@ impl Core {
         if set_back {
             self.open.look_again(now.at);
         }
-        self.latest = self.latest.max(now.at);
+        if now.at >= self.latest.at {
+            self.latest = now;
+        }
         now
+    }
+
+    /// The latest instant there was.
+    pub(super) fn latest(&self) -> UnixMs {
+        self.latest.at
+    }
+
+    /// How long ago something was due, however the clock was set since; none where it never was.
+    pub(super) fn since_due(&self, now: Now, at: UnixMs) -> Option<Duration> {
+        let latest = if now.at < self.latest.at {
+            self.latest
+        } else {
+            now
+        };
+        let passed = now.mono.saturating_sub(latest.mono);
+        (at <= latest.at).then(|| latest.at.since(at) + passed)
     }
 
     fn take_in(&mut self, now: Now, event: Event) {
@@ -322,9 +341,6 @@ impl Core {
             });
         }
         for stored in &snapshot.last_runs {
-            if stored.row.run.cause == Cause::Rule {
-                self.latest = self.latest.max(stored.row.run.scheduled_at);
-            }
             let view = self.stored_view(stored);
             if let Some(entry) = self.fleet.tasks.get_mut(&stored.row.run.task) {
                 entry.last_run = Some(view);
@@ -335,6 +351,9 @@ impl Core {
             .iter()
             .map(|row| (row.request_id.clone(), row.clone()))
             .collect();
+        if let Some(at) = latest_stamp(snapshot, self.settings.lead) {
+            self.latest.at = self.latest.at.max(at);
+        }
     }
 
     fn set_alarm(&mut self, now: Now, shown: Now) {
@@ -383,4 +402,17 @@ impl Core {
     pub(super) fn is_open(&self, id: &RunId) -> bool {
         self.open.get(id).is_some()
     }
+}
+
+/// The latest instant that a store tells of: a clock that shows less was set back since.
+fn latest_stamp(snapshot: &Snapshot, lead: Duration) -> Option<UnixMs> {
+    let ended = snapshot.last_runs.iter().filter_map(|stored| {
+        let ending = stored.ending.as_ref()?;
+        let of_rule = stored.row.run.cause == Cause::Rule && ending.attempt > 0;
+        of_rule.then_some(stored.row.run.scheduled_at)
+    });
+    let planned = snapshot.cursors.values().map(|at| at.minus(lead));
+    let seen = snapshot.agents.iter().filter_map(|row| row.last_seen_at);
+    let changed = snapshot.tasks.iter().map(|task| task.changed_at);
+    ended.chain(planned).chain(seen).chain(changed).max()
 }

@@ -71,7 +71,7 @@ impl Core {
             .filter(|id| id != run.id())
             .filter_map(|id| self.open.get(&id))
             .any(|other| {
-                let due = other.row.run.scheduled_at <= now.at;
+                let due = self.since_due(now, other.row.run.scheduled_at).is_some();
                 other.is_held() && (due || other.stage.has_started())
             })
     }
@@ -135,7 +135,8 @@ impl Core {
         let Some(from) = run.row.agent.clone() else {
             return false;
         };
-        let since_due = now.at.since(run.row.run.scheduled_at);
+        let since_due = self.since_due(now, run.row.run.scheduled_at);
+        let since_due = since_due.unwrap_or_default();
         let over = self.sessions.lease_over(&from, self.settings.lease()) + since_due < now.mono;
         if !over || self.is_busy_elsewhere(now, run) || now.at >= run.row.start_before {
             return false;

@@ -269,7 +269,7 @@ impl Core {
         let is_new = entry.is_some_and(|entry| {
             entry.task.revision == Revision(1) && entry.task.saved_at == now.at
         });
-        if is_new { now.at } else { now.at.max(self.latest) }
+        if is_new { now.at } else { now.at.max(self.latest()) }
     }
 
     /// The runs that a task shall have within the lead from now.
