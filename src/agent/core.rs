@@ -102,6 +102,8 @@ pub struct AgentCore {
     ready_by: BootMs,
     /// What was due by then may have been started by a former life.
     doubted_until: BootMs,
+    /// The center's clock less the boot-time clock, where that was furthest in this boot.
+    furthest: Option<i64>,
     deferred: Vec<(LinkId, Order)>,
 
     ticket: u64,

@@ -42,7 +42,10 @@ impl AgentCore {
             Record::Offset {
                 offset_ms,
                 error_ms,
-            } => self.clock.restore(offset_ms, error_ms),
+            } => {
+                self.furthest = self.furthest.max(Some(offset_ms));
+                self.clock.restore(offset_ms, error_ms);
+            }
             Record::Text { text } => self.texts.insert(*text, true),
             Record::Planned(planned) => self.runs.insert(Held::armed(planned)),
             Record::Cancelled { run_id } | Record::Dropped { run_id } => {
@@ -77,6 +80,7 @@ impl AgentCore {
     /// What was good in the last boot only: armed runs, and every instant on its clock.
     fn forget_boot(&mut self) {
         self.clock = Estimate::default();
+        self.furthest = None;
         let old = std::mem::take(&mut self.runs);
         for held in old
             .iter()
@@ -104,7 +108,12 @@ impl AgentCore {
     /// Of a run that was due before this life only the keeper's set will tell whether a former one started it, also
     /// where the journal does not know the run: its record may have failed after the start.
     pub(super) fn doubt(&self, held: &mut Held, now: Now) {
-        if self.clock.fire_at(held.run.scheduled_at, now) <= self.doubted_until {
+        // The center's clock may have been set back since that life.
+        let earlier = self.furthest.map_or(BootMs(u64::MAX), |offset_ms| {
+            BootMs(u64::try_from(held.run.scheduled_at.0 - offset_ms).unwrap_or(0))
+        });
+        let due = self.clock.fire_at(held.run.scheduled_at, now).min(earlier);
+        if due <= self.doubted_until {
             held.excuse = Excuse::AgentDown;
             held.phase = Phase::Starting;
         }
@@ -121,6 +130,12 @@ impl AgentCore {
             });
         }
         records.push(Record::Epoch { epoch: self.epoch });
+        if let Some(offset_ms) = self.furthest {
+            records.push(Record::Offset {
+                offset_ms,
+                error_ms: 0,
+            });
+        }
         if let Some((offset_ms, error_ms)) = self.clock.offset() {
             records.push(Record::Offset {
                 offset_ms,
