@@ -18,7 +18,7 @@ use super::reads::Reading;
 use super::runs::{OpenRun, OpenRuns, SlotKey, Stage};
 use super::sessions::Sessions;
 use super::steady::Steady;
-use crate::model::{AgentId, Cause, Epoch, Fingerprint, FleetId, RequestId, RunId, TaskId, UnixMs};
+use crate::model::{AgentId, Epoch, Fingerprint, FleetId, RequestId, RunId, TaskId, UnixMs};
 use crate::proto::agent::SlotReport;
 use crate::rule::Zone;
 use crate::store::{AnswerRow, Snapshot, Write};
@@ -408,10 +408,11 @@ impl Core {
 fn latest_stamp(snapshot: &Snapshot, lead: Duration) -> Option<UnixMs> {
     let ended = snapshot.last_runs.iter().filter_map(|stored| {
         let ending = stored.ending.as_ref()?;
-        let of_rule = stored.row.run.cause == Cause::Rule && ending.attempt > 0;
-        of_rule.then_some(stored.row.run.scheduled_at)
+        Some(ending.finished_at)
     });
-    let planned = snapshot.cursors.values().map(|at| at.minus(lead));
+    let open = snapshot.open_runs.iter().map(|row| row.run.scheduled_at);
+    let planned = snapshot.cursors.values().copied().chain(open);
+    let planned = planned.map(|at| at.minus(lead));
     let seen = snapshot.agents.iter().filter_map(|row| row.last_seen_at);
     let changed = snapshot.tasks.iter().map(|task| task.changed_at);
     ended.chain(planned).chain(seen).chain(changed).max()

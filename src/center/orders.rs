@@ -232,12 +232,17 @@ impl Core {
             run.cancelled = None;
             return;
         }
-        let Some(Cancelled { confirmed, .. }) = &mut run.cancelled else {
+        if run.stage.has_started() {
             return;
-        };
-        *confirmed = true;
+        }
         run.stage = Stage::Waiting;
-        if run.row.run.scheduled_at <= now.at {
+        let due = run.row.run.scheduled_at <= now.at;
+        match &mut run.cancelled {
+            Some(Cancelled { confirmed, .. }) => *confirmed = true,
+            // Taken back to be given in another revision, which its agent was not given: it takes no new runs.
+            None => self.hand_out(id),
+        }
+        if due {
             self.look_at_run(now, id);
         }
     }

@@ -63,7 +63,8 @@ pub struct MemStore {
     pub regrouped: Vec<(UnixMs, AgentId)>,
     /// Whether the center's clock was set back, so that what is stored is no measure of time.
     pub set_back: bool,
-    latest: UnixMs,
+    /// The latest instant that the center's clock has shown.
+    pub latest: UnixMs,
     /// Broken promises.
     pub broken: Vec<String>,
 }
