@@ -153,6 +153,10 @@ impl Core {
     /// Takes one event in and says what is to be done.
     pub fn handle(&mut self, shown: Now, event: Event) -> Vec<Effect> {
         let now = self.believe(shown);
+        if self.health == Health::Well {
+            // What was due before a change is planned as it was before it.
+            self.plan(now);
+        }
         self.take_in(now, event);
         if self.health == Health::Well {
             self.look_at_runs(now);
