@@ -18,7 +18,7 @@ use super::reads::Reading;
 use super::runs::{OpenRun, OpenRuns, SlotKey, Stage};
 use super::sessions::Sessions;
 use super::steady::Steady;
-use crate::model::{AgentId, Epoch, Fingerprint, FleetId, RequestId, RunId, TaskId, UnixMs};
+use crate::model::{AgentId, Cause, Epoch, Fingerprint, FleetId, RequestId, RunId, TaskId, UnixMs};
 use crate::proto::agent::SlotReport;
 use crate::rule::Zone;
 use crate::store::{AnswerRow, Snapshot, Write};
@@ -411,8 +411,10 @@ impl Core {
 /// The latest instant that a store tells of: a clock that shows less was set back since.
 fn latest_stamp(snapshot: &Snapshot, lead: Duration) -> Option<UnixMs> {
     let ended = snapshot.last_runs.iter().filter_map(|stored| {
-        let ending = stored.ending.as_ref()?;
-        Some(ending.finished_at)
+        // Times in an ending are its host's, which may know the center's clock badly.
+        let attempt = stored.ending.as_ref()?.attempt;
+        let of_rule = stored.row.run.cause == Cause::Rule && attempt > 0;
+        of_rule.then_some(stored.row.run.scheduled_at)
     });
     let open = snapshot.open_runs.iter().map(|row| row.run.scheduled_at);
     let planned = snapshot.cursors.values().copied().chain(open);

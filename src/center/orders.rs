@@ -180,7 +180,7 @@ impl Core {
         let Some((outstanding, changes)) = session.outstanding.remove(&confirm.seq) else {
             return;
         };
-        let later = self.asked_later(id);
+        let later = self.asked_later(id, confirm.seq);
         let again: BTreeSet<&RunId> = later.iter().chain(&outstanding.planned).collect();
         for run in &outstanding.cancelled {
             let had_started = confirm.started.contains(run);
@@ -214,12 +214,12 @@ impl Core {
         }
     }
 
-    /// Runs that orders not confirmed yet plan or cancel: what an earlier order did to them is not the last word.
-    fn asked_later(&self, id: SessionId) -> BTreeSet<RunId> {
+    /// Runs that later orders, not confirmed yet, plan or cancel: what this one did to them is not the last word.
+    fn asked_later(&self, id: SessionId, seq: u64) -> BTreeSet<RunId> {
         let session = self.sessions.iter().filter(|session| session.id == id);
         session
-            .flat_map(|session| session.outstanding.values())
-            .flat_map(|(order, _)| order.planned.iter().chain(&order.cancelled))
+            .flat_map(|session| session.outstanding.range(seq + 1..))
+            .flat_map(|(_, (order, _))| order.planned.iter().chain(&order.cancelled))
             .cloned()
             .collect()
     }
