@@ -106,11 +106,14 @@ impl Core {
         }
         let ahead = at > task.changed_at && task.spec.rule.kind() != RuleKind::Reboot;
         let before = at.minus(Duration::from_millis(1));
-        let due = row.run.revision == task.revision
-            || entry.schedule.next_after(before).unwrap_or_default() == Some(at);
+        let due = entry.schedule.next_after(before).unwrap_or_default() == Some(at);
+        let is_one = row.target.is_none() && row.agent.is_some();
+        let fits = is_one == task.spec.target.is_one() || row.agent.is_none();
+        let fits = fits && row.run.slot.0 < task.spec.work.processes;
+        let wanted = row.run.revision == task.revision || (due && fits);
         let of_group = |agent: &AgentId| self.fleet.candidates(task).any(|row| row.id == *agent);
         let has_agent = row.agent.as_ref().is_none_or(of_group);
-        (ahead && !(due && has_agent)).then_some("changed")
+        (ahead && !(wanted && has_agent)).then_some("changed")
     }
 
     /// A daemon's slots are left to end; they are not started again.

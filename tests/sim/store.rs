@@ -15,6 +15,9 @@ use ucron::store::{
 /// Milliseconds that an estimate of the center's clock may be off.
 const EARLY: i64 = 800;
 
+/// How long an agent may start what is due by a clock that was set back, milliseconds.
+const UNHEARD: i64 = 60_000;
+
 /// A run's row.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -157,7 +160,11 @@ impl MemStore {
         let from = task.changed_at;
         versions.push(Version {
             from,
-            due_after: if is_old { from.max(self.latest) } else { from },
+            due_after: if is_old {
+                from.max(UnixMs(self.latest.0 + UNHEARD))
+            } else {
+                from
+            },
             task: Some(task.clone()),
         });
         self.tasks.insert(task.id.clone(), task);

@@ -32,7 +32,7 @@ pub struct Process {
 pub struct Stop {
     /// The task.
     pub task: TaskId,
-    /// When it was asked for, in true time.
+    /// When it was asked for, by the center's clock.
     pub asked_at: UnixMs,
     /// What runs may end.
     pub finish: bool,
