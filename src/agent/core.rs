@@ -100,6 +100,10 @@ pub struct AgentCore {
     /// Whether links may be served: the keeper's set is known, or was waited for long enough.
     ready: bool,
     ready_by: BootMs,
+    /// What was due by then may have been started by a former life.
+    doubted_until: BootMs,
+    /// The center's clock less the boot-time clock, where that was furthest in this boot.
+    furthest: Option<i64>,
     deferred: Vec<(LinkId, Order)>,
 
     ticket: u64,

@@ -19,7 +19,7 @@ use super::runs::{OpenRun, OpenRuns, SlotKey, Stage};
 use super::sessions::Sessions;
 use super::spans::Spans;
 use super::steady::Steady;
-use crate::model::{AgentId, Cause, Epoch, Fingerprint, FleetId, RequestId, RunId, TaskId, UnixMs};
+use crate::model::{AgentId, Epoch, Fingerprint, FleetId, RequestId, RunId, TaskId, UnixMs};
 use crate::proto::agent::SlotReport;
 use crate::rule::Zone;
 use crate::store::{AnswerRow, Snapshot, Write};
@@ -95,8 +95,9 @@ pub struct Core {
     pub(super) waits: Vec<super::changes::RunWaiter>,
     /// Runs that ended before they were due: a change of their task must not plan them again.
     pub(super) early: BTreeSet<(UnixMs, RunId)>,
-    /// The latest instant there was: after a step of the clock backward nothing is planned anew before it.
-    pub(super) latest: UnixMs,
+    /// The latest instant there was, and when: what was due by then may have started, and is not planned anew, also
+    /// where the clock was set back since.
+    latest: Now,
     steady: Steady,
     pub(super) next_ticket: u64,
     /// On the boot-time clock, which nobody sets back.
@@ -136,7 +137,7 @@ impl Core {
             health: Health::Well,
             waits: Vec::new(),
             early: BTreeSet::new(),
-            latest: UnixMs(0),
+            latest: now,
             steady: Steady::default(),
             next_ticket: 0,
             flushed_at: None,
@@ -156,6 +157,10 @@ impl Core {
     /// Takes one event in and says what is to be done.
     pub fn handle(&mut self, shown: Now, event: Event) -> Vec<Effect> {
         let now = self.believe(shown);
+        if self.health == Health::Well {
+            // What was due before a change is planned as it was before it.
+            self.plan(now);
+        }
         self.take_in(now, event);
         if self.health == Health::Well {
             self.look_at_runs(now);
@@ -185,8 +190,26 @@ impl Core {
         if set_back {
             self.open.look_again(now.at);
         }
-        self.latest = self.latest.max(now.at);
+        if now.at >= self.latest.at {
+            self.latest = now;
+        }
         now
+    }
+
+    /// The latest instant there was.
+    pub(super) fn latest(&self) -> UnixMs {
+        self.latest.at
+    }
+
+    /// How long ago something was due, however the clock was set since; none where it never was.
+    pub(super) fn since_due(&self, now: Now, at: UnixMs) -> Option<Duration> {
+        let latest = if now.at < self.latest.at {
+            self.latest
+        } else {
+            now
+        };
+        let passed = now.mono.saturating_sub(latest.mono);
+        (at <= latest.at).then(|| latest.at.since(at) + passed)
     }
 
     fn take_in(&mut self, now: Now, event: Event) {
@@ -331,10 +354,6 @@ impl Core {
             });
         }
         for stored in &snapshot.last_runs {
-            // What an operator started tells, too, how late it was.
-            if stored.row.run.cause != Cause::Daemon {
-                self.latest = self.latest.max(stored.row.run.scheduled_at);
-            }
             let view = self.stored_view(stored);
             if let Some(entry) = self.fleet.tasks.get_mut(&stored.row.run.task) {
                 entry.last_run = Some(view);
@@ -345,6 +364,9 @@ impl Core {
             .iter()
             .map(|row| (row.request_id.clone(), row.clone()))
             .collect();
+        if let Some(at) = latest_stamp(snapshot, self.settings.lead) {
+            self.latest.at = self.latest.at.max(at);
+        }
     }
 
     fn set_alarm(&mut self, now: Now, shown: Now) {
@@ -396,4 +418,20 @@ impl Core {
     pub(super) fn is_open(&self, id: &RunId) -> bool {
         self.open.get(id).is_some()
     }
+}
+
+/// The latest instant that a store tells of: a clock that shows less was set back since.
+fn latest_stamp(snapshot: &Snapshot, lead: Duration) -> Option<UnixMs> {
+    let ended = snapshot.last_runs.iter().filter_map(|stored| {
+        // Times in an ending are its host's, which may know the center's clock badly.
+        let attempt = stored.ending.as_ref()?.attempt;
+        let of_rule = stored.row.run.cause.is_of_rule() && attempt > 0;
+        of_rule.then_some(stored.row.run.scheduled_at)
+    });
+    let open = snapshot.open_runs.iter().map(|row| row.run.scheduled_at);
+    let planned = snapshot.cursors.values().copied().chain(open);
+    let planned = planned.map(|at| at.minus(lead));
+    let seen = snapshot.agents.iter().filter_map(|row| row.last_seen_at);
+    let changed = snapshot.tasks.iter().map(|task| task.changed_at);
+    ended.chain(planned).chain(seen).chain(changed).max()
 }

@@ -55,7 +55,8 @@ impl Core {
         if session.is_some_and(|session| !session.reconciled) && now.at < patient_until {
             return self.open.look_at(id, patient_until);
         }
-        if self.is_of_one(run) && !self.is_held_elsewhere(run) && self.reassign(id) {
+        let free = self.is_of_one(run) && !self.is_busy_elsewhere(now, run);
+        if free && !self.is_beside_others(run) && self.reassign(id) {
             return;
         }
         if self.may_catch_up(now, id) {
@@ -133,9 +134,18 @@ impl Core {
             .filter(|id| id != run.id())
             .filter_map(|id| self.open.get(&id))
             .any(|other| {
-                let due = other.row.run.fire_at() <= now.at;
+                let due = self.since_due(now, other.row.run.fire_at()).is_some();
                 other.is_held() && (due || other.stage.has_started())
             })
+    }
+
+    /// Whether the run's own agent holds another run of the task: given elsewhere, the two could be at once.
+    fn is_beside_others(&self, run: &OpenRun) -> bool {
+        let siblings = self.open.of_task(&run.row.run.task).into_iter();
+        siblings
+            .filter(|id| id != run.id())
+            .filter_map(|id| self.open.get(&id))
+            .any(|other| other.is_held() && other.row.agent == run.row.agent)
     }
 
     /// Whether an agent holds another run of the task, due or not: overlap holds across agents.
@@ -194,7 +204,8 @@ impl Core {
         let Some(from) = run.row.agent.clone() else {
             return false;
         };
-        let since_due = now.at.since(run.row.run.fire_at());
+        let since_due = self.since_due(now, run.row.run.fire_at());
+        let since_due = since_due.unwrap_or_default();
         let over = self.sessions.lease_over(&from, self.settings.lease()) + since_due < now.mono;
         if !over || self.is_busy_elsewhere(now, run) || now.at >= run.row.start_before {
             return false;
@@ -231,6 +242,10 @@ impl Core {
         self.open.give_to(id, to);
         if let Some(run) = self.open.get_mut(id) {
             run.stage = Stage::Waiting;
+            // One that shall not start is handed to nobody, and ends at the next look.
+            if let Some(cancelled) = &mut run.cancelled {
+                cancelled.confirmed = true;
+            }
         }
         self.hand_to_agent(id);
         true

@@ -337,6 +337,8 @@ impl Core {
         if drained || run.cancelled.is_some() || !self.sessions.is_linked(&agent) {
             return;
         }
+        self.bring_up_to_date(id);
+        let Some(run) = self.open.get(id) else { return };
         let planned = PlannedRun {
             run: run.row.run.clone(),
             start_before: run.row.start_before,
@@ -352,6 +354,45 @@ impl Core {
     fn catches_up(&self, task: &TaskId) -> bool {
         let entry = self.fleet.tasks.get(task);
         entry.is_some_and(|entry| entry.task.spec.catch_up)
+    }
+
+    /// A run that its agent has not takes the task as it is now, the only text that is sent.
+    fn bring_up_to_date(&mut self, id: &RunId) {
+        let Some(run) = self.open.get(id) else { return };
+        let Some(entry) = self.fleet.tasks.get(&run.row.run.task) else {
+            return;
+        };
+        if run.row.run.revision != entry.task.revision {
+            let RunRow {
+                run, target, agent, ..
+            } = run.row.clone();
+            let now_due = row(
+                &entry.task,
+                run.scheduled_at,
+                run.cause,
+                run.slot,
+                target,
+                agent,
+            );
+            self.revise(id, &now_due);
+        }
+    }
+
+    /// An open run takes what its task says now.
+    fn revise(&mut self, id: &RunId, row: &RunRow) {
+        let Some(run) = self.open.get_mut(id) else {
+            return;
+        };
+        run.row.run.revision = row.run.revision;
+        run.row.run.delay = row.run.delay;
+        run.row.start_before = row.start_before;
+        self.open.look_at(id, row.run.fire_at());
+        self.write(Write::ReviseRun {
+            run_id: id.clone(),
+            revision: row.run.revision,
+            delay: row.run.delay,
+            start_before: row.start_before,
+        });
     }
 
     /// Plans a task's window anew after a change: runs still due stay (in the new revision), others are
@@ -384,7 +425,7 @@ impl Core {
         if is_new {
             now.at
         } else {
-            now.at.max(self.latest)
+            now.at.max(self.latest())
         }
     }
 
@@ -447,16 +488,7 @@ impl Core {
         }
         run.cancelled = None;
         if run.row.run.revision != row.run.revision {
-            run.row.run.revision = row.run.revision;
-            run.row.run.delay = row.run.delay;
-            run.row.start_before = row.start_before;
-            self.open.look_at(id, row.run.fire_at());
-            self.write(Write::ReviseRun {
-                run_id: id.clone(),
-                revision: row.run.revision,
-                delay: row.run.delay,
-                start_before: row.start_before,
-            });
+            self.revise(id, row);
         }
         self.take_back_armed(id);
         self.hand_out(id);

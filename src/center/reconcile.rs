@@ -147,10 +147,11 @@ impl Core {
 
     /// The agent does not know a run that is open for it.
     fn not_found(&mut self, now: Now, agent: &AgentId, id: &RunId, new_boot: bool) {
+        let fire_at = self.open.get(id).map(|run| run.row.run.fire_at());
+        let due = fire_at.is_some_and(|at| self.since_due(now, at).is_some());
         let Some(run) = self.open.get_mut(id) else {
             return;
         };
-        let due = run.row.run.fire_at() <= now.at;
         let was = std::mem::replace(&mut run.stage, Stage::Waiting);
         // Due before this boot was known: what was handed out then may have been started in the boot before, also
         // where an earlier link of this boot, or another center, was the first to learn of it.

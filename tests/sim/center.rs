@@ -78,6 +78,7 @@ impl World {
     pub fn set_center_clock(&mut self, skew: i64) {
         self.note(&format!("the center's clock is {skew} ms off"));
         self.center.set_back |= skew < self.center.skew;
+        self.store.latest = self.store.latest.max(self.center_now().at);
         self.center.skew = skew;
         if self.center.set_back {
             // An agent that has not heard of it starts by the clock as it was.
@@ -135,6 +136,11 @@ impl World {
                     self.center.committing.is_none(),
                     "two batches are under way"
                 );
+                if self.loud {
+                    batch
+                        .iter()
+                        .for_each(|write| eprintln!("          center: {write:?}"));
+                }
                 self.center.committing = Some(batch);
                 self.after(delay, Happening::Committed { life });
             }

@@ -169,7 +169,7 @@ impl World {
                 }
             }
         }
-        let asked_at = self.true_time();
+        let asked_at = self.center_now().at;
         stop.then_some(Stop {
             task: id,
             asked_at,

@@ -29,7 +29,7 @@ impl World {
             0 => self.center_crashes(dice.percent(50)),
             1 => self.center.crash_at = Some(dice.percent(50)),
             2 => self.center.disk = dice.pick(&[Disk::Full, Disk::Lies]),
-            3 => self.center.commit_takes = dice.pick(&[0, 2, 15, 400, 3_000]),
+            3 => self.center.commit_takes = dice.pick(&[0, 2, 15, 400, 1_000]),
             4 | 5 => {
                 self.center.disk = Disk::Well;
                 self.center.commit_takes = 2;

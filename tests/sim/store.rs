@@ -15,6 +15,9 @@ use ucron::store::{
 /// Milliseconds that an estimate of the center's clock may be off.
 const EARLY: i64 = 800;
 
+/// How long an agent may start what is due by a clock that was set back, milliseconds.
+const UNHEARD: i64 = 60_000;
+
 /// A run's row.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -65,7 +68,8 @@ pub struct MemStore {
     pub regrouped: Vec<(UnixMs, AgentId)>,
     /// Whether the center's clock was set back, so that what is stored is no measure of time.
     pub set_back: bool,
-    latest: UnixMs,
+    /// The latest instant that the center's clock has shown.
+    pub latest: UnixMs,
     /// Broken promises.
     pub broken: Vec<String>,
 }
@@ -210,7 +214,11 @@ impl MemStore {
         let from = task.changed_at;
         versions.push(Version {
             from,
-            due_after: if is_old { from.max(self.latest) } else { from },
+            due_after: if is_old {
+                from.max(UnixMs(self.latest.0 + UNHEARD))
+            } else {
+                from
+            },
             task: Some(task.clone()),
         });
         self.tasks.insert(task.id.clone(), task);

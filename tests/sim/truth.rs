@@ -32,7 +32,7 @@ pub struct Process {
 pub struct Stop {
     /// The task.
     pub task: TaskId,
-    /// When it was asked for, in true time.
+    /// When it was asked for, by the center's clock.
     pub asked_at: UnixMs,
     /// What runs may end.
     pub finish: bool,
@@ -62,6 +62,8 @@ pub struct Truth {
     pub runs: BTreeSet<RunId>,
     /// Tasks whose stop was confirmed by every agent, with its kind.
     pub stopped: BTreeMap<TaskId, Stop>,
+    /// Hosts whose agents were removed.
+    pub removed: BTreeSet<usize>,
     /// How much earlier than due a host may believe it is, by its estimate of the center's clock.
     pub tolerance: i64,
     /// Broken promises.
@@ -90,7 +92,9 @@ impl Truth {
         });
         self.broken.extend(beside);
         let stop = self.stopped.get(&run.task);
-        if stop.is_some_and(|stop| stop.forbids(&process)) {
+        // What a removed agent holds nobody can stop any more.
+        let removed = self.removed.contains(&process.host);
+        if !removed && stop.is_some_and(|stop| stop.forbids(&process)) {
             self.broken
                 .push(format!("{what} was started after its task was stopped"));
         }
@@ -104,7 +108,8 @@ impl Truth {
     /// nothing on its host kept one from it.
     pub fn ran_out(&mut self, process: &Process) {
         let stop = self.stopped.get(&process.run.task);
-        if stop.is_some_and(|stop| stop.ends(process)) {
+        let removed = self.removed.contains(&process.host);
+        if !removed && stop.is_some_and(|stop| stop.ends(process)) {
             let run = &process.run.run_id;
             let why = format!("run {run} ran to its end though its task was stopped");
             self.broken.push(why);

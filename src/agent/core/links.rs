@@ -193,6 +193,7 @@ impl AgentCore {
         let Some((offset_ms, error_ms)) = self.clock.offset() else {
             return;
         };
+        self.furthest = self.furthest.max(Some(offset_ms));
         self.note(Record::Offset {
             offset_ms,
             error_ms,

@@ -197,7 +197,11 @@ impl AgentCore {
             epoch,
         };
         self.write(Record::Planned(planned.clone()));
-        self.runs.insert(Held::armed(planned));
+        let mut held = Held::armed(planned);
+        if !self.keeper.is_ready() {
+            self.doubt(&mut held, now);
+        }
+        self.runs.insert(held);
         self.tell(Command::Arm { run });
     }
 
