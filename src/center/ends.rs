@@ -294,7 +294,11 @@ impl Core {
         let Some(run) = self.open.get_mut(id) else {
             return;
         };
-        if run.row.run.fire_at() > now.at {
+        if let Some(cancelled) = &mut run.cancelled {
+            run.stage = Stage::Waiting;
+            cancelled.confirmed = true;
+            self.look_at_run(now, id);
+        } else if run.row.run.fire_at() > now.at {
             run.stage = Stage::Waiting;
             run.refused = Some(reason.to_owned());
         } else {

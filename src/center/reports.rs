@@ -162,6 +162,9 @@ impl Core {
         if run.row.agent.as_ref() != Some(agent) {
             return;
         }
+        if !self.is_of_one(run) {
+            return self.refused_by_agent(now, id, reason);
+        }
         let elsewhere = now.at < run.row.start_before && !self.is_held_elsewhere(run);
         if !elsewhere || !self.reassign(id) {
             self.not_taken(now, id, reason);

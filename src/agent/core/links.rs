@@ -265,6 +265,7 @@ impl AgentCore {
         for part in self.state() {
             self.send(link, FromAgent::State(part));
         }
+        self.told_armed.extend(self.cancelling.keys().cloned());
         if let Some(held) = self.links.get_mut(&link) {
             held.stated = true;
         }
