@@ -101,8 +101,17 @@ fn the_examples_of_ucron_work_from_the_first_step_to_the_last() {
 fn the_examples_of_the_center_make_one() {
     let world = World::bare();
     let mut story = Story::new(&world);
-    // Moving a fleet needs a center that is stopped, and a database: storing.rs does that.
-    let moves = ["center.toml", "store copy", "restore", "--state ."];
+    // Moving a fleet needs a center that is stopped, and a database: storing.rs does that, and standby.rs what needs
+    // two centers.
+    let moves = [
+        "center.toml",
+        "store copy",
+        "restore",
+        "--state .",
+        "token center",
+        "-center join",
+        "step-down",
+    ];
     for example in of_man(&committed("man/ucron-center.8")) {
         if !moves.iter().any(|word| example.line.contains(word)) {
             story.plays(&example);
