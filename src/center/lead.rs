@@ -125,7 +125,7 @@ pub(super) struct Seat {
 enum End {
     Stopped,
     Lost,
-    SteppedDown,
+    SteppedDown(Epoch),
 }
 
 impl Seat {
@@ -153,17 +153,28 @@ impl Seat {
         while let Some(Some(guard)) = stop.run_until_cancelled(self.take()).await {
             let end = self.lead(guard, &mut told, &stop).await;
             self.tenure.set_epoch(Epoch(0));
-            let rest = match end {
-                End::Stopped => return,
-                End::Lost => Duration::ZERO,
-                // Time for another to take it.
-                End::SteppedDown => self.every * 5,
-            };
-            self.tell(Incoming::Deposed).await;
-            let resting = tokio::time::sleep(rest);
-            if stop.run_until_cancelled(resting).await.is_none() {
+            if matches!(end, End::Stopped) {
                 return;
             }
+            self.tell(Incoming::Deposed).await;
+            if let End::SteppedDown(epoch) = end {
+                let resting = tokio::time::timeout(self.every * 5, self.see_higher(epoch));
+                // Where nobody takes it this center tries again.
+                if stop.run_until_cancelled(resting).await.is_none() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Waits until another center has taken the lead that this one gave up.
+    async fn see_higher(&self, epoch: Epoch) {
+        loop {
+            let rows = rows(&self.store).await.unwrap_or_default();
+            if rows.iter().any(|row| row.epoch > epoch) {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
         }
     }
 
@@ -283,7 +294,7 @@ impl Seat {
                         // First the loop, so that nothing is planned that could not be written.
                         self.tell(Incoming::Deposed).await;
                         self.release(guard).await;
-                        return Ok(End::SteppedDown);
+                        return Ok(End::SteppedDown(guard.epoch));
                     }
                 },
                 () = tokio::time::sleep(self.every) => {}

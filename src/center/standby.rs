@@ -239,3 +239,109 @@ impl Standby {
         self.out.push(Effect::Close(session, error));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{BootId, Incarnation, PeerRole, UnixMs};
+    use crate::proto::client::Credit;
+    use crate::proto::hello::AgentHello;
+    use crate::proto::request::{GroupList, Status};
+
+    const AGENT: SessionId = SessionId(1);
+    const CLIENT: SessionId = SessionId(2);
+
+    fn at(seconds: u64) -> Now {
+        Now {
+            at: UnixMs(i64::try_from(seconds).unwrap() * 1000),
+            mono: Duration::from_secs(seconds),
+        }
+    }
+
+    fn standby() -> Standby {
+        let fleet = FleetId::from(ulid::Ulid::nil());
+        let mut standby = Standby::new(fleet, Zone::utc(), Vec::new(), Roster::default());
+        let agent = Event::AgentUp {
+            session: AGENT,
+            agent: AgentId::from(ulid::Ulid::nil()),
+            hello: Hello {
+                protocol_min: PROTOCOL,
+                protocol_max: PROTOCOL,
+                version: "0.1.0".to_owned(),
+                role: PeerRole::Agent,
+                agent: Some(AgentHello {
+                    boot_id: "0f6d2c1e-8b1a-4a53-9d5f-3c2b7a9e1d40"
+                        .parse::<BootId>()
+                        .unwrap(),
+                    incarnation: Incarnation(1),
+                    epoch: Epoch(4),
+                    up_ms: 5_000,
+                }),
+            },
+            address: "a:1".to_owned(),
+        };
+        let client = Event::ClientUp {
+            session: CLIENT,
+            operator: OperatorId::from(ulid::Ulid::nil()),
+            protocol: PROTOCOL,
+            address: "c:1".to_owned(),
+        };
+        for event in [agent, client] {
+            let [effect] = &standby.handle(at(10), event)[..] else {
+                panic!("not one welcome");
+            };
+            let epoch = match effect {
+                Effect::ToAgent(_, frame) => match frame.as_ref() {
+                    ToAgent::Welcome(welcome) => welcome.epoch,
+                    other => panic!("{other:?}"),
+                },
+                Effect::ToClient(_, frame) => match frame.as_ref() {
+                    ToClient::Welcome(welcome) => welcome.epoch,
+                    other => panic!("{other:?}"),
+                },
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(epoch, Epoch(0));
+        }
+        standby
+    }
+
+    fn ask(standby: &mut Standby, ask: Request) -> Vec<Effect> {
+        let frame = RequestFrame {
+            id: 1,
+            request_id: None,
+            ask,
+        };
+        let frame = FromClient::Request(Box::new(frame));
+        standby.handle(at(11), Event::ClientFrame(CLIENT, frame))
+    }
+
+    #[test]
+    fn it_answers_status_and_sends_whoever_wants_more_to_the_leader() {
+        let mut standby = standby();
+        let credit = FromClient::Credit(Credit { id: 1, items: 1 });
+        let silent = standby.handle(at(11), Event::ClientFrame(CLIENT, credit));
+        assert_eq!(silent, []);
+        let told = ask(&mut standby, Request::Status(Status {}));
+        assert!(
+            matches!(&told[..], [Effect::ToClient(CLIENT, _)]),
+            "{told:?}"
+        );
+        let told = ask(&mut standby, Request::GroupList(GroupList {}));
+        let [Effect::Close(CLIENT, error)] = &told[..] else {
+            panic!("{told:?}");
+        };
+        assert_eq!(error.code, LinkError::Closing);
+        assert_eq!(standby.take_over(at(20)).len(), 1);
+    }
+
+    #[test]
+    fn the_links_that_it_kept_are_the_new_leaders() {
+        let events = standby().take_over(at(20));
+        let [Event::AgentUp { hello, .. }, Event::ClientUp { .. }] = &events[..] else {
+            panic!("{events:?}");
+        };
+        // Its host has been up for ten seconds more.
+        assert_eq!(hello.agent.as_ref().map(|said| said.up_ms), Some(15_000));
+    }
+}

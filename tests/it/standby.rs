@@ -22,7 +22,7 @@ const TAKEOVER: Duration = Duration::from_secs(60);
 struct Pair {
     world: World,
     /// The second center; the world's is the first.
-    second: Option<Child>,
+    second: Second,
     /// Where each answers.
     addresses: [String; 2],
     _passwords: tempfile::TempDir,
@@ -69,7 +69,7 @@ impl Pair {
         let first = world.address();
         let mut pair = Self {
             world,
-            second: None,
+            second: Second(None),
             addresses: [first, String::new()],
             _passwords: passwords,
             server,
@@ -110,7 +110,7 @@ impl Pair {
             .stderr(log)
             .spawn()
             .unwrap();
-        self.second = Some(child);
+        self.second.0 = Some(child);
         let file = self.address_file();
         eventually("the second center answers", || file.exists());
     }
@@ -138,7 +138,7 @@ impl Pair {
     fn pid(&self, center: usize) -> u32 {
         match center {
             0 => self.world.center_pid(),
-            _ => self.second.as_ref().unwrap().id(),
+            _ => self.second.0.as_ref().unwrap().id(),
         }
     }
 
@@ -146,7 +146,7 @@ impl Pair {
         if center == 0 {
             return self.world.kill_center();
         }
-        let mut second = self.second.take().unwrap();
+        let mut second = self.second.0.take().unwrap();
         second.kill().unwrap();
         second.wait().unwrap();
     }
@@ -167,9 +167,12 @@ impl Pair {
     }
 }
 
-impl Drop for Pair {
+/// The process of the second center, which ends with the test.
+struct Second(Option<Child>);
+
+impl Drop for Second {
     fn drop(&mut self) {
-        if let Some(second) = &mut self.second {
+        if let Some(second) = &mut self.0 {
             end(second);
         }
     }
