@@ -113,17 +113,18 @@ pub async fn join(ask: &Joining) -> Result<Vec<SocketAddr>, JoiningError> {
         return Err(JoiningError::OtherAuthority(center));
     }
     identity.store(dir)?;
-    let mut text = settings_text(&ask.init, &listen);
-    if !ask.advertise.is_empty() {
-        let quoted = ask
-            .advertise
-            .iter()
-            .map(|at| toml::Value::String(at.clone()).to_string());
-        let quoted: Vec<String> = quoted.collect();
-        text.push_str(&format!("advertise = [{}]\n", quoted.join(", ")));
-    }
+    let text = settings_text(&ask.init, &listen) + &advertise_line(&ask.advertise);
     write_private(&dir.join(CenterSettings::FILE), text.as_bytes())?;
     Ok(listen)
+}
+
+fn advertise_line(addresses: &[String]) -> String {
+    let quoted = |at: &String| toml::Value::String(at.clone()).to_string();
+    let quoted: Vec<String> = addresses.iter().map(quoted).collect();
+    if quoted.is_empty() {
+        return String::new();
+    }
+    format!("advertise = [{}]\n", quoted.join(", "))
 }
 
 /// The fleet whose store this is: looked at before the token is used.

@@ -80,7 +80,7 @@ impl Tenure {
     /// what is under way.
     pub(super) fn ends(&self) -> Option<Duration> {
         let lease = self.inner.lease?;
-        Some(self.last()? + lease - lease / 6)
+        Some(self.last()? + lease * 5 / 6)
     }
 
     /// Whether this center leads, and may.
@@ -331,7 +331,9 @@ impl Seat {
         loop {
             let now = clock::boot_time();
             match self.tenure.ends() {
-                Some(end) if end > now => tokio::time::sleep(end - now).await,
+                Some(end) if end > now => {
+                    tokio::time::sleep(end.saturating_sub(now)).await;
+                }
                 _ => {
                     if self.tenure.epoch() > Epoch(0) {
                         self.tell(Incoming::Look).await;

@@ -26,6 +26,9 @@ use crate::model::Token;
 use crate::store::Keep;
 use crate::workers::Workers;
 
+/// Longest token that is read.
+const MAX_TOKEN: u64 = 4096;
+
 /// The whole program: reads arguments, does it, says what went wrong.
 pub fn main(args: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     let args = match CenterArgs::try_parse_from(args) {
@@ -116,17 +119,15 @@ async fn perform_join(args: JoinArgs) -> Result<()> {
 
 /// The token, from a private file or standard input.
 fn read_token(file: Option<&Path>) -> Result<String> {
-    match file {
-        Some(path) => Ok(read_private(path)?),
-        None => {
-            let mut text = String::new();
-            let mut input = std::io::stdin().lock().take(4096);
-            input
-                .read_to_string(&mut text)
-                .context("cannot read the token from stdin")?;
-            Ok(text)
-        }
+    if let Some(path) = file {
+        return Ok(read_private(path)?);
     }
+    let mut text = String::new();
+    let mut input = std::io::stdin().lock().take(MAX_TOKEN);
+    input
+        .read_to_string(&mut text)
+        .context("cannot read the token from stdin")?;
+    Ok(text)
 }
 
 async fn perform_step_down(args: &StepDownArgs) -> Result<()> {

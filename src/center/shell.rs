@@ -75,7 +75,7 @@ pub(super) struct Term {
 
 /// What this center is.
 enum Office {
-    Standby(Standby),
+    Standby(Box<Standby>),
     Leader(Box<Core>),
 }
 
@@ -127,7 +127,7 @@ impl Shell {
             ..Roster::default()
         };
         let shell = Self {
-            office: Office::Standby(standby(&parts, &roster)),
+            office: Office::Standby(Box::new(standby(&parts, &roster))),
             parts,
             guard: None,
             seat: None,
@@ -237,7 +237,7 @@ impl Shell {
             return;
         }
         warn!("this center leads no more and stands by");
-        self.office = Office::Standby(standby(&self.parts, &self.roster));
+        self.office = Office::Standby(Box::new(standby(&self.parts, &self.roster)));
         self.guard = None;
         self.leads += 1;
         if let Some(dialling) = &mut self.dialling {

@@ -18,7 +18,7 @@ use crate::rule::Zone;
 /// An agent's link.
 #[derive(Debug)]
 struct Agent {
-    agent: AgentId,
+    id: AgentId,
     hello: Hello,
     address: String,
     /// When it said hello, on the boot-time clock.
@@ -89,7 +89,7 @@ impl Standby {
                         address,
                     },
                 );
-                self.to_client(session, ToClient::Welcome(welcome));
+                self.answer(session, ToClient::Welcome(welcome));
             }
             Event::ClientFrame(session, FromClient::Request(request)) => {
                 self.request(now, session, &request);
@@ -118,7 +118,7 @@ impl Standby {
             }
             Event::AgentUp {
                 session,
-                agent: link.agent,
+                agent: link.id,
                 hello,
                 address: link.address,
             }
@@ -145,7 +145,7 @@ impl Standby {
     ) {
         let welcome = self.welcome(now, PROTOCOL.min(hello.protocol_max));
         let link = Agent {
-            agent,
+            id: agent,
             hello,
             address,
             said: now.mono,
@@ -180,7 +180,7 @@ impl Standby {
             id: frame.id,
             answer,
         };
-        self.to_client(session, ToClient::Answer(Box::new(answer)));
+        self.answer(session, ToClient::Answer(Box::new(answer)));
     }
 
     fn status(&self, now: Now) -> StatusView {
@@ -227,7 +227,7 @@ impl Standby {
         }
     }
 
-    fn to_client(&mut self, session: SessionId, frame: ToClient) {
+    fn answer(&mut self, session: SessionId, frame: ToClient) {
         self.out.push(Effect::ToClient(session, Box::new(frame)));
     }
 
