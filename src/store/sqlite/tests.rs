@@ -13,10 +13,13 @@ use super::migrate::{MIGRATIONS, Migration, hex, migrate};
 use super::{file, runs, write_run};
 use crate::model::{Outcome, UnixMs};
 use crate::store::tests::{NOW, World, sample};
-use crate::store::{RunQuery, SchemaError, Store, StoreError};
+use crate::store::{RunQuery, SchemaError, Store, StoreError, Write};
 
 /// The schema and some content of version 1, as released; never edited.
 const GOLDEN_1: &str = include_str!("../../../tests/schema/sqlite-1.sql");
+
+/// The same of version 2.
+const GOLDEN_2: &str = include_str!("../../../tests/schema/sqlite-2.sql");
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -168,36 +171,44 @@ fn literal(value: ValueRef) -> String {
     }
 }
 
-#[tokio::test]
-async fn the_schema_of_version_1_is_as_released() {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("center.db");
-    file::prepare(&path).unwrap();
-    let mut connection = file::open_writer(&path).unwrap();
-    migrate(&mut connection, &path, &MIGRATIONS[..1], UnixMs(0)).unwrap();
-    // Includes the checksum of its text.
-    for line in dump(&connection).lines() {
-        assert!(GOLDEN_1.lines().any(|golden| golden == line), "{line}");
+#[test]
+fn the_schema_of_every_version_is_as_released() {
+    for (version, golden) in [(1, GOLDEN_1), (2, GOLDEN_2)] {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("center.db");
+        file::prepare(&path).unwrap();
+        let mut connection = file::open_writer(&path).unwrap();
+        migrate(&mut connection, &path, &MIGRATIONS[..version], UnixMs(0)).unwrap();
+        // Includes the checksum of its text.
+        for line in dump(&connection).lines() {
+            assert!(golden.lines().any(|known| known == line), "{line}");
+        }
+        assert!(
+            golden.starts_with(&schema(&connection)),
+            "version {version}"
+        );
     }
-    assert!(GOLDEN_1.starts_with(&schema(&connection)));
 }
 
 #[tokio::test]
-async fn a_store_of_version_1_opens_without_loss() {
+async fn a_store_of_an_older_version_opens_without_loss() {
+    check_old(GOLDEN_1, sample::additions()).await;
+    let both = sample::additions().into_iter().chain(sample::additions_2());
+    check_old(GOLDEN_2, both.collect()).await;
+}
+
+async fn check_old(golden: &str, content: Vec<Write>) {
     let World {
         folder,
         store,
         guard,
     } = World::new().await;
-    store
-        .commit(&guard, sample::additions(), NOW)
-        .await
-        .unwrap();
+    store.commit(&guard, content, NOW).await.unwrap();
     let path = folder.path().join("old.db");
     file::prepare(&path).unwrap();
     Connection::open(&path)
         .unwrap()
-        .execute_batch(GOLDEN_1)
+        .execute_batch(golden)
         .unwrap();
     let old = Store::open_sqlite(&path, NOW).unwrap();
     assert_eq!(old.load().await, store.load().await);

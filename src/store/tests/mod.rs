@@ -4,6 +4,7 @@ mod batches;
 mod history;
 mod lead;
 pub(super) mod sample;
+mod spans;
 
 use tempfile::TempDir;
 
