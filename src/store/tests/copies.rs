@@ -16,6 +16,7 @@ const PLAIN: CopyHow = CopyHow {
 async fn full() -> World {
     let world = World::new().await;
     world.commit(additions()).await;
+    world.commit(additions_2()).await;
     world.store.set_meta("fleet", "f1").await.unwrap();
     world
 }

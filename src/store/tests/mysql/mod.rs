@@ -26,6 +26,8 @@ mod copies;
 mod history;
 #[path = "../lead.rs"]
 mod lead;
+#[path = "../spans.rs"]
+mod spans;
 #[path = "../../../../tests/database/mod.rs"]
 mod private;
 
