@@ -3,7 +3,7 @@
 use tempfile::TempDir;
 
 use super::super::Home;
-use super::sample::{additions, group, operator};
+use super::sample::{additions, additions_2, group, operator};
 use super::{NOW, World, content};
 use crate::store::{CopyError, CopyHow, Store, StoreError, Write};
 
