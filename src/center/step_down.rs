@@ -40,6 +40,9 @@ pub enum StepDownError {
     /// Nobody would take the lead.
     #[error("no other center stands by, so that nobody would take the lead; start one first")]
     NoStandby,
+    /// Nobody else took it, so that it leads again.
+    #[error("no other center took the lead, and this one leads again; look at `ucron status`")]
+    Again,
     /// Nobody took it.
     #[error("no other center has taken the lead within {} s; look at `ucron status`", PATIENCE.as_secs())]
     Late,
@@ -88,8 +91,10 @@ async fn hand_over(store: &Store, dir: &Path, own: &str) -> Result<CenterRow, St
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         let now = rows(store).await?;
-        if let Some(row) = now.into_iter().find(|row| row.epoch > epoch) {
-            return Ok(row);
+        match now.into_iter().find(|row| row.epoch > epoch) {
+            Some(row) if row.id != own => return Ok(row),
+            Some(_) => return Err(StepDownError::Again),
+            None => {}
         }
         tokio::time::sleep(LOOK).await;
     }

@@ -200,7 +200,7 @@ mod tests {
         );
         check(
             &plain(&fake::status()),
-            "center role epoch centers version now timezone agents tasks running lateness_ms problems",
+            "center role epoch centers standbys lease_age_ms version now timezone agents tasks running lateness_ms problems",
         );
     }
 
