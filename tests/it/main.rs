@@ -8,6 +8,7 @@ mod installing;
 mod ledger;
 mod logs;
 mod membership;
+mod missing;
 mod overlapping;
 mod programs;
 mod running;
