@@ -315,6 +315,10 @@ impl AgentCore {
             Record::Planned(planned) => !refused.contains(&planned.run.run_id),
             _ => true,
         });
+        // An older plan of a run may be on the disk still: it is refused for certain when that is taken back.
+        let on_disk = refused.into_iter();
+        let on_disk = on_disk.filter(|run_id| self.cancelling.contains_key(run_id));
+        records.extend(on_disk.map(|run_id| Record::Cancelled { run_id }));
         if records.is_empty() {
             return self.carry_out(after);
         }

@@ -269,7 +269,13 @@ impl Core {
         let is_new = entry.is_some_and(|entry| {
             entry.task.revision == Revision(1) && entry.task.saved_at == now.at
         });
-        if is_new { now.at } else { now.at.max(self.latest()) }
+        let last = entry.and_then(|entry| entry.last_run.as_ref());
+        let last = last.map_or(UnixMs(0), |run| run.scheduled_at);
+        if is_new {
+            now.at
+        } else {
+            now.at.max(self.latest()).max(last)
+        }
     }
 
     /// The runs that a task shall have within the lead from now.
