@@ -1,6 +1,7 @@
 //! The agent's decisions, pure: `handle(now, event)` gives effects. No clock, no await, no I/O.
 //!
-//! Invariants: nothing is confirmed or reported before it is on disk; no effect of a due run waits for a disk;
+//! Invariants: nothing is confirmed or reported before it is on disk, nor does a plan fire that is not; no other
+//! effect of a due run waits for a disk;
 //! a run handed to the keeper is never closed by the agent, except where the keeper does not know it.
 
 mod fire;
@@ -281,7 +282,12 @@ impl AgentCore {
     fn carry_out(&mut self, after: Vec<After>) {
         for after in after {
             match after {
-                After::Confirm(link, confirm, _) => self.confirm(link, confirm),
+                After::Confirm(link, confirm, armed) => {
+                    for run_id in armed {
+                        self.runs.update(&run_id, |held| held.on_disk = true);
+                    }
+                    self.confirm(link, confirm);
+                }
                 After::Keeper(command) => self.stop(command),
                 After::Report(run_id) => self.may_report(&run_id),
                 After::Cancelled(run_id) => self.is_cancelled(run_id),
