@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::exec::wire::{BootMs, Command};
 use crate::model::{BootId, Epoch, Incarnation, Revision, RunId, Slot, TaskId};
-use crate::proto::agent::{Confirm, FromAgent, Order, RunEvent, SlotReport};
+use crate::proto::agent::{Confirm, FromAgent, Order, RefusedRun, RunEvent, SlotReport};
 
 use super::estimate::Estimate;
 use super::event::{Effect, Event, LinkId, Now, Ticket};
@@ -282,9 +282,15 @@ impl AgentCore {
     fn carry_out(&mut self, after: Vec<After>) {
         for after in after {
             match after {
-                After::Confirm(link, confirm, armed) => {
+                After::Confirm(link, mut confirm, armed) => {
                     for run_id in armed {
-                        self.runs.update(&run_id, |held| held.on_disk = true);
+                        if self.runs.get(&run_id).is_some() {
+                            self.runs.update(&run_id, |held| held.on_disk = true);
+                        } else {
+                            // Another order's record of it failed, or a later order has cancelled it.
+                            let reason = "it was taken back before it was on the disk".to_owned();
+                            confirm.refused.push(RefusedRun { run_id, reason });
+                        }
                     }
                     self.confirm(link, confirm);
                 }
@@ -314,7 +320,8 @@ impl AgentCore {
         let mut refused = Vec::new();
         for after in &mut after {
             if let After::Confirm(_, confirm, armed) = after {
-                self.refuse(confirm, std::mem::take(armed), reason, &mut refused);
+                self.refuse(confirm, armed.clone(), reason, &mut refused);
+                armed.retain(|run_id| !refused.contains(run_id));
             }
         }
         records.retain(|record| match record {
