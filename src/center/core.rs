@@ -91,7 +91,7 @@ pub struct Core {
     pub(super) reading: BTreeMap<Ticket, Reading>,
     pub(super) health: Health,
     pub(super) waits: Vec<super::changes::RunWaiter>,
-    /// Runs that ended before they were due: a change of their task must not plan them again.
+    /// Runs that ended before they were due, or lately: a change of their task must not plan them again.
     pub(super) early: BTreeSet<(UnixMs, RunId)>,
     /// The latest instant there was, and when: what was due by then may have started, and is not planned anew, also
     /// where the clock was set back since.
@@ -373,7 +373,9 @@ impl Core {
             self.changes.next_deadline().map(|at| now.wall(at)),
             self.retry_at.map(|at| now.wall(at)),
             self.next_flush(now),
-            self.steady.until_believed(now).map(|span| now.at.plus(span)),
+            self.steady
+                .until_believed(now)
+                .map(|span| now.at.plus(span)),
         ];
         let Some(at) = wanted.into_iter().flatten().min() else {
             return;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::core::{Core, START_BEFORE};
 use super::event::Now;
 use super::runs::{Cancelled, OpenRun, Stage};
+use super::tasks::fits;
 use crate::model::{AgentId, Cause, Revision, RunId, RunKey, RunRef, Slot, Task, TaskId, UnixMs};
 use crate::proto::agent::{Cancel, PlannedRun, RestartSlots};
 use crate::rule::RuleKind;
@@ -212,7 +213,9 @@ impl Core {
         if drained || run.cancelled.is_some() || !self.sessions.is_linked(&agent) {
             return;
         }
-        self.bring_up_to_date(id);
+        if !self.bring_up_to_date(id) {
+            return;
+        }
         let Some(run) = self.open.get(id) else { return };
         let planned = PlannedRun {
             run: run.row.run.clone(),
@@ -225,20 +228,33 @@ impl Core {
         }
     }
 
-    /// A run that its agent has not takes the task as it is now, the only text that is sent.
-    fn bring_up_to_date(&mut self, id: &RunId) {
+    /// A run that its agent has not takes the task as it is now, the only text that is sent; false where the task
+    /// has no such run any more: that ends at the next look.
+    fn bring_up_to_date(&mut self, id: &RunId) -> bool {
         let Some(run) = self.open.get_mut(id) else {
-            return;
+            return false;
         };
-        let task = self.fleet.tasks.get(&run.row.run.task);
-        let Some(revision) = task.map(|entry| entry.task.revision) else {
-            return;
+        let Some(entry) = self.fleet.tasks.get(&run.row.run.task) else {
+            return true;
         };
-        if run.row.run.revision != revision {
-            run.row.run.revision = revision;
-            let run_id = id.clone();
-            self.write(Write::ReviseRun { run_id, revision });
+        let (task, revision) = (&entry.task, entry.task.revision);
+        if run.row.run.revision == revision {
+            return true;
         }
+        if run.stage == Stage::Waiting && !fits(task, &run.row) {
+            let at = super::views::hms(task.changed_at);
+            run.cancelled = Some(Cancelled {
+                reason: format!("changed by {} at {at}", task.changed_by),
+                confirmed: true,
+            });
+            let scheduled_at = run.row.run.scheduled_at;
+            self.open.look_at(id, scheduled_at);
+            return false;
+        }
+        run.row.run.revision = revision;
+        let run_id = id.clone();
+        self.write(Write::ReviseRun { run_id, revision });
+        true
     }
 
     /// Plans a task's window anew after a change: runs still due stay (in the new revision), others are
@@ -271,10 +287,12 @@ impl Core {
         });
         let last = entry.and_then(|entry| entry.last_run.as_ref());
         let last = last.map_or(UnixMs(0), |run| run.scheduled_at);
+        // Behind its cursor nothing was ever planned.
+        let cursor = entry.map_or(now.at, |entry| entry.cursor);
         if is_new {
             now.at
         } else {
-            now.at.max(self.latest()).max(last)
+            now.at.max(self.latest().max(last).min(cursor))
         }
     }
 

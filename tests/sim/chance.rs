@@ -310,8 +310,9 @@ impl History {
                 let of = |host: &&crate::host::Host| host.id == *agent;
                 self.world.hosts.iter().find(of)
             });
-            let known = host
-                .is_some_and(|host| host.boots == 1 && !self.world.truth.removed.contains(&host.number));
+            let known = host.is_some_and(|host| {
+                host.boots == 1 && !self.world.truth.removed.contains(&host.number)
+            });
             if ending.outcome == Outcome::Lost && known && started {
                 broken.push(format!("run {id} ended and its end was lost: {ending:?}"));
             }
@@ -370,7 +371,9 @@ impl History {
             let found = runs.get(&next).copied().unwrap_or(0);
             if found < wanted {
                 let path = task.path();
-                broken.push(format!("{path} was due at {next}: {found} runs of {wanted}"));
+                broken.push(format!(
+                    "{path} was due at {next}: {found} runs of {wanted}"
+                ));
             }
             at = next;
         }

@@ -55,7 +55,11 @@ impl World {
     }
 
     fn keeper_fault(&mut self, dice: &mut Dice, host: usize) {
-        let crash = dice.pick(&[KeeperCrash::Record, KeeperCrash::Written, KeeperCrash::Cloned]);
+        let crash = dice.pick(&[
+            KeeperCrash::Record,
+            KeeperCrash::Written,
+            KeeperCrash::Cloned,
+        ]);
         match dice.below(10) {
             0 => self.keeper_crashes(host),
             1 => self.hosts[host].keeper.crash_at = Some(crash),

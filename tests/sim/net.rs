@@ -173,7 +173,8 @@ impl World {
     pub fn send_up(&mut self, number: u64, item: Item<FromAgent>) {
         let net = self.nets[self.conns[&number].host];
         let again = matches!(&item, Item::Frame(frame) if matches!(**frame, FromAgent::Report(_) | FromAgent::Confirm(_)));
-        let copy = (again && net.repeats > 0 && self.dice.percent(net.repeats)).then(|| item.copy());
+        let copy =
+            (again && net.repeats > 0 && self.dice.percent(net.repeats)).then(|| item.copy());
         let at = self.arrival(number, net);
         let Some(conn) = self.conns.get_mut(&number).filter(|conn| conn.agent_open) else {
             return;
@@ -181,7 +182,9 @@ impl World {
         conn.up_at = conn.up_at.max(at);
         let at = conn.up_at;
         for item in std::iter::once(item).chain(copy) {
-            self.conns.entry(number).and_modify(|conn| conn.up.push_back(item));
+            self.conns
+                .entry(number)
+                .and_modify(|conn| conn.up.push_back(item));
             self.at(at, Happening::Up(number));
         }
     }
@@ -194,7 +197,8 @@ impl World {
         }
         let net = self.nets[self.conns[&number].host];
         let again = matches!(&item, Item::Frame(frame) if matches!(**frame, ToAgent::Order(_) | ToAgent::Acknowledge(_)));
-        let copy = (again && net.repeats > 0 && self.dice.percent(net.repeats)).then(|| item.copy());
+        let copy =
+            (again && net.repeats > 0 && self.dice.percent(net.repeats)).then(|| item.copy());
         let at = self.arrival(number, net);
         let Some(conn) = self.conns.get_mut(&number).filter(|conn| conn.center_sends) else {
             return;
@@ -202,7 +206,9 @@ impl World {
         conn.down_at = conn.down_at.max(at);
         let at = conn.down_at;
         for item in std::iter::once(item).chain(copy) {
-            self.conns.entry(number).and_modify(|conn| conn.down.push_back(item));
+            self.conns
+                .entry(number)
+                .and_modify(|conn| conn.down.push_back(item));
             self.at(at, Happening::Down(number));
         }
     }
