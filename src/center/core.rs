@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::adding::Adding;
 use super::changes::Changes;
 use super::clients::Clients;
 use super::entropy::Entropy;
@@ -86,6 +87,7 @@ pub struct Core {
     pub(super) sessions: Sessions,
     pub(super) clients: Clients,
     pub(super) changes: Changes,
+    pub(super) adding: Adding,
     pub(super) drafts: Drafts,
     pub(super) events: EventLog,
     pub(super) lateness: Latenesses,
@@ -129,6 +131,7 @@ impl Core {
             sessions: Sessions::new(now.mono),
             clients: Clients::default(),
             changes: Changes::default(),
+            adding: Adding::default(),
             drafts: Drafts::default(),
             events: EventLog::new(settings.epoch),
             lateness: Latenesses::default(),
@@ -221,6 +224,7 @@ impl Core {
             }
             Event::Committed(Ok(())) => self.release(),
             Event::Committed(Err(trouble)) => self.fail(now, &trouble),
+            Event::StoreSilent(trouble) => self.store_silent(now, &trouble),
             Event::Loaded(result) => self.reload(now, result),
             Event::RunsRead(ticket, result) => self.runs_read(now, ticket, result),
             Event::AuditRead(ticket, result) => self.audit_read(ticket, result),
@@ -249,6 +253,12 @@ impl Core {
                 join,
                 address,
             } => self.join(now, session, &join, &address),
+            Event::AddJoin {
+                session,
+                ticket,
+                join,
+            } => self.add_join(now, session, ticket, &join),
+            Event::Added(ticket, result) => self.added(now, ticket, result),
         }
     }
 
@@ -273,13 +283,19 @@ impl Core {
     }
 
     fn commit(&mut self) {
-        if self.in_flight.is_some() || self.health != Health::Well {
+        if self.in_flight.is_some() {
             return;
         }
-        self.write_cursors();
-        self.write_spans();
+        if self.health == Health::Well {
+            self.write_cursors();
+            self.write_spans();
+        }
         if self.writes.is_empty() {
+            // Also while the store is out: a question that changes nothing is answered from memory.
             self.now.append(&mut self.held);
+            return;
+        }
+        if self.health != Health::Well {
             return;
         }
         self.in_flight = Some(std::mem::take(&mut self.held));
@@ -305,6 +321,13 @@ impl Core {
         self.take_back(dropped, trouble);
         self.close_agents(now, trouble);
         self.retry_at = Some(now.mono + RELOAD_EVERY);
+    }
+
+    /// A batch under way tells its own end; without one nothing else would say that nothing can be written.
+    fn store_silent(&mut self, now: Now, trouble: &str) {
+        if self.health == Health::Well && self.in_flight.is_none() {
+            self.fail(now, trouble);
+        }
     }
 
     fn retry_store(&mut self, now: Now) {
@@ -367,6 +390,7 @@ impl Core {
         if let Some(at) = latest_stamp(snapshot, self.settings.lead) {
             self.latest.at = self.latest.at.max(at);
         }
+        self.dial_members();
     }
 
     fn set_alarm(&mut self, now: Now, shown: Now) {

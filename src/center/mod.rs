@@ -2,10 +2,13 @@
 //! out. One file per client request under `requests`. Imports rule, model, proto, store, auth.
 
 mod accept;
+mod adding;
 mod args;
 mod changes;
 mod clients;
+mod copy;
 mod core;
+mod dialling;
 mod ends;
 mod entropy;
 mod event;
@@ -15,9 +18,11 @@ mod follow;
 mod init;
 mod join;
 mod lateness;
+mod lead;
 mod logs;
 mod orders;
 mod past;
+mod place;
 mod planner;
 mod program;
 mod reads;
@@ -38,5 +43,5 @@ mod watch;
 
 pub use self::core::{Core, CoreSettings};
 pub use args::CenterArgs;
-pub use event::{Effect, Event, Issue, LogLevel, Now, SessionId, Ticket};
+pub use event::{AddTrouble, Effect, Event, Issue, LogLevel, Now, SessionId, Ticket};
 pub use program::main;

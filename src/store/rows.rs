@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::checksum::{hex, of_fields};
 use crate::model::{
-    AgentId, AgentName, BootId, Ending, Epoch, GroupName, Incarnation, OperatorId, OperatorName,
-    Outcome, RequestId, Revision, Role, RunId, RunRef, Task, TaskId, TaskPath, UnixMs,
+    AgentId, AgentName, BootId, Ending, Epoch, GroupName, HostPort, Incarnation, OperatorId,
+    OperatorName, Outcome, RequestId, Revision, Role, RunId, RunRef, Task, TaskId, TaskPath,
+    UnixMs,
 };
 
 use super::span::{Folded, SpanRow};
@@ -17,6 +19,22 @@ pub struct LeaseGuard {
     pub epoch: Epoch,
     /// This process, unique for each start of a center.
     pub holder: String,
+}
+
+/// What came of asking for the lead.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Lead {
+    /// It is ours, with a new epoch.
+    Taken(LeaseGuard),
+    /// Another has it.
+    Held {
+        /// Who.
+        holder: String,
+        /// Its epoch.
+        epoch: Epoch,
+        /// For how long, unless it renews.
+        left: Duration,
+    },
 }
 
 /// Everything a center needs in memory when it takes the lead.
@@ -66,6 +84,8 @@ pub struct AgentRow {
     pub name: AgentName,
     /// The groups it is in.
     pub groups: BTreeSet<GroupName>,
+    /// Where the center dials it; it dials the center where none.
+    pub dial_address: Option<HostPort>,
     /// Whether it gets no new runs.
     pub draining: bool,
     /// Whether its daemons end while it is drained.
@@ -181,6 +201,24 @@ pub struct AuditRow {
     pub before: Option<String>,
     /// After, JSON.
     pub after: Option<String>,
+}
+
+impl AuditRow {
+    /// A checksum of all fields.
+    pub(super) fn digest(&self) -> String {
+        let at = self.at.0.to_string();
+        let fields = [
+            Some(at.as_str()),
+            Some(self.operator.as_str()),
+            Some(&self.address),
+            Some(&self.deed),
+            Some(&self.subject),
+            self.group.as_ref().map(GroupName::as_str),
+            self.before.as_deref(),
+            self.after.as_deref(),
+        ];
+        hex(&of_fields(fields))
+    }
 }
 
 /// One change of the store. Every one is idempotent: written twice it is as written once.
@@ -333,6 +371,16 @@ pub struct Keep {
     pub per_task: u32,
     /// Failures, at most so long.
     pub failures_age: Duration,
+}
+
+impl Keep {
+    /// How long a run with this outcome is kept at most.
+    pub(super) fn age_of(&self, outcome: Outcome) -> Duration {
+        match outcome {
+            Outcome::Failed | Outcome::TimedOut | Outcome::Lost => self.failures_age,
+            _ => self.age,
+        }
+    }
 }
 
 impl Default for Keep {
