@@ -23,7 +23,7 @@ pub use record::Record;
 pub use recover::{Attempt, Recovered};
 
 use self::daemon::Daemon;
-use self::run::{Run, Tree};
+use self::run::{Left, Run, Tree};
 use super::wire::{self, Assignment, BootMs, Start};
 use crate::model::{BootId, Outcome, Revision, RunId, RunRef, Slot, TaskId, TaskText, UnixMs};
 
@@ -93,6 +93,17 @@ pub struct OutputEnd {
     pub bytes: Option<u64>,
     /// The last of them.
     pub tail: Option<String>,
+}
+
+/// What an attempt took, as far as the kernel told.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Used {
+    /// Most bytes of memory at a time.
+    pub peak_memory: Option<u64>,
+    /// Processor time of all its processes.
+    pub cpu: Option<Duration>,
+    /// Processes that the kernel ended for lack of memory.
+    pub out_of_memory: u64,
 }
 
 /// What happens to the keeper.
@@ -172,6 +183,8 @@ pub enum Event {
         exit: Exit,
         /// Its output.
         output: OutputEnd,
+        /// What it took.
+        used: Used,
     },
     /// No process of an attempt is left.
     TreeGone {
@@ -242,6 +255,8 @@ pub struct Supervisor {
     place: String,
     runs: BTreeMap<RunId, Run>,
     trees: BTreeMap<Key, Tree>,
+    /// Processes that a task wanted left when its command ended; nobody waits for their end.
+    left: BTreeMap<Key, Left>,
     daemons: BTreeMap<TaskId, Daemon>,
     texts: BTreeMap<(TaskId, Revision), Arc<TaskText>>,
     timers: BTreeSet<(BootMs, Timer)>,
@@ -268,6 +283,7 @@ impl Supervisor {
             place: String::new(),
             runs: BTreeMap::new(),
             trees: BTreeMap::new(),
+            left: BTreeMap::new(),
             daemons: BTreeMap::new(),
             texts: BTreeMap::new(),
             timers: BTreeSet::new(),
@@ -302,7 +318,12 @@ impl Supervisor {
             Event::Launched { key, pid, at } => self.launched(now, &key, pid, at),
             Event::NotLaunched { key, failure } => self.not_launched(now, &key, failure),
             Event::NotExecuted { key } => self.not_executed(now, &key),
-            Event::Exited { key, exit, output } => self.exited(now, &key, &exit, output),
+            Event::Exited {
+                key,
+                exit,
+                output,
+                used,
+            } => self.exited(now, &key, &exit, output, used),
             Event::TreeGone { key } => self.tree_gone(now, &key),
             Event::Wake => self.wake(now),
         }
@@ -411,7 +432,7 @@ impl Supervisor {
         if run.is_active() {
             return;
         }
-        if run.may_forget(now.boot) && !self.has_tree(run_id) {
+        if run.may_forget(now.boot) && !self.has_processes(run_id) {
             self.forget(run_id);
             return;
         }
@@ -428,7 +449,7 @@ impl Supervisor {
     fn forget_due(&mut self, now: Now) {
         let may = |run_id: &&RunId| {
             let run = self.runs.get(*run_id);
-            run.is_none_or(|run| run.may_forget(now.boot)) && !self.has_tree(run_id)
+            run.is_none_or(|run| run.may_forget(now.boot)) && !self.has_processes(run_id)
         };
         let due: Vec<RunId> = self.confirmed.iter().filter(may).cloned().collect();
         for run_id in due {
@@ -472,6 +493,7 @@ impl Supervisor {
             self.stop(now, &run_id, reason);
         }
         self.stop_slots(now, reason);
+        self.end_left(now);
     }
 
     fn end_if_done(&mut self) {
@@ -486,6 +508,13 @@ impl Supervisor {
         let from = (run_id.clone(), 0);
         let to = (run_id.clone(), u16::MAX);
         self.trees.range(from..=to).next().is_some()
+    }
+
+    /// Likewise, those included that were left.
+    fn has_processes(&self, run_id: &RunId) -> bool {
+        let from = (run_id.clone(), 0);
+        let to = (run_id.clone(), u16::MAX);
+        self.has_tree(run_id) || self.left.range(from..=to).next().is_some()
     }
 
     fn is_retryable(outcome: Outcome, stopped: bool) -> bool {
