@@ -128,6 +128,8 @@ pub(super) const TABLES: &[Table] = &[
             "finished_at",
             "output_bytes",
             "tail",
+            "peak_memory_bytes",
+            "cpu_ms",
         ],
     },
     Table {

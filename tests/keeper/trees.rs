@@ -43,8 +43,11 @@ fn hostile(world: &World, mark: u32) -> Work {
         }
         path.display().to_string()
     };
-    let sleeper = write("sleeper", "trap '' TERM HUP INT; while :; do sleep 300; done");
-    let chain = write("chain", "trap '' TERM; sleep 0.02; setsid \"$0\" & exit");
+    let sleeper = write(
+        "sleeper",
+        "trap '' TERM HUP INT; while :; do sleep 300; done",
+    );
+    let chain = write("chain", "trap '' TERM; setsid \"$0\" & exit");
     let bomb = write(
         "bomb",
         "trap '' TERM; if [ \"$1\" -gt 0 ]; then \"$0\" $(($1 - 1)) & \"$0\" $(($1 - 1)) & fi; while :; do wait; sleep 1; done",
@@ -231,6 +234,9 @@ fn limits_of_a_run_are_kept_by_its_cgroup_or_else_by_each_process() {
         if ending.outcome != Outcome::Succeeded {
             assert_eq!(ending.reason, refused);
         }
-        assert_eq!(limited("true", "processes=100000").outcome, Outcome::Succeeded);
+        assert_eq!(
+            limited("true", "processes=100000").outcome,
+            Outcome::Succeeded
+        );
     });
 }

@@ -84,7 +84,7 @@ pub(super) fn reassign(script: &mut Script, run: &RunId, from: Option<&AgentId>,
 /// outcome, on which the row's place hangs, comes last.
 pub(super) const ENDED: &str =
     "UPDATE run SET reason = ?, exit_code = ?, exit_signal = ?, pid = ?, attempt = ?,
-        started_at = ?, finished_at = ?, output_bytes = ?, tail = ?, outcome = ?
+        started_at = ?, finished_at = ?, output_bytes = ?, tail = ?, peak_memory_bytes = ?, cpu_ms = ?, outcome = ?
     WHERE unsettled = ? AND (COALESCE(outcome, '') = '' OR ? <> 'lost')";
 
 pub(super) fn end(script: &mut Script, run: &RunId, ending: &Ending) {
@@ -99,6 +99,8 @@ pub(super) fn end(script: &mut Script, run: &RunId, ending: &Ending) {
         ending.finished_at.0.into(),
         ending.output_bytes.map(int).into(),
         ending.tail.as_deref().into(),
+        ending.peak_memory_bytes.map(int).into(),
+        ending.cpu_ms.map(int).into(),
         outcome.clone(),
         run.as_str().into(),
         outcome,
