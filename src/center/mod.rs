@@ -33,6 +33,8 @@ mod runs;
 mod select;
 mod sessions;
 mod shell;
+mod spans;
+mod steady;
 mod tasks;
 mod views;
 mod watch;

@@ -79,6 +79,7 @@ pub fn run(group: &str, name: &str) -> RunView {
         cpu_ms: Some(31),
         revision: Revision(3),
         tail: None,
+        span: None,
     }
 }
 

@@ -69,6 +69,7 @@ pub fn run(task: &str, agent: &str, ago: i64, outcome: Outcome, reason: &str) ->
         cpu_ms: Some(31),
         revision: Revision(3),
         tail: Some(format!("one\n{HOSTILE}\nlast")),
+        span: None,
     }
 }
 

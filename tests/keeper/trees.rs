@@ -235,7 +235,7 @@ fn limits_of_a_run_are_kept_by_its_cgroup_or_else_by_each_process() {
             assert_eq!(ending.reason, refused);
         }
         assert_eq!(
-            limited("true", "processes=100000").outcome,
+            limited("true", "processes=5000").outcome,
             Outcome::Succeeded
         );
     });

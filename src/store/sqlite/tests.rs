@@ -214,7 +214,12 @@ fn measured() -> [Write; 2] {
     let run_id = row.run.run_id.clone();
     let plan = Write::PlanRun(row);
     let ending = Box::new(ending);
-    [plan, Write::EndRun { run_id, ending }]
+    let end = Write::EndRun {
+        run_id,
+        only_of: None,
+        ending,
+    };
+    [plan, end]
 }
 
 #[tokio::test]
@@ -321,6 +326,9 @@ fn every_query() -> Vec<RunQuery> {
                 outcome,
                 until: None,
                 since: has(3).then_some(NOW),
+                after: None,
+                missed_until: None,
+                fold: false,
                 id_suffix: has(4).then(|| "abc".into()),
                 open: has(5),
                 limit: 50,
