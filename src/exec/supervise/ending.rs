@@ -1,10 +1,12 @@
 //! How attempts and runs end: by themselves, by a stop sequence, a signal, a timeout; what follows an end.
 
-use super::run::{Left, Phase, Run, Stop, Tree};
+use super::left::Left;
+use super::run::{Phase, Run, Stop};
+use super::used::{lack_of_memory, millis};
 use super::{Effect, Exit, Key, Now, OutputEnd, REKILL, Record, Supervisor, Timer, Used};
 use crate::exec::wire;
 use crate::exec::words;
-use crate::model::{Cause, Ending, LimitKind, Outcome, Output, RunId};
+use crate::model::{Cause, Ending, Outcome, Output, RunId};
 
 impl Supervisor {
     pub(super) fn exited(
@@ -62,28 +64,6 @@ impl Supervisor {
         }
         self.end_attempt(now, key, ending);
         self.sweep(now, key);
-    }
-
-    /// What the command left behind is the run's no more.
-    pub(super) fn leave(&mut self, key: &Key) {
-        let Some(run) = self.runs.get(&key.0) else {
-            return;
-        };
-        let left = Left {
-            stop_signal: run.text.work.stop_signal,
-            grace: run.text.work.grace,
-        };
-        if self.trees.remove(key).is_some() {
-            self.left.insert(key.clone(), left);
-        }
-    }
-
-    /// The keeper ends everything: what was left too.
-    pub(super) fn end_left(&mut self, now: Now) {
-        for (key, left) in std::mem::take(&mut self.left) {
-            self.trees.insert(key.clone(), Tree::default());
-            self.signal_then_kill(now, &key, left);
-        }
     }
 
     /// What the command left behind goes the way of the stop sequence.
@@ -251,7 +231,7 @@ impl Supervisor {
         self.signal_then_kill(now, key, how);
     }
 
-    fn signal_then_kill(&mut self, now: Now, key: &Key, how: Left) {
+    pub(super) fn signal_then_kill(&mut self, now: Now, key: &Key, how: Left) {
         let kill_at = now.boot.plus(how.grace);
         if let Some(tree) = self.trees.get_mut(key) {
             tree.kill_at = Some(kill_at);
@@ -361,22 +341,6 @@ impl Supervisor {
             self.pending.remove(&run_id);
             self.launch_pending(now, &run_id);
         }
-    }
-}
-
-fn millis(span: std::time::Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// What follows the reason of an attempt that the kernel took processes from.
-fn lack_of_memory(run: &Run, used: Used) -> String {
-    if used.out_of_memory == 0 {
-        return String::new();
-    }
-    let mut limits = run.text.work.limits.iter();
-    match limits.find(|limit| limit.kind == LimitKind::Memory) {
-        Some(limit) => format!("; out of memory at its limit memory={}", limit.value),
-        None => "; out of memory on this host".to_owned(),
     }
 }
 

@@ -8,12 +8,14 @@
 
 mod daemon;
 mod ending;
+mod left;
 mod record;
 mod recover;
 mod run;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod used;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,9 +23,11 @@ use std::time::Duration;
 
 pub use record::Record;
 pub use recover::{Attempt, Recovered};
+pub use used::{OutputEnd, Used};
 
 use self::daemon::Daemon;
-use self::run::{Left, Run, Tree};
+use self::left::Left;
+use self::run::{Run, Tree};
 use super::wire::{self, Assignment, BootMs, Start};
 use crate::model::{BootId, Outcome, Revision, RunId, RunRef, Slot, TaskId, TaskText, UnixMs};
 
@@ -84,26 +88,6 @@ pub enum Failure {
     Lease,
     /// Disk or descriptors refused the start's record or output; nothing was started.
     Unrecorded(String),
-}
-
-/// What is known of the output at an attempt's end.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct OutputEnd {
-    /// Bytes written.
-    pub bytes: Option<u64>,
-    /// The last of them.
-    pub tail: Option<String>,
-}
-
-/// What an attempt took, as far as the kernel told.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Used {
-    /// Most bytes of memory at a time.
-    pub peak_memory: Option<u64>,
-    /// Processor time of all its processes.
-    pub cpu: Option<Duration>,
-    /// Processes that the kernel ended for lack of memory.
-    pub out_of_memory: u64,
 }
 
 /// What happens to the keeper.
@@ -501,20 +485,6 @@ impl Supervisor {
         if self.ending && done {
             self.effects.push(Effect::End);
         }
-    }
-
-    /// Whether processes of an attempt of this run may be left.
-    fn has_tree(&self, run_id: &RunId) -> bool {
-        let from = (run_id.clone(), 0);
-        let to = (run_id.clone(), u16::MAX);
-        self.trees.range(from..=to).next().is_some()
-    }
-
-    /// Likewise, those included that were left.
-    fn has_processes(&self, run_id: &RunId) -> bool {
-        let from = (run_id.clone(), 0);
-        let to = (run_id.clone(), u16::MAX);
-        self.has_tree(run_id) || self.left.range(from..=to).next().is_some()
     }
 
     fn is_retryable(outcome: Outcome, stopped: bool) -> bool {

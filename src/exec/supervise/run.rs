@@ -6,9 +6,7 @@ use std::time::Duration;
 use super::{Effect, Failure, Key, Now, Order, Record, Supervisor, Timer};
 use crate::exec::wire::{self, BootMs, RunState, Start};
 use crate::exec::words;
-use crate::model::{
-    Cause, Ending, Epoch, Leftovers, Outcome, Output, RunId, RunRef, StopSignal, TaskText, UnixMs,
-};
+use crate::model::{Cause, Ending, Epoch, Outcome, Output, RunId, RunRef, TaskText, UnixMs};
 
 /// What is known of a run.
 #[derive(Debug)]
@@ -69,20 +67,7 @@ pub(super) struct Tree {
     pub kill_at: Option<BootMs>,
 }
 
-/// What a command left behind, and how it is ended when the keeper ends everything.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Left {
-    pub stop_signal: StopSignal,
-    pub grace: Duration,
-}
-
 impl Run {
-    /// Whether what its command leaves behind lives on.
-    pub fn leaves(&self, outcome: Outcome) -> bool {
-        let by_itself = matches!(outcome, Outcome::Succeeded | Outcome::Failed);
-        by_itself && self.text.work.leftovers == Leftovers::Leave
-    }
-
     pub fn is_active(&self) -> bool {
         !matches!(self.phase, Phase::Ended(_))
     }
