@@ -2,7 +2,7 @@
 //! disk ever delays a fire. What waits together is written together and synced once.
 
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -144,7 +144,7 @@ fn write_all(journal: Journal<Record>, writes: &Receiver<Write>, tell: &impl Fn(
         unsure: Vec::new(),
         failures: 0,
     };
-    while let Some(first) = pen.wait(writes) {
+    while let Ok(first) = pen.wait(writes) {
         let more = writes.try_iter().take(BATCH);
         pen.write_batch(first.into_iter().chain(more));
     }
@@ -165,15 +165,15 @@ struct Pen<'a, F: Fn(Event)> {
 }
 
 impl<F: Fn(Event)> Pen<'_, F> {
-    /// The next write; none inside where it is time to try a cut again, none at all at the end.
-    fn wait(&self, writes: &Receiver<Write>) -> Option<Option<Write>> {
+    /// The next write; none where it is time to try a cut again. An error at the end.
+    fn wait(&self, writes: &Receiver<Write>) -> Result<Option<Write>, RecvError> {
         if self.unsure.is_empty() {
-            return writes.recv().ok().map(Some);
+            return writes.recv().map(Some);
         }
         match writes.recv_timeout(CUT_AGAIN) {
-            Ok(write) => Some(Some(write)),
-            Err(RecvTimeoutError::Timeout) => Some(None),
-            Err(RecvTimeoutError::Disconnected) => None,
+            Ok(write) => Ok(Some(write)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(RecvError),
         }
     }
 
@@ -199,7 +199,7 @@ impl<F: Fn(Event)> Pen<'_, F> {
                     // One that was made before a failure was heard of holds what failed.
                     if failures == self.failures && rewrite(&mut self.journal, &records) {
                         // What was appended before is in it, and on the disk.
-                        self.done(std::mem::take(&mut written));
+                        self.done(&std::mem::take(&mut written));
                         size = self.journal.size();
                     }
                 }
@@ -215,7 +215,7 @@ impl<F: Fn(Event)> Pen<'_, F> {
             Ok(())
         };
         let Err(error) = synced else {
-            return self.done(written);
+            return self.done(&written);
         };
         if let Err(error) = self.journal.take_back(size) {
             error!(%error, "what could not be synced stays in the journal for now");
@@ -226,7 +226,7 @@ impl<F: Fn(Event)> Pen<'_, F> {
     }
 
     /// These are written; what failed before them is told first.
-    fn done(&mut self, written: Vec<(Ticket, Vec<Record>)>) {
+    fn done(&mut self, written: &[(Ticket, Vec<Record>)]) {
         self.make_sure();
         if let Some(last) = written.iter().map(|(ticket, _)| *ticket).max() {
             (self.tell)(Event::Synced(last));

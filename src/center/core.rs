@@ -97,7 +97,7 @@ pub struct Core {
     pub(super) health: Health,
     pub(super) roster: Roster,
     pub(super) waits: Vec<super::changes::RunWaiter>,
-    /// Runs that ended before they were due: a change of their task must not plan them again.
+    /// Runs that ended before they were due, or lately: a change of their task must not plan them again.
     pub(super) early: BTreeSet<(UnixMs, RunId)>,
     /// The latest instant there was, and when: what was due by then may have started, and is not planned anew, also
     /// where the clock was set back since.

@@ -163,7 +163,11 @@ impl Core {
             return;
         }
         if !self.is_of_one(run) {
-            return self.refused_by_agent(now, id, reason);
+            // An order under way that gives it anew has the last word.
+            if !self.is_on_its_way(agent, id) {
+                self.refused_by_agent(now, id, reason);
+            }
+            return;
         }
         let elsewhere = now.at < run.row.start_before && !self.is_held_elsewhere(run);
         if !elsewhere || !self.reassign(id) {

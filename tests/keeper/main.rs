@@ -8,4 +8,5 @@ mod hostile;
 mod privileges;
 mod starting;
 mod surviving;
+mod trees;
 mod world;

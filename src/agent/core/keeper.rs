@@ -60,12 +60,15 @@ impl AgentCore {
 
     /// Tells the keeper now, or when it is connected.
     pub(super) fn stop(&mut self, command: Command) {
-        if let Command::Stop { run_id, reason } = &command {
+        let kept = if let Command::Stop { run_id, reason } = &command {
             self.stops.insert(run_id.clone(), reason.clone());
-        }
+            true
+        } else {
+            false
+        };
         if self.keeper.is_ready() {
             self.tell(command);
-        } else {
+        } else if !kept {
             self.untold.push(command);
         }
     }

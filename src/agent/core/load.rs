@@ -47,7 +47,11 @@ impl AgentCore {
                 self.clock.restore(offset_ms, error_ms);
             }
             Record::Text { text } => self.texts.insert(*text, true),
-            Record::Planned(planned) => self.runs.insert(Held::armed(planned)),
+            Record::Planned(planned) => {
+                let mut held = Held::armed(planned);
+                held.on_disk = true;
+                self.runs.insert(held);
+            }
             Record::Cancelled { run_id } | Record::Dropped { run_id } => {
                 self.runs.remove(&run_id);
             }
