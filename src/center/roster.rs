@@ -76,6 +76,12 @@ impl Roster {
         self.own.iter().chain(others).cloned().collect()
     }
 
+    /// The same, or these where nothing is known.
+    pub fn addresses_or(&self, known: &[String]) -> Vec<String> {
+        let all = self.addresses();
+        if all.is_empty() { known.to_vec() } else { all }
+    }
+
     /// The center that leads, if it is another.
     pub fn leader(&self) -> Option<&CenterRow> {
         let leading = self.others.iter().filter(|row| row.epoch > Epoch(0));
@@ -117,11 +123,7 @@ impl Roster {
 impl Core {
     /// Where all centers are reached, for `status`.
     pub(super) fn told_centers(&self) -> Vec<String> {
-        let known = self.roster.addresses();
-        if known.is_empty() {
-            return self.settings.addresses.clone();
-        }
-        known
+        self.roster.addresses_or(&self.settings.addresses)
     }
 
     /// What the store says of the centers: whoever is linked is told when their addresses change.

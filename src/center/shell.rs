@@ -27,6 +27,8 @@ use crate::proto::link::{LinkSender, SendFault};
 use crate::store::{LeaseGuard, Snapshot, Store, StoreError, Write};
 use crate::workers::Workers;
 
+/// What a leader says whose lease is over by its own clock.
+const LAPSED: &str = "the center's lease was not renewed in time";
 /// Events that wait for the loop at most; links that bring more wait.
 const INBOX: usize = 4096;
 
@@ -266,8 +268,7 @@ impl Shell {
         }
         self.lapsed = true;
         self.lapses += 1;
-        let trouble = "the center's lease was not renewed in time".to_owned();
-        for effect in core.handle(now(), Event::Lapsed(trouble)) {
+        for effect in core.handle(now(), Event::Lapsed(LAPSED.to_owned())) {
             self.carry_out(effect);
         }
     }
@@ -284,8 +285,7 @@ impl Shell {
             (Office::Standby(standby), event) => standby.handle(now(), event),
             // What was read without the lead is not to be believed.
             (Office::Leader(core), Event::Loaded(Ok(_))) if self.lapsed => {
-                let trouble = "the center's lease was not renewed in time".to_owned();
-                core.handle(now(), Event::Loaded(Err(trouble)))
+                core.handle(now(), Event::Loaded(Err(LAPSED.to_owned())))
             }
             (Office::Leader(core), event) => core.handle(now(), event),
         };
@@ -452,7 +452,7 @@ impl Shell {
                 fleet: fleet.to_string(),
                 name: issue.name.clone(),
                 certificate: issued.certificate,
-                centers: self.told(),
+                centers: self.roster.addresses_or(&self.parts.settings.addresses),
                 authority: (issue.role == PeerRole::Center)
                     .then(|| AuthorityPem(self.parts.authority.secret())),
             }),
@@ -465,15 +465,6 @@ impl Shell {
             // As above.
             drop(joiner.send(answer));
         }
-    }
-
-    /// Where a joiner finds the centers.
-    fn told(&self) -> Vec<String> {
-        let known = self.roster.addresses();
-        if known.is_empty() {
-            return self.parts.settings.addresses.clone();
-        }
-        known
     }
 
     fn set_alarm(&self, at: UnixMs) {

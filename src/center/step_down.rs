@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::time::Instant;
 
 use super::lead::{rows, step_down_text};
 use super::place::{self, PlaceFault, StoreAsk};
@@ -88,17 +87,21 @@ async fn hand_over(store: &Store, dir: &Path, own: &str) -> Result<CenterRow, St
     store
         .set_meta(STEP_DOWN, &step_down_text(own, epoch))
         .await?;
-    let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
+    let waiting = next_leader(store, own, epoch);
+    let found = tokio::time::timeout(PATIENCE, waiting).await;
+    found.unwrap_or(Err(StepDownError::Late))
+}
+
+/// Waits until a center leads with a higher epoch; it must be another.
+async fn next_leader(store: &Store, own: &str, epoch: Epoch) -> Result<CenterRow, StepDownError> {
+    loop {
         let now = rows(store).await?;
         match now.into_iter().find(|row| row.epoch > epoch) {
             Some(row) if row.id != own => return Ok(row),
             Some(_) => return Err(StepDownError::Again),
-            None => {}
+            None => tokio::time::sleep(LOOK).await,
         }
-        tokio::time::sleep(LOOK).await;
     }
-    Err(StepDownError::Late)
 }
 
 /// The epoch with which the center `own` leads; else who does, in words.
