@@ -9,6 +9,7 @@ mod links;
 mod load;
 mod logs;
 mod order;
+mod problems;
 mod reports;
 mod texts;
 
@@ -38,7 +39,7 @@ const WRITE_AGAIN: Duration = Duration::from_secs(1);
 const COMPACT_SLACK: usize = 2_000;
 
 /// A daemon assigned to this agent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 struct Assigned {
     revision: Revision,
     epoch: Epoch,
@@ -78,7 +79,10 @@ pub struct AgentCore {
     texts: Texts,
     runs: Runs,
     assigned: BTreeMap<TaskId, Assigned>,
+    /// Which daemons were assigned is not known: the journal was damaged, and the keeper has not told its set.
+    unsure_assigned: bool,
     slots: BTreeMap<(TaskId, Slot), SlotReport>,
+    problems: problems::Problems,
 
     links: BTreeMap<LinkId, Link>,
     lease: Option<BootMs>,
@@ -144,6 +148,7 @@ impl AgentCore {
     fn take_in(&mut self, now: Now, event: Event) {
         match event {
             Event::Loaded(records) => self.load(records, now),
+            Event::Problems(problems) => self.own_problems(problems),
             Event::LinkUp {
                 link,
                 welcome,
@@ -341,6 +346,8 @@ impl AgentCore {
             Record::Withdrawn { task } => !self.assigned.contains_key(task),
             Record::Closed { run, .. } => !is_open(&run.run_id),
             Record::Opened { .. }
+            | Record::Damaged
+            | Record::Settled
             | Record::Epoch { .. }
             | Record::Offset { .. }
             | Record::Text { .. } => true,

@@ -1,17 +1,25 @@
 //! The agent's journal on disk: opened with one more incarnation, then written by a thread of its own, so that no
 //! disk ever delays a fire. What waits together is written together and synced once.
+//!
+//! Of a damaged journal only what is true whatever else it said is believed (see [`salvage`]): the agent then knows
+//! no plan and no assignment, and lets keeper and center tell it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use tracing::{error, info};
 
 use super::event::{Event, Ticket};
-use super::record::Record;
+use super::record::{Closing, Record};
+use crate::clock;
+use crate::exec::failpoint::{self, Point};
 use crate::exec::journal::{Journal, JournalError};
-use crate::model::{BootId, Incarnation};
+use crate::exec::wire::BootMs;
+use crate::model::{BootId, Epoch, Incarnation};
 
+/// The journal's file in the state directory.
+const NAME: &str = "agent.journal";
 /// Appends written before one sync at most.
 const BATCH: usize = 256;
 
@@ -28,24 +36,78 @@ pub struct Opened {
 
 /// Opens the journal of a state directory and records this life of it, synced.
 pub fn open(dir: &Path, boot_id: &BootId) -> Result<Opened, JournalError> {
-    let (mut journal, mut records) = Journal::open(&dir.join("agent.journal"))?;
+    let (mut journal, found) = Journal::open(&dir.join(NAME))?;
+    let mut records = found.records;
     let last = records.iter().filter_map(|record| match record {
         Record::Opened { incarnation, .. } => Some(incarnation.0),
         _ => None,
     });
-    let incarnation = Incarnation(last.max().unwrap_or(0) + 1);
+    let mut incarnation = Incarnation(last.max().unwrap_or(0) + 1);
+    if found.damage.is_some() {
+        incarnation = incarnation.max(renewed());
+    }
     let opened = Record::Opened {
         incarnation,
         boot_id: boot_id.clone(),
     };
-    journal.append(std::slice::from_ref(&opened))?;
-    journal.sync()?;
-    records.push(opened);
+    if found.damage.is_some() {
+        records = salvage(records);
+        records.push(opened);
+        journal.rewrite(&records)?;
+    } else {
+        journal.append(std::slice::from_ref(&opened))?;
+        journal.sync()?;
+        records.push(opened);
+    }
     Ok(Opened {
         incarnation,
         records,
         journal,
     })
+}
+
+/// The damaged journals that a state directory keeps, until somebody has looked at them and taken them away.
+pub fn kept_aside(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let is_kept = |name: &str| name.starts_with(NAME) && name.contains(".bad-");
+    let kept = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_kept));
+    let mut kept: Vec<PathBuf> = kept.map(|entry| entry.path()).collect();
+    kept.sort();
+    kept
+}
+
+/// An incarnation above every one that a damaged journal may have named: those are counted, this is a time.
+fn renewed() -> Incarnation {
+    Incarnation(u64::try_from(clock::now().0 / 1000).unwrap_or(0))
+}
+
+/// What of a damaged journal is true whatever the lost lines said: orders of lower epochs stay refused, and an
+/// outcome that the agent decided stays decided. A plan may have been cancelled, an assignment withdrawn.
+fn salvage(records: Vec<Record>) -> Vec<Record> {
+    let mut epoch = Epoch::default();
+    let mut closed = Vec::new();
+    for record in records {
+        match record {
+            Record::Epoch { epoch: read } => epoch = epoch.max(read),
+            Record::Closed {
+                run,
+                closing: Closing::Ended(ending),
+                ..
+            } => closed.push((run, ending)),
+            Record::Dropped { run_id } => closed.retain(|(run, _)| run.run_id != run_id),
+            _ => {}
+        }
+    }
+    let closed = closed.into_iter().map(|(run, ending)| Record::Closed {
+        run,
+        // The boot of its instant may be among what is lost.
+        start_before: BootMs(0),
+        closing: Closing::Ended(ending),
+    });
+    [Record::Damaged, Record::Epoch { epoch }]
+        .into_iter()
+        .chain(closed)
+        .collect()
 }
 
 /// Something to write.
@@ -142,7 +204,7 @@ fn write_batch(
                 ticket,
                 records,
                 sync,
-            } => match journal.append(&records) {
+            } => match append(journal, &records) {
                 Ok(()) => {
                     must_sync |= sync;
                     written.push((ticket, records));
@@ -153,6 +215,46 @@ fn write_batch(
         }
     }
     finish_batch(journal, written, must_sync, tell);
+}
+
+fn append(journal: &mut Journal<Record>, records: &[Record]) -> Result<(), JournalError> {
+    let reach = |point: fn(&Record) -> Option<Point>| {
+        records.iter().filter_map(point).for_each(failpoint::reach);
+    };
+    reach(point_before);
+    journal.append(records)?;
+    reach(point_written);
+    Ok(())
+}
+
+/// The row of the recovery table that ends when this is written.
+fn point_before(record: &Record) -> Option<Point> {
+    match record {
+        Record::Planned(_) => Some(Point::AgentPlanReceived),
+        Record::Cancelled { .. } => Some(Point::AgentCancelReceived),
+        Record::Closed { .. } => Some(Point::AgentDecisionMade),
+        Record::Dropped { .. } => Some(Point::AgentReportAcknowledged),
+        _ => None,
+    }
+}
+
+/// The row that begins then.
+fn point_written(record: &Record) -> Option<Point> {
+    match record {
+        Record::Planned(_) => Some(Point::AgentPlanWritten),
+        Record::Dropped { .. } => Some(Point::AgentRunDropped),
+        _ => None,
+    }
+}
+
+/// The row that begins when it is synced.
+fn point_synced(record: &Record) -> Option<Point> {
+    match record {
+        Record::Planned(_) => Some(Point::AgentPlanSynced),
+        Record::Cancelled { .. } => Some(Point::AgentCancelSynced),
+        Record::Closed { .. } => Some(Point::AgentDecisionSynced),
+        _ => None,
+    }
 }
 
 /// What could not be synced may be in the file all the same: its repetition there changes nothing.
@@ -171,6 +273,8 @@ fn finish_batch(
         }
         return;
     }
+    let records = written.iter().flat_map(|(_, records)| records);
+    records.filter_map(point_synced).for_each(failpoint::reach);
     tell(Event::Synced(last));
 }
 

@@ -36,6 +36,10 @@ pub enum Verb {
         #[arg(long)]
         leave: bool,
     },
+    /// The places at which tests end this program.
+    #[cfg(debug_assertions)]
+    #[command(hide = true)]
+    Failpoints,
     /// One run's sub-reaper; the keeper starts it.
     #[command(hide = true)]
     Stub {
@@ -83,6 +87,11 @@ fn perform(arguments: Arguments, prefix: &[OsString]) -> anyhow::Result<()> {
             keeper::run(settings)?;
         }
         Verb::Stop { state, leave } => stop(&state, leave)?,
+        #[cfg(debug_assertions)]
+        Verb::Failpoints => {
+            let list = super::failpoint::Point::list(false);
+            std::io::stdout().write_all(list.as_bytes())?;
+        }
         Verb::Stub { args } => run_stub(&args)?,
     }
     Ok(())

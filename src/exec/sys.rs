@@ -16,6 +16,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+#[cfg(debug_assertions)]
+use super::failpoint::{self, Point, Who};
 use super::mark::{self, Mark};
 
 /// Bytes of the child's stack: its frames are small and its calls shallow.
@@ -83,8 +85,8 @@ pub struct Spawn<'a> {
     pub stderr: BorrowedFd<'a>,
     /// Descriptors that stay open, under their numbers.
     pub keep: Vec<BorrowedFd<'a>>,
-    /// Held by the child until its execve: the lock that says "half started".
-    pub lock: Option<BorrowedFd<'a>>,
+    /// Held by the child until its execve: what says "half started" to whoever waits for their end.
+    pub until_exec: Vec<BorrowedFd<'a>>,
     /// The cgroup in which it is born.
     pub cgroup: Option<BorrowedFd<'a>>,
     /// Where the child writes its pid before execve.
@@ -189,6 +191,8 @@ pub fn spawn(spawn: &Spawn<'_>) -> Result<Spawned, SpawnError> {
         join: None,
         stage: AtomicI32::new(0),
         errno: AtomicI32::new(0),
+        #[cfg(debug_assertions)]
+        strike: spawn.mark.as_ref().and_then(|_| strike()),
     };
     let failed = |error| SpawnError {
         stage: Stage::Clone,
@@ -213,7 +217,7 @@ fn held(spawn: &Spawn<'_>) -> Vec<u32> {
     let mut held: Vec<u32> = spawn
         .keep
         .iter()
-        .chain(&spawn.lock)
+        .chain(&spawn.until_exec)
         .chain(mark)
         .map(|fd| fd.as_raw_fd().unsigned_abs())
         .collect();
@@ -285,6 +289,48 @@ struct Child<'a> {
     join: Option<OwnedFd>,
     stage: AtomicI32,
     errno: AtomicI32,
+    /// Where a test ends this child or its parent; looked up before, because the child allocates nothing.
+    #[cfg(debug_assertions)]
+    strike: Option<(Point, Who)>,
+}
+
+#[cfg(debug_assertions)]
+fn strike() -> Option<(Point, Who)> {
+    let points = [
+        Point::ChildBeforeMark,
+        Point::ChildMarked,
+        Point::ChildExecFailed,
+    ];
+    points
+        .into_iter()
+        .find_map(|point| Some((point, failpoint::armed(point)?)))
+}
+
+impl Child<'_> {
+    /// Strikes if a test asked for it; a child that outlives its parent stays half started for a moment.
+    #[cfg(debug_assertions)]
+    fn reach(&self, point: Point) {
+        let Some((_, who)) = self.strike.filter(|(wanted, _)| *wanted == point) else {
+            return;
+        };
+        let moment = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 500_000_000,
+        };
+        // SAFETY: raw system calls; the one pointer is to a live timespec.
+        unsafe {
+            let pid = match who {
+                Who::Itself => libc::syscall(libc::SYS_getpid),
+                Who::Parent => libc::syscall(libc::SYS_getppid),
+            };
+            libc::syscall(libc::SYS_kill, pid, libc::SIGKILL);
+            libc::syscall(
+                libc::SYS_nanosleep,
+                &raw const moment,
+                ptr::null_mut::<libc::timespec>(),
+            );
+        }
+    }
 }
 
 fn clone_child(child: &mut Child<'_>, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Spawned> {
@@ -617,12 +663,18 @@ fn exec(child: &Child<'_>) -> (Stage, i32) {
             SIGSET_BYTES,
         );
     }
+    #[cfg(debug_assertions)]
+    child.reach(Point::ChildBeforeMark);
     if let Some(mark) = &spawn.mark
         && let Err(errno) = write_mark(mark, |mark, line| mark.started(own_pid(), boot_ns(), line))
     {
         return (Stage::Mark, errno);
     }
+    #[cfg(debug_assertions)]
+    child.reach(Point::ChildMarked);
     let errno = try_files(child);
+    #[cfg(debug_assertions)]
+    child.reach(Point::ChildExecFailed);
     if let Some(mark) = &spawn.mark {
         // The parent hears of it anyway; the record is for the case that there is none any more.
         let _ = write_mark(mark, |mark, line| mark.failed(errno, line));

@@ -279,6 +279,28 @@ fn signal_descendants(stub: i32, stub_pidfd: &OwnedFd, signal: i32) {
     }
 }
 
+/// Kills a command whose sub-reaper is gone, and what has stayed in its session. The session's number belongs to it
+/// while its leader lives, whose descriptor this is; what has left the session is nobody's to find any more.
+pub(super) fn kill_session(leader: i32, pidfd: &OwnedFd) {
+    for _ in 0..ROUNDS {
+        let members: Vec<_> = all_stats()
+            .into_iter()
+            .filter(|(pid, stat)| stat.session == leader && *pid != leader && !stat.zombie)
+            .collect();
+        if members.is_empty() || has_ended(pidfd) {
+            break;
+        }
+        for (pid, seen) in members {
+            let Ok(member) = open_pid(pid) else { continue };
+            let same = |now: Stat| now.start == seen.start && now.session == leader;
+            if stat(pid).is_some_and(same) {
+                send(&member, libc::SIGKILL);
+            }
+        }
+    }
+    send(pidfd, libc::SIGKILL);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -38,6 +38,8 @@ impl AgentCore {
                 incarnation,
                 boot_id,
             } => self.open(incarnation, boot_id),
+            Record::Damaged => self.unsure_assigned = true,
+            Record::Settled => self.unsure_assigned = false,
             Record::Epoch { epoch } => self.epoch = self.epoch.max(epoch),
             Record::Offset {
                 offset_ms,
@@ -117,6 +119,9 @@ impl AgentCore {
                 incarnation,
                 boot_id,
             });
+        }
+        if self.unsure_assigned {
+            records.push(Record::Damaged);
         }
         records.push(Record::Epoch { epoch: self.epoch });
         if let Some((offset_ms, error_ms)) = self.clock.offset() {

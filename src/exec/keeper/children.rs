@@ -13,9 +13,11 @@ use super::{Keeper, SIZES_EVERY, Source};
 use crate::exec::clock::boot_now;
 use crate::exec::dir::{file_name, parse_file_name};
 use crate::exec::error::KeeperError;
+use crate::exec::failpoint::{self, Point};
+use crate::exec::find::find_command;
 use crate::exec::starter::{Child, Done, wait_for};
 use crate::exec::supervise::{Event, Exit, Key};
-use crate::exec::tree::Tree;
+use crate::exec::tree::{Tree, kill_session};
 use crate::exec::wire::BootMs;
 use crate::exec::{output, stub, sys};
 use crate::model::StopSignal;
@@ -212,6 +214,7 @@ impl Keeper {
                 live.pidfd = None;
             }
         }
+        failpoint::reach(Point::KeeperExitSeen);
         let wanted = self.supervisor.wants_tail(&key.0);
         let output = output::end(&self.workshop.output, key, wanted);
         // Said before the end where nothing is left, so that no stop sequence begins.
@@ -316,8 +319,20 @@ impl Keeper {
             return;
         }
         let why = "its sub-reaper was ended by somebody before it";
+        self.end_orphan(key);
         self.command_ended(key, Exit::Unknown(why.to_owned()), true);
         self.tree_gone(key);
+    }
+
+    /// A command without its sub-reaper would run beside the next of its slot, and nobody could stop its tree.
+    fn end_orphan(&self, key: &Key) {
+        let Some((pid, ordered, alive_at)) = self.supervisor.process(key) else {
+            return;
+        };
+        if let Some(pidfd) = find_command(ordered, (pid, alive_at)) {
+            warn!(run = %file_name(key), pid, "a run's sub-reaper was ended by somebody; its command is ended too");
+            kill_session(pid, &pidfd);
+        }
     }
 
     pub(super) fn signal(&mut self, key: &Key, signal: i32) {

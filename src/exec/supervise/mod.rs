@@ -7,6 +7,7 @@
 //! tree is gone.
 
 mod daemon;
+mod doubt;
 mod ending;
 mod record;
 mod recover;
@@ -249,6 +250,8 @@ pub struct Supervisor {
     confirmed: BTreeSet<RunId>,
     /// Runs that wait for another's tree to be gone.
     pending: BTreeSet<RunId>,
+    /// Until when records of this boot were lost.
+    damaged_at: Option<BootMs>,
     /// Daemon runs started by this keeper; with the instant it makes their ids unique.
     started: u64,
     ending: bool,
@@ -273,6 +276,7 @@ impl Supervisor {
             timers: BTreeSet::new(),
             confirmed: BTreeSet::new(),
             pending: BTreeSet::new(),
+            damaged_at: None,
             started: 0,
             ending: false,
             effects: Vec::new(),
@@ -345,6 +349,19 @@ impl Supervisor {
     /// Whether the run is known and has not ended.
     pub fn is_active(&self, run_id: &RunId) -> bool {
         self.runs.get(run_id).is_some_and(Run::is_active)
+    }
+
+    /// The command of an attempt that runs: its pid, when it was ordered, and when it had been executed.
+    pub fn process(&self, key: &Key) -> Option<(i32, BootMs, BootMs)> {
+        match self.runs.get(&key.0)?.phase {
+            run::Phase::Running {
+                attempt,
+                pid,
+                since,
+                ordered,
+            } if attempt == key.1 => Some((pid, ordered, since)),
+            _ => None,
+        }
     }
 
     /// The attempt that runs, waits, or was the last.

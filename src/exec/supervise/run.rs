@@ -136,6 +136,13 @@ impl Supervisor {
             self.say(wire::Event::NotStarted { run_id, reason });
             return;
         }
+        if let Some(reason) = self.may_have_started(now, &start) {
+            let run_id = start.run.run_id.clone();
+            self.accept(start, None);
+            let ending = Ending::unstarted(Outcome::Lost, reason, now.center);
+            self.end(now, &run_id, &ending);
+            return;
+        }
         let after = start
             .replaces
             .clone()
