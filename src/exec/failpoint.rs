@@ -74,7 +74,7 @@ points! {
 }
 
 #[cfg(debug_assertions)]
-pub use armed::{Who, armed, environment, reach};
+pub use armed::{Who, armed, end_self, environment, reach};
 
 /// Strikes if a test asked for it.
 #[cfg(not(debug_assertions))]
@@ -150,13 +150,22 @@ mod armed {
     pub fn reach(point: Point) {
         match armed(point) {
             None => {}
-            Some(Who::Itself) => end(getpid()),
+            Some(Who::Itself) => end_self(),
             Some(Who::Parent) => {
-                if let Some(parent) = getppid() {
+                // The one that started this may be gone, and init in its place.
+                let exe =
+                    |pid: Pid| std::fs::read_link(format!("/proc/{}/exe", pid.as_raw_pid())).ok();
+                let own = exe(getpid());
+                if let Some(parent) = getppid().filter(|parent| exe(*parent) == own) {
                     end(parent);
                 }
             }
         }
+    }
+
+    /// Ends this program as `kill -9` does.
+    pub fn end_self() {
+        end(getpid());
     }
 
     /// Returns when it is gone.

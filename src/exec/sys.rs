@@ -14,6 +14,8 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+#[cfg(debug_assertions)]
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 #[cfg(debug_assertions)]
@@ -291,39 +293,61 @@ struct Child<'a> {
     errno: AtomicI32,
     /// Where a test ends this child or its parent; looked up before, because the child allocates nothing.
     #[cfg(debug_assertions)]
-    strike: Option<(Point, Who)>,
+    strike: Option<Strike>,
 }
 
+/// Where, and whom. A child that has dropped its privileges cannot signal its parent: a thread of the parent does.
 #[cfg(debug_assertions)]
-fn strike() -> Option<(Point, Who)> {
+#[derive(Clone, Copy)]
+struct Strike {
+    point: Point,
+    who: Who,
+}
+
+/// Set by a child in the memory that it shares with its parent.
+#[cfg(debug_assertions)]
+static PARENT_ENDS: AtomicBool = AtomicBool::new(false);
+
+#[cfg(debug_assertions)]
+fn strike() -> Option<Strike> {
     let points = [
         Point::ChildBeforeMark,
         Point::ChildMarked,
         Point::ChildExecFailed,
     ];
-    points
-        .into_iter()
-        .find_map(|point| Some((point, failpoint::armed(point)?)))
+    let strike = points.into_iter().find_map(|point| {
+        let who = failpoint::armed(point)?;
+        Some(Strike { point, who })
+    })?;
+    if strike.who == Who::Parent {
+        std::thread::spawn(|| {
+            while !PARENT_ENDS.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+            failpoint::end_self();
+        });
+    }
+    Some(strike)
 }
 
 impl Child<'_> {
     /// Strikes if a test asked for it; a child that outlives its parent stays half started for a moment.
     #[cfg(debug_assertions)]
     fn reach(&self, point: Point) {
-        let Some((_, who)) = self.strike.filter(|(wanted, _)| *wanted == point) else {
+        let Some(strike) = self.strike.filter(|strike| strike.point == point) else {
             return;
         };
         let moment = libc::timespec {
             tv_sec: 0,
             tv_nsec: 500_000_000,
         };
+        PARENT_ENDS.store(strike.who == Who::Parent, Ordering::SeqCst);
         // SAFETY: raw system calls; the one pointer is to a live timespec.
         unsafe {
-            let pid = match who {
-                Who::Itself => libc::syscall(libc::SYS_getpid),
-                Who::Parent => libc::syscall(libc::SYS_getppid),
-            };
-            libc::syscall(libc::SYS_kill, pid, libc::SIGKILL);
+            if strike.who == Who::Itself {
+                let own = libc::syscall(libc::SYS_getpid);
+                libc::syscall(libc::SYS_kill, own, libc::SIGKILL);
+            }
             libc::syscall(
                 libc::SYS_nanosleep,
                 &raw const moment,

@@ -1,6 +1,7 @@
 //! The built programs together: every test makes a real fleet in a directory of its own.
 
 mod accounting;
+mod crashing;
 mod daemons;
 mod dev;
 mod editing;

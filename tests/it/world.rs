@@ -143,11 +143,17 @@ impl World {
         let log = log.append(true).create(true).open(path).unwrap();
         let mut command = program(program_path);
         command.args(["run", "--state"]).arg(self.path(state));
+        command.env("UCRON_FAILPOINT", self.failpoint(state));
         command
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .unwrap()
+    }
+
+    /// The file that names where a program of this state directory is to end.
+    pub fn failpoint(&self, state: &str) -> PathBuf {
+        self.path(&format!("{state}.failpoint"))
     }
 
     pub fn start_center(&mut self) {
@@ -191,6 +197,18 @@ impl World {
         let mut child = self.agents.get_mut(agent).unwrap().take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// Whether an agent's process has ended by itself, or by a failpoint; it is taken off the list then.
+    pub fn has_ended(&mut self, agent: &str) -> bool {
+        let child = self.agents.get_mut(agent).unwrap();
+        let ended = child
+            .as_mut()
+            .is_none_or(|child| child.try_wait().unwrap().is_some());
+        if ended {
+            *child = None;
+        }
+        ended
     }
 
     /// Asks an agent to end, and waits for that.
