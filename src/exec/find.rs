@@ -158,7 +158,7 @@ impl Search<'_> {
                 started,
                 exit: Exit::Unknown("its sub-reaper ended before it".to_owned()),
                 tree: None,
-                orphan: find_command(attempt.not_before, started),
+                orphan: find_orphan(&attempt.key, attempt.not_before, started),
             },
         }
     }
@@ -166,7 +166,7 @@ impl Search<'_> {
 
 /// The process, if it is the one that was started: same pid, started between order and mark, leader of its own
 /// session, which a process cannot leave once it leads one.
-pub(super) fn find_command(not_before: BootMs, (pid, alive_at): (i32, BootMs)) -> Option<OwnedFd> {
+fn find_command(not_before: BootMs, (pid, alive_at): (i32, BootMs)) -> Option<OwnedFd> {
     let pidfd = open_pid(pid).ok()?;
     let stat = stat(pid).filter(|stat| !stat.zombie)?;
     let started_at = stat.start * 1000 / TICKS;
@@ -175,6 +175,22 @@ pub(super) fn find_command(not_before: BootMs, (pid, alive_at): (i32, BootMs)) -
         && stat.session == pid;
     // Still the same process after all that was read of it.
     (fits && !has_ended(&pidfd)).then_some(pidfd)
+}
+
+/// The command of a sub-reaper that is gone. Nothing holds it in a tree any more, so it must also carry the run's id in
+/// its environment, as it was executed.
+pub(super) fn find_orphan(
+    key: &Key,
+    not_before: BootMs,
+    started: (i32, BootMs),
+) -> Option<OwnedFd> {
+    let pidfd = find_command(not_before, started)?;
+    let environ = std::fs::read(format!("/proc/{}/environ", started.0)).ok()?;
+    let wanted = format!("UCRON_RUN_ID={}", key.0);
+    let named = environ
+        .split(|byte| *byte == 0)
+        .any(|variable| variable == wanted.as_bytes());
+    (named && !has_ended(&pidfd)).then_some(pidfd)
 }
 
 fn is_inside(pid: i32, cgroup: &Path) -> bool {

@@ -14,7 +14,7 @@ use crate::exec::clock::boot_now;
 use crate::exec::dir::{file_name, parse_file_name};
 use crate::exec::error::KeeperError;
 use crate::exec::failpoint::{self, Point};
-use crate::exec::find::find_command;
+use crate::exec::find::find_orphan;
 use crate::exec::starter::{Child, Done, wait_for};
 use crate::exec::supervise::{Event, Exit, Key};
 use crate::exec::tree::{Tree, kill_session};
@@ -329,7 +329,7 @@ impl Keeper {
         let Some((pid, ordered, alive_at)) = self.supervisor.process(key) else {
             return;
         };
-        if let Some(pidfd) = find_command(ordered, (pid, alive_at)) {
+        if let Some(pidfd) = find_orphan(key, ordered, (pid, alive_at)) {
             warn!(run = %file_name(key), pid, "a run's sub-reaper was ended by somebody; its command is ended too");
             kill_session(pid, &pidfd);
         }

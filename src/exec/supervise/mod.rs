@@ -341,34 +341,6 @@ impl Supervisor {
         }
     }
 
-    /// The text of an attempt's run, for what of its output is wanted at its end.
-    pub fn text(&self, run_id: &RunId) -> Option<&TaskText> {
-        self.runs.get(run_id).map(|run| run.text.as_ref())
-    }
-
-    /// Whether the run is known and has not ended.
-    pub fn is_active(&self, run_id: &RunId) -> bool {
-        self.runs.get(run_id).is_some_and(Run::is_active)
-    }
-
-    /// The command of an attempt that runs: its pid, when it was ordered, and when it had been executed.
-    pub fn process(&self, key: &Key) -> Option<(i32, BootMs, BootMs)> {
-        match self.runs.get(&key.0)?.phase {
-            run::Phase::Running {
-                attempt,
-                pid,
-                since,
-                ordered,
-            } if attempt == key.1 => Some((pid, ordered, since)),
-            _ => None,
-        }
-    }
-
-    /// The attempt that runs, waits, or was the last.
-    pub fn attempt(&self, run_id: &RunId) -> Option<u16> {
-        self.runs.get(run_id).map(Run::attempt)
-    }
-
     fn say(&mut self, event: wire::Event) {
         self.effects.push(Effect::Say(event));
     }
