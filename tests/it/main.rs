@@ -3,6 +3,7 @@
 mod accounting;
 mod crashing;
 mod daemons;
+mod damaged;
 mod dev;
 mod editing;
 mod installing;
