@@ -15,5 +15,6 @@ mod programs;
 mod running;
 mod stopping;
 mod terminal;
+mod upgrading;
 mod workload;
 mod world;

@@ -188,6 +188,12 @@ impl World {
         self.agents.insert(agent.to_owned(), Some(child));
     }
 
+    /// Starts an agent from a copy of its program; its keeper is found beside that.
+    pub fn start_agent_from(&mut self, agent: &str, path: &Path) {
+        let child = self.background(path.to_str().unwrap(), agent);
+        self.agents.insert(agent.to_owned(), Some(child));
+    }
+
     pub fn agent_pid(&self, agent: &str) -> u32 {
         self.agents[agent].as_ref().unwrap().id()
     }
@@ -227,7 +233,10 @@ impl World {
                 std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|bytes| {
                     let text = String::from_utf8_lossy(&bytes).into_owned();
                     let words: Vec<_> = text.split('\0').collect();
-                    words.first() == Some(&KEEPER) && words.contains(&"run")
+                    words
+                        .first()
+                        .is_some_and(|word| word.ends_with("ucron-keeper"))
+                        && words.contains(&"run")
                 })
             };
             processes_with(&state).into_iter().find(is_keeper)
