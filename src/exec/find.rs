@@ -2,15 +2,17 @@
 //! and start time fit what was recorded and it is in the attempt's own tree; a file that merely names a pid is
 //! not enough.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::dir::file_name;
 use super::mark::{Marked, Marks};
 use super::stub;
 use super::supervise::{Attempt, Exit, Key};
-use super::sys::Stage;
-use super::tree::{Tree, cgroup_of, has_ended, is_populated, open_pid, stat};
+use super::sys::{self, Stage};
+use super::tree::{
+    Tree, cgroup_of, exit_of_zombie, has_ended, is_populated, is_unreaped, open_pid, stat,
+};
 use super::wire::BootMs;
 
 /// Ticks of `/proc/PID/stat` in a second: fixed in Linux's interface to programs.
@@ -108,18 +110,22 @@ impl Search<'_> {
             .filter(|path| is_populated(path))
             .map(|path| Tree::Cgroup(path.clone()));
         let pidfd = cgroup.and_then(|path| {
-            let pidfd = find_command(attempt.not_before, started)?;
-            (is_inside(started.0, &path) && !has_ended(&pidfd)).then_some(pidfd)
+            let pidfd = find_process(attempt.not_before, started)?;
+            is_inside(started.0, &path).then_some(pidfd)
         });
         match (pidfd, tree) {
-            (Some(pidfd), Some(tree)) => Found::Runs {
+            (Some(pidfd), Some(tree)) if !has_ended(&pidfd) => Found::Runs {
                 started,
                 pidfd: Some(pidfd),
                 tree,
             },
-            (_, tree) => Found::Ended {
+            (pidfd, tree) => Found::Ended {
                 started,
-                exit: Exit::Unknown("it ended while no keeper was there to see how".to_owned()),
+                exit: pidfd
+                    .and_then(|pidfd| exit_status(started.0, &pidfd))
+                    .unwrap_or_else(|| {
+                        Exit::Unknown("it ended while no keeper was there to see how".to_owned())
+                    }),
                 tree,
                 orphan: None,
             },
@@ -164,17 +170,24 @@ impl Search<'_> {
     }
 }
 
-/// The process, if it is the one that was started: same pid, started between order and mark, leader of its own
-/// session, which a process cannot leave once it leads one.
-fn find_command(not_before: BootMs, (pid, alive_at): (i32, BootMs)) -> Option<OwnedFd> {
+/// The process, alive or not yet reaped, if it is the one that was started: same pid, started between order and mark,
+/// leader of its own session, which a process cannot leave once it leads one.
+fn find_process(not_before: BootMs, (pid, alive_at): (i32, BootMs)) -> Option<OwnedFd> {
     let pidfd = open_pid(pid).ok()?;
-    let stat = stat(pid).filter(|stat| !stat.zombie)?;
+    let stat = stat(pid)?;
     let started_at = stat.start * 1000 / TICKS;
     let fits = started_at + SLACK_MS >= not_before.0
         && started_at <= alive_at.0 + SLACK_MS
         && stat.session == pid;
-    // Still the same process after all that was read of it.
-    (fits && !has_ended(&pidfd)).then_some(pidfd)
+    // It still has its pid after all that was read of it.
+    (fits && is_unreaped(pid, &pidfd)).then_some(pidfd)
+}
+
+/// How a process ended that is not this one's child: the kernel tells that until its parent has reaped it in one way,
+/// and after that (since 6.15) in another.
+pub(super) fn exit_status(pid: i32, pidfd: &OwnedFd) -> Option<Exit> {
+    let status = exit_of_zombie(pid, pidfd).or_else(|| sys::exit_status(pidfd.as_fd()));
+    status.map(Exit::of_status)
 }
 
 /// The command of a sub-reaper that is gone. Nothing holds it in a tree any more, so it must also carry the run's id in
@@ -184,7 +197,7 @@ pub(super) fn find_orphan(
     not_before: BootMs,
     started: (i32, BootMs),
 ) -> Option<OwnedFd> {
-    let pidfd = find_command(not_before, started)?;
+    let pidfd = find_process(not_before, started)?;
     let environ = std::fs::read(format!("/proc/{}/environ", started.0)).ok()?;
     let wanted = format!("UCRON_RUN_ID={}", key.0);
     let named = environ

@@ -6,6 +6,7 @@ mod daemons;
 mod damaged;
 mod dev;
 mod editing;
+mod enduring;
 mod installing;
 mod ledger;
 mod logs;

@@ -14,12 +14,12 @@ use crate::exec::clock::boot_now;
 use crate::exec::dir::{file_name, parse_file_name};
 use crate::exec::error::KeeperError;
 use crate::exec::failpoint::{self, Point};
-use crate::exec::find::find_orphan;
+use crate::exec::find::{exit_status, find_orphan};
 use crate::exec::starter::{Child, Done, wait_for};
 use crate::exec::supervise::{Event, Exit, Key};
 use crate::exec::tree::{Tree, kill_session};
 use crate::exec::wire::BootMs;
-use crate::exec::{output, stub, sys};
+use crate::exec::{output, stub};
 use crate::model::StopSignal;
 
 /// How long the parent of an adopted process may take to reap it.
@@ -142,11 +142,12 @@ impl Keeper {
             },
             Ok(None) => return,
             Err(_) => {
-                let Some(status) = sys::exit_status(pidfd.as_fd()) else {
+                let pid = self.supervisor.process(key).map_or(0, |(pid, ..)| pid);
+                let Some(exit) = exit_status(pid, pidfd) else {
                     self.reap_later(key);
                     return;
                 };
-                decode(status)
+                exit
             }
         };
         self.command_ended(key, exit, false);
@@ -365,13 +366,5 @@ impl Keeper {
                 warn!(run = %file_name(key), error = %e, "the cap of a run's output cannot be kept");
             }
         }
-    }
-}
-
-/// A wait status as the kernel stores it.
-fn decode(status: i32) -> Exit {
-    match status & 0x7f {
-        0 => Exit::Code(status >> 8 & 0xff),
-        signal => Exit::Signal(signal),
     }
 }

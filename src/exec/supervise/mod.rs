@@ -67,6 +67,16 @@ pub enum Exit {
     Unknown(String),
 }
 
+impl Exit {
+    /// A wait status as the kernel stores it.
+    pub fn of_status(status: i32) -> Self {
+        match status & 0x7f {
+            0 => Self::Code(status >> 8 & 0xff),
+            signal => Self::Signal(signal),
+        }
+    }
+}
+
 /// Why an attempt did not reach its command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Failure {
