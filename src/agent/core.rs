@@ -45,6 +45,16 @@ struct Assigned {
     epoch: Epoch,
 }
 
+/// Whether the assignments are known.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+enum Memory {
+    /// They are.
+    #[default]
+    Whole,
+    /// The journal was damaged, and the keeper has not told its daemons since.
+    Damaged,
+}
+
 /// What waits until an append is on disk.
 #[derive(Clone, PartialEq, Debug)]
 enum After {
@@ -79,8 +89,7 @@ pub struct AgentCore {
     texts: Texts,
     runs: Runs,
     assigned: BTreeMap<TaskId, Assigned>,
-    /// Which daemons were assigned is not known: the journal was damaged, and the keeper has not told its set.
-    unsure_assigned: bool,
+    memory: Memory,
     slots: BTreeMap<(TaskId, Slot), SlotReport>,
     problems: problems::Problems,
 

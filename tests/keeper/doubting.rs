@@ -1,5 +1,9 @@
 //! What a keeper believes of files that somebody damaged or wrote: nobody else's process is ever signalled, and
 //! nothing is started twice.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test stops where something is not as it must be"
+)]
 
 use std::io::Write;
 use std::path::PathBuf;

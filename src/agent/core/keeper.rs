@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::event::{Effect, Now};
 use super::super::record::{Closing, Record};
 use super::super::runs::{Held, Phase};
-use super::{AgentCore, Assigned};
+use super::{AgentCore, Assigned, Memory};
 use crate::exec::wire::{Assignment, BootMs, Command, Event, RunState, SlotState, SlotStatus};
 use crate::model::{Ending, Outcome, Revision, RunId, RunRef, TaskId, UnixMs};
 use crate::proto::agent::{RunEvent, SlotReport};
@@ -220,7 +220,7 @@ impl AgentCore {
     /// After a damaged journal the keeper's daemons are taken for those assigned, in no revision of which the text is
     /// known: the center sends it, or withdraws them.
     fn settle_assigned(&mut self, daemons: &BTreeMap<TaskId, Revision>) {
-        if !std::mem::take(&mut self.unsure_assigned) {
+        if std::mem::take(&mut self.memory) == Memory::Whole {
             return;
         }
         for task in daemons.keys() {
