@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::AgentError;
 use super::home::Home;
-use super::joining::{Joining, join};
+use super::joining::{Joining, Way, join};
 use super::shell::{Reading, run};
 use crate::config::init_logs;
 use crate::exec::KeeperProgram;
@@ -41,9 +41,12 @@ pub enum Command {
 /// Arguments of `join`.
 #[derive(Debug, Args)]
 pub struct JoinArguments {
-    /// The center's address.
-    #[arg(value_name = "CENTER:PORT")]
-    pub center: String,
+    /// The center's address; not with --listen.
+    #[arg(value_name = "CENTER:PORT", required_unless_present = "listen")]
+    pub center: Option<String>,
+    /// Wait here for the center instead, where only it can dial: prints the `ucron agent add` to run on a client.
+    #[arg(long, value_name = "ADDR:PORT", conflicts_with = "center")]
+    pub listen: Option<String>,
     /// The state directory; made if it is not there.
     #[arg(long, value_name = "DIR")]
     pub state: PathBuf,
@@ -91,8 +94,13 @@ pub fn start(arguments: Arguments, keeper: KeeperProgram) -> Result<(), AgentErr
 }
 
 async fn do_join(arguments: JoinArguments) -> Result<(), AgentError> {
+    let way = match arguments.listen {
+        Some(address) => Way::Listen(address),
+        // The argument table asks for one of them.
+        None => Way::Dial(arguments.center.unwrap_or_default()),
+    };
     let joining = Joining {
-        center: arguments.center,
+        way,
         dir: arguments.state,
         name: arguments.name,
         token_file: arguments.token_file,

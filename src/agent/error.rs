@@ -11,6 +11,7 @@ use crate::files::FileError;
 use crate::model::{NameError, TokenError};
 use crate::proto::identity::IdentityError;
 use crate::proto::join::JoinFault;
+use crate::proto::link::LinkFault;
 use crate::proto::tls::TlsError;
 
 /// Why the agent does not start, or a host does not join.
@@ -52,6 +53,19 @@ pub enum AgentError {
     /// The center did not let this host in.
     #[error(transparent)]
     Join(#[from] JoinFault),
+    /// The center dialled and did not let this host in.
+    #[error(
+        "the center did not take this host: {0}; join again with a new token of `ucron token agent`"
+    )]
+    Refused(LinkFault),
+    /// The settings name another address to wait at.
+    #[error("the settings of `{}` say `listen = \"{found}\"`; join with `--listen {found}`, or change them", dir.display())]
+    Listen {
+        /// The state directory.
+        dir: PathBuf,
+        /// What they say.
+        found: String,
+    },
     /// The system.
     #[error("cannot {attempt}: {source}")]
     System {

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::adding::Adding;
 use super::changes::Changes;
 use super::clients::Clients;
 use super::entropy::Entropy;
@@ -83,6 +84,7 @@ pub struct Core {
     pub(super) sessions: Sessions,
     pub(super) clients: Clients,
     pub(super) changes: Changes,
+    pub(super) adding: Adding,
     pub(super) drafts: Drafts,
     pub(super) events: EventLog,
     pub(super) lateness: Latenesses,
@@ -118,6 +120,7 @@ impl Core {
             sessions: Sessions::new(now.mono),
             clients: Clients::default(),
             changes: Changes::default(),
+            adding: Adding::default(),
             drafts: Drafts::default(),
             events: EventLog::new(settings.epoch),
             lateness: Latenesses::default(),
@@ -193,6 +196,12 @@ impl Core {
                 join,
                 address,
             } => self.join(now, session, &join, &address),
+            Event::AddJoin {
+                session,
+                ticket,
+                join,
+            } => self.add_join(now, session, ticket, &join),
+            Event::Added(ticket, result) => self.added(now, ticket, result),
         }
     }
 
@@ -303,6 +312,7 @@ impl Core {
             .iter()
             .map(|row| (row.request_id.clone(), row.clone()))
             .collect();
+        self.dial_members();
     }
 
     fn set_alarm(&mut self, now: Now) {

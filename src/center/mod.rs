@@ -2,10 +2,12 @@
 //! out. One file per client request under `requests`. Imports rule, model, proto, store, auth.
 
 mod accept;
+mod adding;
 mod args;
 mod changes;
 mod clients;
 mod core;
+mod dialling;
 mod ends;
 mod entropy;
 mod event;
@@ -34,5 +36,5 @@ mod watch;
 
 pub use self::core::{Core, CoreSettings};
 pub use args::CenterArgs;
-pub use event::{Effect, Event, Issue, LogLevel, Now, SessionId, Ticket};
+pub use event::{AddTrouble, Effect, Event, Issue, LogLevel, Now, SessionId, Ticket};
 pub use program::main;

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::accept::Accept;
 use super::core::{Core, CoreSettings};
+use super::dialling::Dialling;
 use super::event::Now;
 use super::init::{CA_DIR, STORE_FILE, dial_address};
 use super::shell::Shell;
@@ -179,7 +180,7 @@ pub async fn run(
         epoch = shell.epoch().0,
         "the center answers"
     );
-    let ended = shell.run().await;
+    let ended = shell.run(Dialling::new(accept, identity)).await;
     workers.drain(DRAIN).await;
     store.close().await;
     ended

@@ -103,7 +103,9 @@ impl Core {
             running: self.open.running_on(&row.id) + slots as u64,
             skew_ms: session.and_then(|session| session.skew_ms),
             last_seen_at: row.last_seen_at,
-            address: session.map(|session| session.address.clone()),
+            address: session
+                .map(|session| session.address.clone())
+                .or_else(|| row.dial_address.as_ref().map(ToString::to_string)),
         }
     }
 

@@ -76,7 +76,7 @@ pub fn main(arguments: Arguments, prefix: &[OsString]) -> ExitCode {
         Err(fault) => fault,
     };
     // Where standard error is gone nobody reads it.
-    let _ = writeln!(std::io::stderr(), "ucron-keeper: {fault:#}");
+    let _ = writeln!(std::io::stderr(), "ucron-keeper: {fault}");
     ExitCode::FAILURE
 }
 

@@ -1,6 +1,7 @@
 //! The nouns of ucron with validated names and ids. Values only: nothing here reads a clock or does I/O.
 //! Imports `rule`.
 
+mod address;
 mod duration;
 mod fleet;
 mod id;
@@ -12,6 +13,7 @@ mod task;
 mod token;
 mod work;
 
+pub use address::{AddressError, HostPort};
 pub use duration::{ms, ms_option};
 pub use fleet::{AgentState, Incarnation, Role, SessionLease};
 pub use id::{

@@ -134,7 +134,7 @@ pub struct AgentView {
     pub skew_ms: Option<i64>,
     /// When the center last heard of it.
     pub last_seen_at: Option<UnixMs>,
-    /// From where it is connected.
+    /// From where it is connected; where the center dials it.
     pub address: Option<String>,
 }
 

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::model::{
-    AgentId, AgentName, BootId, Ending, Epoch, GroupName, Incarnation, OperatorId, OperatorName,
-    Outcome, RequestId, Revision, Role, RunId, RunRef, Task, TaskId, TaskPath, UnixMs,
+    AgentId, AgentName, BootId, Ending, Epoch, GroupName, HostPort, Incarnation, OperatorId,
+    OperatorName, Outcome, RequestId, Revision, Role, RunId, RunRef, Task, TaskId, TaskPath,
+    UnixMs,
 };
 
 /// Proof of the lead under which a batch is written; a batch of a deposed center changes nothing.
@@ -62,6 +63,8 @@ pub struct AgentRow {
     pub name: AgentName,
     /// The groups it is in.
     pub groups: BTreeSet<GroupName>,
+    /// Where the center dials it; it dials the center where none.
+    pub dial_address: Option<HostPort>,
     /// Whether it gets no new runs.
     pub draining: bool,
     /// Whether its daemons end while it is drained.

@@ -66,11 +66,11 @@ pub struct World {
 }
 
 impl World {
-    /// A center, no group, no agent.
-    pub fn empty() -> Self {
+    /// The directories and nothing else.
+    pub fn bare() -> Self {
         let dir = tempfile::Builder::new().prefix("ucron-it").tempdir();
         let dir = dir.unwrap();
-        let mut world = Self {
+        let world = Self {
             dir,
             center: None,
             agents: BTreeMap::new(),
@@ -79,6 +79,12 @@ impl World {
         world.make_dir("", 0o711);
         world.make_dir("work", 0o777);
         std::fs::write(world.work("note.sh"), NOTE).unwrap();
+        world
+    }
+
+    /// A center, no group, no agent.
+    pub fn empty() -> Self {
+        let mut world = Self::bare();
         let mut init = program(CENTER);
         init.args(["init", "--listen", "127.0.0.1:0", "--state"]);
         ask(init.arg(world.path("center")), "").exits(0);
@@ -416,7 +422,7 @@ impl World {
 }
 
 /// Ends a keeper and its processes. One that was killed left its processes to the next, which ends them.
-fn end_keeper(state: &Path) {
+pub fn end_keeper(state: &Path) {
     let mut next = None;
     if !ucron::exec::is_running(state) {
         let mut run = program(KEEPER);

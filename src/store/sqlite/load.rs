@@ -131,6 +131,7 @@ fn agent(row: &Row, members: &Members) -> SqlResult<AgentRow> {
         id: text(row, "id")?,
         name: text(row, "name")?,
         groups: members.get(&id).cloned().unwrap_or_default(),
+        dial_address: text_option(row, "dial_address")?,
         draining: row.get("draining")?,
         drain_daemons: row.get("drain_daemons")?,
         boot_id: text_option(row, "boot_id")?,

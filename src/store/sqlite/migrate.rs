@@ -26,10 +26,16 @@ impl Migration {
 }
 
 /// The schema of this program, in order.
-pub(super) const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    sql: include_str!("0001_first.sql"),
-}];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        sql: include_str!("0001_first.sql"),
+    },
+    Migration {
+        version: 3,
+        sql: include_str!("0003_dial.sql"),
+    },
+];
 
 const CREATE: &str = "CREATE TABLE schema_migration (
   version    INTEGER NOT NULL PRIMARY KEY,

@@ -13,10 +13,12 @@ use super::migrate::{MIGRATIONS, Migration, hex, migrate};
 use super::{file, runs, write_run};
 use crate::model::{Outcome, UnixMs};
 use crate::store::tests::{NOW, World, sample};
-use crate::store::{RunQuery, SchemaError, Store, StoreError};
+use crate::store::{AgentRow, RunQuery, SchemaError, Store, StoreError, Write};
 
 /// The schema and some content of version 1, as released; never edited.
 const GOLDEN_1: &str = include_str!("../../../tests/schema/sqlite-1.sql");
+/// Likewise of version 3, with an agent that is dialled.
+const GOLDEN_3: &str = include_str!("../../../tests/schema/sqlite-3.sql");
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -168,36 +170,72 @@ fn literal(value: ValueRef) -> String {
     }
 }
 
-#[tokio::test]
-async fn the_schema_of_version_1_is_as_released() {
+fn check_schema(version: i64, golden: &str) {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("center.db");
     file::prepare(&path).unwrap();
     let mut connection = file::open_writer(&path).unwrap();
-    migrate(&mut connection, &path, &MIGRATIONS[..1], UnixMs(0)).unwrap();
+    let upto = MIGRATIONS.iter().filter(|step| step.version <= version);
+    let upto: Vec<Migration> = upto.copied().collect();
+    migrate(&mut connection, &path, &upto, UnixMs(0)).unwrap();
     // Includes the checksum of its text.
     for line in dump(&connection).lines() {
-        assert!(GOLDEN_1.lines().any(|golden| golden == line), "{line}");
+        assert!(golden.lines().any(|golden| golden == line), "{line}");
     }
-    assert!(GOLDEN_1.starts_with(&schema(&connection)));
+    assert!(golden.starts_with(&schema(&connection)));
+}
+
+#[test]
+fn the_schemas_are_as_released() {
+    check_schema(1, GOLDEN_1);
+    check_schema(3, GOLDEN_3);
+}
+
+fn dialled() -> Write {
+    Write::PutAgent(Box::new(AgentRow {
+        dial_address: Some("[2001:db8::1]:9501".parse().unwrap()),
+        ..sample::agent(3, "dialled")
+    }))
+}
+
+#[tokio::test]
+async fn a_store_of_version_3_opens_without_loss() {
+    let mut batch = sample::additions();
+    batch.push(dialled());
+    check_opens(3, GOLDEN_3, batch).await;
 }
 
 #[tokio::test]
 async fn a_store_of_version_1_opens_without_loss() {
+    check_opens(1, GOLDEN_1, sample::additions()).await;
+}
+
+/// Writes the golden file of a version that is new, whose file is empty still.
+fn write_golden(version: i64, store: &Path) -> ! {
+    let connection = Connection::open(store).unwrap();
+    let zero = "UPDATE schema_migration SET applied_at = 0";
+    connection.execute(zero, []).unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = root.join(format!("tests/schema/sqlite-{version}.sql"));
+    fs::write(&path, dump(&connection)).unwrap();
+    panic!("{} was written: look at it, and run again", path.display());
+}
+
+async fn check_opens(version: i64, golden: &str, batch: Vec<Write>) {
     let World {
         folder,
         store,
         guard,
     } = World::new().await;
-    store
-        .commit(&guard, sample::additions(), NOW)
-        .await
-        .unwrap();
+    store.commit(&guard, batch, NOW).await.unwrap();
+    if golden.is_empty() {
+        write_golden(version, &folder.path().join("center.db"));
+    }
     let path = folder.path().join("old.db");
     file::prepare(&path).unwrap();
     Connection::open(&path)
         .unwrap()
-        .execute_batch(GOLDEN_1)
+        .execute_batch(golden)
         .unwrap();
     let old = Store::open_sqlite(&path, NOW).unwrap();
     assert_eq!(old.load().await, store.load().await);

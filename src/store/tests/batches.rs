@@ -75,6 +75,7 @@ async fn a_change_replaces_the_whole_row_but_not_the_cursor() {
     let changed = plain_task(1, "Web", "other");
     let moved = AgentRow {
         groups: [group_name("Web")].into(),
+        dial_address: Some("a1.example:9501".parse().unwrap()),
         ..agent(1, "renamed")
     };
     let demoted = OperatorRow {

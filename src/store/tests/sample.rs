@@ -38,6 +38,7 @@ pub(in crate::store) fn agent(n: u64, name: &str) -> AgentRow {
         id: id(n),
         name: AgentName::parse(name).unwrap(),
         groups: BTreeSet::from([group_name("web"), group_name("Web")]),
+        dial_address: None,
         draining: true,
         drain_daemons: true,
         boot_id: Some("d2f1-77".parse().unwrap()),
