@@ -300,25 +300,35 @@ fn signal_descendants(stub: i32, stub_pidfd: &OwnedFd, signal: i32) {
 }
 
 /// Kills a command whose sub-reaper is gone, and what has stayed in its session. The session's number belongs to it
-/// while its leader lives, whose descriptor this is; what has left the session is nobody's to find any more.
+/// while its leader lives, whose descriptor this is; what has left the session is nobody's to find any more. All of it
+/// stops first: nothing goes on with what a killed child did not give it.
 pub(super) fn kill_session(leader: i32, pidfd: &OwnedFd) {
+    send(pidfd, libc::SIGSTOP);
     for _ in 0..ROUNDS {
-        let members: Vec<_> = all_stats()
-            .into_iter()
-            .filter(|(pid, stat)| stat.session == leader && *pid != leader && !stat.zombie)
-            .collect();
+        let members = members(leader);
         if members.is_empty() || has_ended(pidfd) {
             break;
         }
-        for (pid, seen) in members {
-            let Ok(member) = open_pid(pid) else { continue };
-            let same = |now: Stat| now.start == seen.start && now.session == leader;
-            if stat(pid).is_some_and(same) {
-                send(&member, libc::SIGKILL);
-            }
+        for signal in [libc::SIGSTOP, libc::SIGKILL] {
+            members.iter().for_each(|member| send(member, signal));
         }
     }
     send(pidfd, libc::SIGKILL);
+}
+
+/// The processes of a session, its leader and zombies left out.
+fn members(leader: i32) -> Vec<OwnedFd> {
+    let is_member = |pid: i32, stat: &Stat| stat.session == leader && pid != leader && !stat.zombie;
+    all_stats()
+        .into_iter()
+        .filter(|(pid, seen)| is_member(*pid, seen))
+        .filter_map(|(pid, seen)| {
+            let pidfd = open_pid(pid).ok()?;
+            // The same one is behind the descriptor.
+            let same = stat(pid).is_some_and(|now| now.start == seen.start && is_member(pid, &now));
+            same.then_some(pidfd)
+        })
+        .collect()
 }
 
 #[cfg(test)]
