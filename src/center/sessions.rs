@@ -9,7 +9,7 @@ use super::core::{Core, CoreSettings, Health};
 use super::event::{Effect, LogLevel, Now, Outstanding, SessionId};
 use super::events::{Audience, EventLog};
 use super::watch::Touched;
-use crate::model::{AgentId, Incarnation, Revision, SessionLease, TaskId, UnixMs};
+use crate::model::{AgentId, HostPolicy, Incarnation, Revision, SessionLease, TaskId, UnixMs};
 use crate::proto::agent::{FromAgent, Heartbeat, HeartbeatAck, State, ToAgent};
 use crate::proto::hello::{AgentHello, ErrorFrame, Hello, LinkError, PROTOCOL, Welcome};
 use crate::store::{AgentRow, Write};
@@ -45,6 +45,8 @@ pub struct AgentSession {
     pub skew_ms: Option<i64>,
     /// What is wrong on its host, as it says.
     pub problems: Vec<String>,
+    /// What its host allows, once it has said so.
+    pub policy: Option<Box<HostPolicy>>,
 }
 
 impl AgentSession {
@@ -258,6 +260,7 @@ impl Core {
             heard: now.mono,
             skew_ms: None,
             problems: Vec::new(),
+            policy: None,
         });
         self.greet(now, id, &row, PROTOCOL.min(hello.protocol_max));
         if new_boot {
@@ -293,6 +296,7 @@ impl Core {
             }
             FromAgent::Heartbeat(beat) => self.heartbeat(now, id, &beat),
             FromAgent::State(state) => self.state_part(now, id, state),
+            FromAgent::Policy(policy) => session.policy = Some(policy),
             FromAgent::Confirm(confirm) => self.confirmed(now, id, &confirm),
             FromAgent::Report(report) => self.reported(now, id, report),
             FromAgent::Problems(said) => self.agent_problems(id, said.problems),

@@ -310,7 +310,9 @@ pub(super) fn kill_session(leader: i32, pidfd: &OwnedFd) {
             break;
         }
         for signal in [libc::SIGSTOP, libc::SIGKILL] {
-            members.iter().for_each(|member| send(member, signal));
+            for member in &members {
+                send(member, signal);
+            }
         }
     }
     send(pidfd, libc::SIGKILL);

@@ -17,6 +17,7 @@ mod overlapping;
 mod page;
 mod programs;
 mod running;
+mod separation;
 mod stopping;
 mod story;
 mod terminal;

@@ -156,7 +156,7 @@ fn outlives(trees: &str, end: impl Fn(&mut World, &Installed)) {
     let settings = format!("tree = \"{trees}\"\n");
     std::fs::write(world.path("a1/keeper.toml"), settings).unwrap();
     let installed = Installed::new(&world);
-    world.start_agent_from("a1", &installed.agent());
+    world.start_agent_through("a1", program(installed.agent()), &[]);
     world.is_online("a1");
     let under = Under::begin(&world);
     end(&mut world, &installed);
@@ -170,11 +170,11 @@ fn everything_under_way_outlives_a_killed_and_upgraded_agent() {
         let keeper = world.keeper_pid("a1");
         world.kill_agent("a1");
         installed.replace();
-        world.start_agent_from("a1", &installed.agent());
+        world.start_agent_through("a1", program(installed.agent()), &[]);
         world.is_online("a1");
         assert!(world.end_agent("a1").success());
         installed.replace();
-        world.start_agent_from("a1", &installed.agent());
+        world.start_agent_through("a1", program(installed.agent()), &[]);
         assert_eq!(world.keeper_pid("a1"), keeper, "the keeper stays");
     });
 }

@@ -144,12 +144,16 @@ impl World {
     }
 
     fn background(&self, program_path: &str, state: &str) -> Child {
+        self.background_of(program(program_path), state, &[])
+    }
+
+    fn background_of(&self, mut command: Command, state: &str, flags: &[&str]) -> Child {
         let path = self.path(&format!("{state}.log"));
         let mut log = std::fs::File::options();
         let log = log.append(true).create(true).open(path).unwrap();
-        let mut command = program(program_path);
         command.args(["run", "--state"]).arg(self.path(state));
         command.env("UCRON_FAILPOINT", self.failpoint(state));
+        command.args(flags);
         command
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -194,9 +198,9 @@ impl World {
         self.agents.insert(agent.to_owned(), Some(child));
     }
 
-    /// Starts an agent from a copy of its program; its keeper is found beside that.
-    pub fn start_agent_from(&mut self, agent: &str, path: &Path) {
-        let child = self.background(path.to_str().unwrap(), agent);
+    /// Starts an agent through another program, whose last argument so far is the agent's.
+    pub fn start_agent_through(&mut self, agent: &str, command: Command, flags: &[&str]) {
+        let child = self.background_of(command, agent, flags);
         self.agents.insert(agent.to_owned(), Some(child));
     }
 

@@ -5,6 +5,8 @@
 mod daemons;
 mod doubting;
 mod ending;
+mod hostile;
+mod privileges;
 mod starting;
 mod surviving;
 mod world;
