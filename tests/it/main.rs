@@ -4,6 +4,8 @@ mod accounting;
 mod crashing;
 mod daemons;
 mod damaged;
+#[path = "../database/mod.rs"]
+mod database;
 mod dev;
 mod dialing;
 mod editing;
@@ -19,6 +21,7 @@ mod programs;
 mod running;
 mod separation;
 mod stopping;
+mod storing;
 mod story;
 mod terminal;
 mod upgrading;
