@@ -104,7 +104,8 @@ impl Under {
         assert!(timeout.is("timed_out"), "{timeout:?}");
         let ran = millis(timeout.finished_at.as_deref().unwrap())
             - millis(timeout.started_at.as_deref().unwrap());
-        assert!(ran >= 6000, "{timeout:?}");
+        // Both instants are the center's time, of which a new agent has a new estimate.
+        assert!(ran >= 5500, "{timeout:?}");
         let retry = world.ended("web/retry");
         assert_eq!((retry.attempt, retry.exit_code), (2, Some(3)), "{retry:?}");
         let lines = ledger(world);
