@@ -69,6 +69,7 @@ fn start(user: &str, words: &[&str], name: &str, output: Output) -> Start {
             slot: Slot(0),
             cause: Cause::Rule,
             scheduled_at: UnixMs(0),
+            delay: Duration::ZERO,
         },
         text,
         epoch: Epoch(1),

@@ -82,7 +82,10 @@ pub struct Journal<T> {
     path: PathBuf,
     file: File,
     len: u64,
+    /// Whether it holds lines that cannot be read.
     damaged: bool,
+    /// Whether something that was not to be there may stand behind `len`.
+    torn: bool,
     records: PhantomData<fn(T)>,
 }
 
@@ -113,26 +116,48 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
             file,
             len: whole as u64,
             damaged: damage.is_some(),
+            torn: false,
             records: PhantomData,
         };
         Ok((journal, Contents { records, damage }))
     }
 
     /// Writes records behind the others, in one write; they outlive this process, not yet the host. On an error
-    /// none of them is in the journal.
+    /// none of them is in the journal, once [`Self::mend`] has returned well.
     pub fn append(&mut self, records: &[T]) -> Result<(), JournalError> {
         if self.damaged {
             return Err(JournalError::Damaged(self.path.clone()));
         }
+        self.mend()?;
         let lines = self.lines(records)?;
         if let Err(source) = self.file.write_all(&lines) {
             // Half a line would hide everything behind it.
-            if let Err(e) = self.file.set_len(self.len) {
-                error!(path = %self.path.display(), error = %e, "cannot take back half a record");
+            self.torn = true;
+            if let Err(e) = self.mend() {
+                error!(error = %e, "cannot take back half a record");
             }
             return Err(io_error("append to", &self.path)(source));
         }
         self.len += lines.len() as u64;
+        Ok(())
+    }
+
+    /// Takes back everything appended since the journal had this size, because it could not be synced: what the next
+    /// life of its owner reads must be what this one was told.
+    pub fn take_back(&mut self, size: u64) -> Result<(), JournalError> {
+        self.len = self.len.min(size);
+        self.torn = true;
+        self.mend()
+    }
+
+    /// Makes certain that nothing of a failed append is left; nothing to do where none failed.
+    pub fn mend(&mut self) -> Result<(), JournalError> {
+        if self.torn {
+            self.file
+                .set_len(self.len)
+                .map_err(io_error("cut", &self.path))?;
+            self.torn = false;
+        }
         Ok(())
     }
 
@@ -158,6 +183,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
                 .map_err(fail("sync the directory of"))?;
         }
         self.len = lines.len() as u64;
+        self.torn = false;
         self.file = file;
         self.damaged = false;
         Ok(())
@@ -307,6 +333,20 @@ mod tests {
         journal.rewrite(&[]).unwrap();
         let (_, found) = Journal::<u32>::open(&path).unwrap();
         assert_eq!(found.damage, None);
+    }
+
+    #[test]
+    fn what_is_taken_back_is_not_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.journal");
+        let (mut journal, _) = Journal::<u32>::open(&path).unwrap();
+        journal.append(&[1]).unwrap();
+        let size = journal.size();
+        journal.append(&[2, 3]).unwrap();
+        journal.take_back(size).unwrap();
+        journal.append(&[4]).unwrap();
+        let (_, found) = Journal::<u32>::open(&path).unwrap();
+        assert_eq!(found.records, [1, 4]);
     }
 
     #[test]

@@ -32,6 +32,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sql: include_str!("0001_first.sql"),
     },
     Migration {
+        version: 2,
+        sql: include_str!("0002_spans.sql"),
+    },
+    Migration {
         version: 3,
         sql: include_str!("0003_dial.sql"),
     },
