@@ -329,6 +329,8 @@ impl Core {
     fn adopt(&mut self, snapshot: &Snapshot) {
         self.fleet = Fleet::new(snapshot, &self.settings.zone, self.settings.lead);
         self.open = OpenRuns::default();
+        // What ended in a batch that failed has not ended.
+        self.early.clear();
         self.holders.clone_from(&snapshot.holders);
         for row in &snapshot.open_runs {
             let stage = if row.agent.is_some() {
