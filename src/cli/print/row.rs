@@ -206,6 +206,32 @@ mod tests {
     }
 
     #[test]
+    fn misses_in_a_row_are_told_with_their_number_and_beginning() {
+        let check = |count: u64, wanted: &str| {
+            let mut view = fake::run("web", "probe");
+            view.reason = "the center was down".to_owned();
+            let from = view.scheduled_at;
+            view.span = (count > 1).then_some(crate::proto::view::SpanView { from, count });
+            let row = run(&view, &Zone::utc());
+            assert_eq!(row["reason"], json!(wanted));
+            assert!(row.get("span").is_none());
+        };
+        check(1, "the center was down");
+        check(
+            999,
+            "999 in a row since 2026-11-22 16:49:00: the center was down",
+        );
+        check(
+            28_800,
+            "28,800 in a row since 2026-11-22 16:49:00: the center was down",
+        );
+        check(
+            1_234_567,
+            "1,234,567 in a row since 2026-11-22 16:49:00: the center was down",
+        );
+    }
+
+    #[test]
     fn a_task_is_flat_and_in_the_forms_of_the_command_line() {
         let mut view = fake::task("web", "probe");
         view.spec.work.limits = vec!["nofile=4096".parse().unwrap()];
