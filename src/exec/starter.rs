@@ -243,8 +243,9 @@ impl Workshop {
         failpoint::reach(Point::KeeperBeforeClone);
         match &self.trees {
             Trees::Cgroup(base) => {
-                let limits = &order.text.work.limits;
-                let started = cgroup::limit(&cgroup_of(base, key), limits)
+                let limits = order.text.work.limits.iter();
+                let kept = limits.filter(|of| self.host.controllers.keep(of.kind));
+                let started = cgroup::limit(&cgroup_of(base, key), kept)
                     .map_err(|e| Failure::Setup(format!("limiting its cgroup: {e}")))
                     .and_then(|()| self.start_in_cgroup(&launch, &ready));
                 let tree = Tree::Cgroup(cgroup_of(base, key));

@@ -188,7 +188,7 @@ fn reap(command: i32, record: &mut File) -> io::Result<()> {
                 };
                 let took = sys::children_took();
                 let used = Line::Used {
-                    peak_memory: took.peak_memory,
+                    peak_memory: took.peak_memory(),
                     cpu_us: u64::try_from(took.cpu.as_micros()).unwrap_or(u64::MAX),
                 };
                 failpoint::reach(Point::StubExitSeen);

@@ -202,7 +202,8 @@ fn what_a_run_took_is_told_with_its_end() {
         let hold = "head -c 64000000 /dev/zero | tail -c 60000000 | wc -c";
         let ending = agent.run(shell(hold));
         assert_eq!(ending.outcome, Outcome::Succeeded);
-        let peak = ending.peak_memory_bytes.unwrap();
+        let peak = ending.peak_memory_bytes;
+        let peak = peak.unwrap_or_else(|| panic!("{}: {ending:?}", world.trees));
         assert!((50_000_000..500_000_000).contains(&peak), "{peak}");
         let burn = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
         let ending = agent.run(shell(format!("sh -c '{burn}'; {burn}")));

@@ -249,7 +249,7 @@ impl Keeper {
             Trees::Stub => stub::read(&self.dir.stubs().join(file_name(key))).used,
         };
         if let Some(took) = self.children.get(key).and_then(|live| live.took) {
-            used.peak_memory = used.peak_memory.or(took.peak_memory);
+            used.peak_memory = used.peak_memory.or_else(|| took.peak_memory());
             used.cpu = used.cpu.or(Some(took.cpu));
         }
         used
