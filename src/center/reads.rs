@@ -179,6 +179,10 @@ impl Core {
                 None,
             )
         })?;
+        let source = LogSource {
+            goes_on: None,
+            ..source
+        };
         self.open_logs(asker.session, asker.request, ask, vec![source]);
         Ok(None)
     }
@@ -203,6 +207,7 @@ impl Core {
                     run_id: run.id().clone(),
                     agent: agent.clone(),
                     slot: run.row.run.slot,
+                    goes_on: None,
                     kept: None,
                 };
                 latest.insert((agent.clone(), run.row.run.slot), source);
@@ -214,9 +219,14 @@ impl Core {
             }
         }
         for source in stored.iter().filter_map(source_of) {
-            latest
-                .entry((source.agent.clone(), source.slot))
-                .or_insert(source);
+            let known = ask.after.iter().any(|run| run.run_id == source.run_id);
+            let place = (source.agent.clone(), source.slot);
+            if known {
+                // The client has a part of it; a daemon's next process follows.
+                latest.insert(place, source);
+            } else {
+                latest.entry(place).or_insert(source);
+            }
         }
         let agents: BTreeSet<_> = self
             .fleet
@@ -273,6 +283,7 @@ fn slot_source(key: &SlotKey, slot: &SlotReport) -> Option<LogSource> {
         run_id: slot.run_id.clone()?,
         agent: key.agent.clone(),
         slot: key.slot,
+        goes_on: Some(key.task.clone()),
         kept: None,
     })
 }
@@ -291,6 +302,7 @@ fn source_of(stored: &StoredRun) -> Option<LogSource> {
         run_id: stored.row.run.run_id.clone(),
         agent,
         slot: stored.row.run.slot,
+        goes_on: (stored.row.run.cause == Cause::Daemon).then(|| stored.row.run.task.clone()),
         kept: stored.ending.as_ref().and_then(KeptTail::of),
     })
 }

@@ -293,6 +293,8 @@ fn bare(row: &RunRow, task: TaskPath, agent: Option<AgentName>) -> RunView {
         signal: None,
         pid: None,
         output_bytes: None,
+        output_gap: None,
+        output_cut: None,
         revision: row.run.revision,
         tail: None,
     }
@@ -309,4 +311,6 @@ fn close(view: &mut RunView, ending: &Ending) {
     view.signal = ending.signal;
     view.pid = ending.pid;
     view.output_bytes = ending.output_bytes;
+    view.output_gap = ending.output_gap;
+    view.output_cut = ending.output_cut;
 }

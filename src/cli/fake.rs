@@ -75,6 +75,8 @@ pub fn run(group: &str, name: &str) -> RunView {
         signal: None,
         pid: Some(4711),
         output_bytes: Some(12),
+        output_gap: None,
+        output_cut: None,
         revision: Revision(3),
         tail: None,
     }

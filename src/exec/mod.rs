@@ -13,6 +13,7 @@ pub mod journal;
 pub mod keeper;
 mod launch;
 mod mark;
+mod notes;
 mod output;
 mod policy;
 mod program;

@@ -166,7 +166,10 @@ impl Workshop {
                     Err(failure) => Done::Failed(key, failure),
                 });
             }
-            Job::Sweep(keep) => {
+            Job::Sweep(mut keep) => {
+                if let Ok(armed) = self.armed.lock() {
+                    keep.extend(armed.keys().cloned());
+                }
                 let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
                 output::sweep(&self.output, &keep, self.retention, now);
             }

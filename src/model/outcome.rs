@@ -97,6 +97,12 @@ pub struct Ending {
     pub finished_at: UnixMs,
     /// Bytes of output of the last attempt.
     pub output_bytes: Option<u64>,
+    /// Of them, bytes that were taken out of the middle to keep the cap; none where all are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_gap: Option<u64>,
+    /// Bytes that the command took back itself by making its output's file shorter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_cut: Option<u64>,
     /// The returned end of the output, at most 64 KiB, where the task asks for it; invalid UTF-8 replaced.
     pub tail: Option<String>,
 }
@@ -114,6 +120,8 @@ impl Ending {
             started_at: None,
             finished_at: at,
             output_bytes: None,
+            output_gap: None,
+            output_cut: None,
             tail: None,
         }
     }

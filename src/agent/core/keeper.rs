@@ -179,6 +179,7 @@ impl AgentCore {
         self.arm_again();
         self.become_ready(now);
         self.start_queued(now);
+        self.reopen_streams();
     }
 
     /// Runs that memory holds as given to the keeper and that it does not know: a start that got lost on the

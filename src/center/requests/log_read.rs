@@ -55,6 +55,7 @@ fn open_live(core: &mut Core, asker: &Asker, ask: &LogRead, view: &RunView) {
         run_id: view.run_id.clone(),
         agent,
         slot: view.slot,
+        goes_on: None,
         kept: None,
     });
     core.open_logs(

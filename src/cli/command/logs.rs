@@ -51,6 +51,8 @@ async fn reads(client: &Client<'_>, args: &LogsArgs) -> Result<(Vec<Reading>, bo
         agent: args.agent.clone(),
         lines: args.lines.0,
         follow: args.follow,
+        since: None,
+        after: Vec::new(),
     };
     let since = args.since.as_deref();
     let since = since

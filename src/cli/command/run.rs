@@ -100,6 +100,8 @@ async fn finish(client: &mut Client<'_>, runs: Vec<RunId>, follow: bool) -> Resu
             agent: None,
             lines: None,
             follow: true,
+            since: None,
+            after: Vec::new(),
         });
         let readings = reads.map(logs::Reading::new).collect();
         let printer = logs::Printer::new(runs.len() > 1);

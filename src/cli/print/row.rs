@@ -141,7 +141,7 @@ mod tests {
         check(
             &plain(&fake::run("web", "probe")),
             "run_id task group agent slot attempt cause scheduled_at started_at finished_at late_ms outcome reason \
-             exit_code signal pid output_bytes revision tail",
+             exit_code signal pid output_bytes output_gap output_cut revision tail",
         );
         check(
             &plain(&fake::process()),

@@ -224,6 +224,7 @@ impl Keeper {
         Progress {
             active: self.supervisor.is_active(run_id),
             attempt: self.supervisor.attempt(run_id),
+            now: self.clock.now().center,
         }
     }
 

@@ -45,6 +45,8 @@ impl Supervisor {
             started_at: run.first_started_at,
             finished_at: now.center,
             output_bytes: output.bytes,
+            output_gap: output.gap,
+            output_cut: output.cut,
             tail: output.tail,
         };
         self.end_attempt(now, key, ending);

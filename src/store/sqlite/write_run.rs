@@ -83,7 +83,8 @@ pub(super) fn reassign(
 /// The first outcome holds, except that `lost` takes the truth.
 pub(super) const ENDED: &str =
     "UPDATE run SET outcome = ?2, reason = ?3, exit_code = ?4, exit_signal = ?5, pid = ?6,
-        attempt = ?7, started_at = ?8, finished_at = ?9, output_bytes = ?10, tail = ?11
+        attempt = ?7, started_at = ?8, finished_at = ?9, output_bytes = ?10, tail = ?11,
+        output_gap = ?12, output_cut = ?13
     WHERE run_id = ?1 AND (outcome IS NULL OR outcome = 'lost') AND (outcome IS NULL OR ?2 <> 'lost')";
 
 pub(super) fn end(tx: &Transaction, run: &RunId, ending: &Ending) -> Result<()> {
@@ -99,6 +100,8 @@ pub(super) fn end(tx: &Transaction, run: &RunId, ending: &Ending) -> Result<()> 
         ending.finished_at.0,
         ending.output_bytes.map(int),
         ending.tail,
+        ending.output_gap.map(int),
+        ending.output_cut.map(int),
     ];
     execute(tx, ENDED, values)
 }
