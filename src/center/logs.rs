@@ -68,9 +68,7 @@ pub struct LogSource {
 
 impl LogSource {
     fn is_slot(&self, key: &SlotKey) -> bool {
-        self.goes_on.as_ref() == Some(&key.task)
-            && self.agent == key.agent
-            && self.slot == key.slot
+        self.goes_on.as_ref() == Some(&key.task) && self.agent == key.agent && self.slot == key.slot
     }
 }
 
@@ -221,12 +219,7 @@ impl Core {
         let Some((session, id, of)) = self.source_reads(link, &chunk) else {
             return;
         };
-        let Some(agent) = self
-            .fleet
-            .agents
-            .get(&of.agent)
-            .map(|row| row.name.clone())
-        else {
+        let Some(agent) = self.fleet.agents.get(&of.agent).map(|row| row.name.clone()) else {
             return;
         };
         let item = Item::Log(LogView {
@@ -347,7 +340,10 @@ impl Core {
         let wanted = logs.ask.follow && of_task.peek().is_some();
         let known = of_task.any(|source| source.of.is_slot(key));
         let name = logs.ask.agent.clone();
-        if !wanted || known || name.is_some_and(|name| name.as_str() != self.fleet.agent_name(&key.agent)) {
+        if !wanted
+            || known
+            || name.is_some_and(|name| name.as_str() != self.fleet.agent_name(&key.agent))
+        {
             return;
         }
         let source = LogSource {

@@ -171,6 +171,11 @@ pub fn event() -> EventView {
 
 /// A piece of output.
 pub fn chunk(agent: &str, offset: u64, text: &str) -> Item {
+    chunk_at(agent, offset, None, text)
+}
+
+/// A piece of output, written by then.
+pub fn chunk_at(agent: &str, offset: u64, at: Option<i64>, text: &str) -> Item {
     use base64::Engine as _;
     Item::Log(LogView {
         run_id: RunId::hash(agent.as_bytes()),
@@ -178,6 +183,7 @@ pub fn chunk(agent: &str, offset: u64, text: &str) -> Item {
         slot: Slot(0),
         attempt: 1,
         offset,
+        at: at.map(UnixMs),
         data: base64::engine::general_purpose::STANDARD.encode(text),
     })
 }

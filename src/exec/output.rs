@@ -301,7 +301,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut file = create(dir.path(), &key("a")).unwrap();
         file.write_all("ä1\nä2\nä3\n".as_bytes()).unwrap();
-        let check = |lines, wanted| assert_eq!(last_lines(&file, lines, Loss::default()).unwrap(), wanted);
+        let check =
+            |lines, wanted| assert_eq!(last_lines(&file, lines, Loss::default()).unwrap(), wanted);
         check(0, 12);
         check(1, 8);
         check(2, 4);
@@ -360,7 +361,10 @@ mod tests {
         check(4, 2);
         check(5, 0);
         let begin = |offset| line_begin(&file, offset, loss).unwrap();
-        assert_eq!((begin(100_007), begin(100_005), begin(1)), (100_006, 100_004, 0));
+        assert_eq!(
+            (begin(100_007), begin(100_005), begin(1)),
+            (100_006, 100_004, 0)
+        );
     }
 
     #[test]

@@ -82,11 +82,11 @@ pub struct RunView {
     pub pid: Option<i32>,
     /// Bytes of output.
     pub output_bytes: Option<u64>,
-    /// Of them, bytes that were taken out of the middle to keep the cap; null where all are there.
-    #[serde(default)]
+    /// Of them, bytes that were taken out of the middle to keep the cap; left out where all are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_gap: Option<u64>,
-    /// Bytes that the command took back itself by making its output's file shorter; null where it did not.
-    #[serde(default)]
+    /// Bytes that the command took back itself by making its output's file shorter; left out where it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_cut: Option<u64>,
     /// The task's revision that ran.
     pub revision: Revision,

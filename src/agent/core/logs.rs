@@ -8,9 +8,7 @@ use super::super::event::LinkId;
 use super::AgentCore;
 use super::keeper::KeeperState;
 use crate::exec::wire::{Command, Event, LogFrom};
-use crate::proto::agent::{
-    FromAgent, LogChunk, LogCredit, LogEnd, LogPlace, ReadLog, decoded_len,
-};
+use crate::proto::agent::{FromAgent, LogChunk, LogCredit, LogEnd, LogPlace, ReadLog, decoded_len};
 
 /// Open streams by the keeper's numbers.
 #[derive(Debug, Default)]

@@ -35,7 +35,7 @@ pub fn listed(args: &RunsArgs, style: &Style) -> Result<Request, Fault> {
 pub async fn runs(client: &mut Client<'_>, request: Request, limit: u32) -> Result<Exit, Fault> {
     match client.ask(request).await? {
         Answer::Runs(page) => {
-            client.out.list(&tables::RUNS, row::plain_all(&page.runs))?;
+            client.out.list(&tables::RUNS, row::runs(&page.runs))?;
             if page.more {
                 client.out.tell(&format!(
                     "there are more than {limit} runs; `--limit 0` shows all"

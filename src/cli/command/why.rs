@@ -91,7 +91,7 @@ async fn of_occurrence(
         told(view, &runs)
     };
     if out.style.is_json() {
-        let object = json!({ "task": row::path(view), "at": at, "sentence": sentence, "runs": row::plain_all(&runs) });
+        let object = json!({ "task": row::path(view), "at": at, "sentence": sentence, "runs": row::runs(&runs) });
         out.json(&object)?;
         return Ok(Exit::DONE);
     }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::model::{Parole, TaskPath, Work};
 use crate::proto::request::{Changed, Saved};
-use crate::proto::view::TaskView;
+use crate::proto::view::{RunView, TaskView};
 
 /// A view whose fields are those of the contract already.
 pub fn plain<T: Serialize>(view: &T) -> Value {
@@ -16,6 +16,20 @@ pub fn plain<T: Serialize>(view: &T) -> Value {
 /// Many of them.
 pub fn plain_all<T: Serialize>(views: &[T]) -> Vec<Value> {
     views.iter().map(plain).collect()
+}
+
+/// A run; what the wire leaves out is `null`.
+pub fn run(view: &RunView) -> Value {
+    let mut row = fields(plain(view));
+    for name in ["output_gap", "output_cut"] {
+        row.entry(name).or_insert(Value::Null);
+    }
+    Value::Object(row)
+}
+
+/// Many of them.
+pub fn runs(views: &[RunView]) -> Vec<Value> {
+    views.iter().map(run).collect()
 }
 
 /// A task, flat: the fields of its spec and its work beside its own.
@@ -139,7 +153,7 @@ mod tests {
              success_codes recent running saved_at changed_by changed_at",
         );
         check(
-            &plain(&fake::run("web", "probe")),
+            &run(&fake::run("web", "probe")),
             "run_id task group agent slot attempt cause scheduled_at started_at finished_at late_ms outcome reason \
              exit_code signal pid output_bytes output_gap output_cut revision tail",
         );

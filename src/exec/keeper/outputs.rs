@@ -89,7 +89,9 @@ impl Keeper {
         match output::can_punch(base) {
             Ok(able) => self.punches = able,
             // A full disk: the first attempt that is over its cap says it again.
-            Err(e) => info!(path = %base.display(), error = %e, "cannot try the output's file system"),
+            Err(e) => {
+                info!(path = %base.display(), error = %e, "cannot try the output's file system")
+            }
         }
         if !self.punches {
             warn!(

@@ -154,6 +154,7 @@ impl Scene {
         let output = OutputEnd {
             bytes: Some(3),
             tail: Some("bad\n".to_owned()),
+            ..OutputEnd::default()
         };
         self.check(at, Event::Exited { key, exit, output }, wanted);
     }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::migrate::{MIGRATIONS, Migration, hex, migrate};
 use super::{file, runs, write_run};
-use crate::model::{Outcome, UnixMs};
+use crate::model::{Ending, Outcome, UnixMs};
 use crate::store::tests::{NOW, World, sample};
 use crate::store::{AgentRow, RunQuery, SchemaError, Store, StoreError, Write};
 
@@ -19,6 +19,8 @@ use crate::store::{AgentRow, RunQuery, SchemaError, Store, StoreError, Write};
 const GOLDEN_1: &str = include_str!("../../../tests/schema/sqlite-1.sql");
 /// Likewise of version 3, with an agent that is dialled.
 const GOLDEN_3: &str = include_str!("../../../tests/schema/sqlite-3.sql");
+/// Likewise of version 4, with a run whose output is not whole.
+const GOLDEN_4: &str = include_str!("../../../tests/schema/sqlite-4.sql");
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -189,6 +191,7 @@ fn check_schema(version: i64, golden: &str) {
 fn the_schemas_are_as_released() {
     check_schema(1, GOLDEN_1);
     check_schema(3, GOLDEN_3);
+    check_schema(4, GOLDEN_4);
 }
 
 fn dialled() -> Write {
@@ -203,6 +206,24 @@ async fn a_store_of_version_3_opens_without_loss() {
     let mut batch = sample::additions();
     batch.push(dialled());
     check_opens(3, GOLDEN_3, batch).await;
+}
+
+/// A run whose output has a gap, and was cut by its command.
+fn gapped() -> Write {
+    let row = Box::new(sample::run(1, 9000));
+    let ending = Box::new(Ending {
+        output_gap: Some(1 << 39),
+        output_cut: Some(77),
+        ..sample::ending(Outcome::Succeeded)
+    });
+    Write::RecordRun { row, ending }
+}
+
+#[tokio::test]
+async fn a_store_of_version_4_opens_without_loss() {
+    let mut batch = sample::additions();
+    batch.extend([dialled(), gapped()]);
+    check_opens(4, GOLDEN_4, batch).await;
 }
 
 #[tokio::test]

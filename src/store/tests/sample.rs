@@ -176,6 +176,8 @@ pub(in crate::store) fn ending(outcome: Outcome) -> Ending {
         started_at: Some(UnixMs(20)),
         finished_at: UnixMs(21),
         output_bytes: Some(1 << 40),
+        output_gap: None,
+        output_cut: None,
         tail: Some("line\u{0}\n".into()),
     }
 }

@@ -246,6 +246,7 @@ mod tests {
             slot: Slot(0),
             attempt: 1,
             offset,
+            at: None,
             data: BASE64.encode(text),
         }
     }

@@ -144,7 +144,7 @@ pub(super) fn follow(state: &mut State, change: &Change) -> Vec<Effect> {
             }
             pane.remark(&format!("run {} on {place}", run.short()));
             // A daemon's output goes on with its next process by itself.
-            if matches!(change, Change::Process(_)) && pane.open > 0 {
+            if matches!(change, Change::Process(process) if process.daemon) && pane.open > 0 {
                 return Vec::new();
             }
             pane.open += 1;
