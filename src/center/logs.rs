@@ -9,8 +9,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::clients::Stream;
 use super::core::Core;
 use super::event::{Effect, SessionId};
+use super::kept::KeptTail;
 use super::runs::SlotKey;
-use crate::model::{AgentId, Ending, RunId, Slot, TaskId, UnixMs};
+use crate::model::{AgentId, RunId, Slot, TaskId};
 use crate::proto::agent::{
     CloseLog, LogChunk, LogCredit, LogEnd, LogPlace, ReadLog, ToAgent, decoded_len,
 };
@@ -22,6 +23,8 @@ use crate::proto::view::LogView;
 #[derive(Debug)]
 pub struct LogStream {
     ask: LogRead,
+    /// The daemon that is followed: the stream goes on with whatever process it gets.
+    daemon: Option<TaskId>,
     sources: BTreeMap<u64, Source>,
     /// Bytes of each item that the client has not taken yet, and where they came from.
     untaken: VecDeque<(u64, u64)>,
@@ -72,48 +75,6 @@ impl LogSource {
     }
 }
 
-/// The returned end of a run's output.
-#[derive(Clone, Debug)]
-pub struct KeptTail {
-    /// The attempt it is of.
-    pub attempt: u16,
-    /// Where in the output it begins.
-    pub offset: u64,
-    /// When it had been written.
-    pub at: UnixMs,
-    /// The text.
-    pub text: String,
-}
-
-impl KeptTail {
-    /// What an ending has, if anything.
-    pub fn of(ending: &Ending) -> Option<Self> {
-        let text = ending.tail.clone()?;
-        let all = ending.output_bytes.unwrap_or_default();
-        Some(Self {
-            attempt: ending.attempt,
-            offset: all.saturating_sub(text.len() as u64),
-            at: ending.finished_at,
-            text,
-        })
-    }
-
-    /// The last lines of it.
-    fn last(mut self, lines: Option<u64>) -> Self {
-        let Some(wanted) = lines.and_then(|lines| usize::try_from(lines).ok()) else {
-            return self;
-        };
-        let ends = self.text.trim_end_matches('\n').rmatch_indices('\n');
-        let cut = match wanted.checked_sub(1) {
-            Some(before) => ends.map(|(at, _)| at + 1).nth(before).unwrap_or(0),
-            None => self.text.len(),
-        };
-        self.text.drain(..cut);
-        self.offset += cut as u64;
-        self
-    }
-}
-
 impl Core {
     /// Asks the agents for the output of these runs and opens the client's stream.
     pub(super) fn open_logs(
@@ -121,16 +82,19 @@ impl Core {
         session: SessionId,
         request: u64,
         ask: &LogRead,
+        daemon: Option<TaskId>,
         of: Vec<LogSource>,
     ) {
         let mut logs = LogStream {
             ask: ask.clone(),
+            daemon,
             sources: BTreeMap::new(),
             untaken: VecDeque::new(),
             trouble: None,
         };
         for source in of {
-            if !self.sessions.is_linked(&source.agent) {
+            let waits = logs.daemon.is_some();
+            if !waits && !self.sessions.is_linked(&source.agent) {
                 if self.tell_kept(session, request, ask, &source) {
                     continue;
                 }
@@ -332,13 +296,8 @@ impl Core {
         else {
             return;
         };
-        let mut of_task = logs
-            .sources
-            .values()
-            .filter(|source| source.of.goes_on.as_ref() == Some(&key.task))
-            .peekable();
-        let wanted = logs.ask.follow && of_task.peek().is_some();
-        let known = of_task.any(|source| source.of.is_slot(key));
+        let wanted = logs.daemon.as_ref() == Some(&key.task);
+        let known = logs.sources.values().any(|source| source.of.is_slot(key));
         let name = logs.ask.agent.clone();
         if !wanted
             || known
@@ -437,6 +396,9 @@ impl Core {
         let Some(Stream::Logs(logs)) = client.streams.get_mut(&request) else {
             return;
         };
+        if logs.daemon.is_some() {
+            return;
+        }
         if logs
             .sources
             .values()
@@ -494,30 +456,5 @@ impl Core {
                 self.now(Effect::ToAgent(link, Box::new(close)));
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_lines_of_what_is_kept_keep_their_place() {
-        let check = |text: &str, lines: Option<u64>, expected: (&str, u64)| {
-            let kept = KeptTail {
-                attempt: 1,
-                offset: 100,
-                at: UnixMs(0),
-                text: text.to_owned(),
-            };
-            let kept = kept.last(lines);
-            assert_eq!((kept.text.as_str(), kept.offset), expected, "{text:?}");
-        };
-        check("a\nb\nc\n", None, ("a\nb\nc\n", 100));
-        check("a\nb\nc\n", Some(2), ("b\nc\n", 102));
-        check("a\nb\nc", Some(1), ("c", 104));
-        check("a\nb\nc\n", Some(9), ("a\nb\nc\n", 100));
-        check("a\n", Some(0), ("", 102));
-        check("", Some(1), ("", 100));
     }
 }

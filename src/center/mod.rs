@@ -16,6 +16,7 @@ mod fleet;
 mod follow;
 mod init;
 mod join;
+mod kept;
 mod lateness;
 mod logs;
 mod orders;

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::clients::Asker;
 use super::core::Core;
 use super::event::{Effect, Now, Ticket};
-use super::logs::{KeptTail, LogSource};
+use super::kept::KeptTail;
+use super::logs::LogSource;
 use super::runs::{OpenRun, SlotKey, Stage};
 use super::select::{no_run, no_task, refusal};
 use crate::model::{Cause, RunId};
@@ -183,7 +184,7 @@ impl Core {
             goes_on: None,
             ..source
         };
-        self.open_logs(asker.session, asker.request, ask, vec![source]);
+        self.open_logs(asker.session, asker.request, ask, None, vec![source]);
         Ok(None)
     }
 
@@ -239,14 +240,15 @@ impl Core {
             .into_values()
             .filter(|source| agents.contains(&source.agent))
             .collect();
-        if sources.is_empty() {
+        let daemon = Some(task.id.clone()).filter(|_| ask.follow && task.spec.work.daemon);
+        if sources.is_empty() && daemon.is_none() {
             return Err(refusal(
                 RefusalCode::NotFound,
                 format!("task {} has no output: it has not run yet", task.path()),
                 Some("`ucron next TASK` says when it will; `ucron run TASK` runs it now"),
             ));
         }
-        self.open_logs(asker.session, asker.request, ask, sources);
+        self.open_logs(asker.session, asker.request, ask, daemon, sources);
         Ok(None)
     }
 

@@ -62,6 +62,7 @@ fn open_live(core: &mut Core, asker: &Asker, ask: &LogRead, view: &RunView) {
         asker.session,
         asker.request,
         ask,
+        None,
         source.into_iter().collect(),
     );
 }

@@ -77,11 +77,7 @@ async fn output_is_put_together_to_lines_and_marked_where_it_has_two_sources() {
     let line: Value = serde_json::from_str(done.stdout.lines().next().unwrap()).unwrap();
     assert_eq!(
         (&line["agent"], &line["line"], &line["at"]),
-        (
-            &json!("a1"),
-            &json!("one"),
-            &json!(UnixMs(NOW.0 + 1))
-        )
+        (&json!("a1"), &json!("one"), &json!(UnixMs(NOW.0 + 1)))
     );
 }
 
