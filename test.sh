@@ -3,10 +3,10 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-# Two Debian packages beside Rust and a C compiler: mandoc reads the man pages as people will, tmux is the terminal
-# in which the dashboard is tried. Without them those checks are skipped, and say so.
+# Three Debian packages beside Rust and a C compiler: mandoc reads the man pages as people will, tmux is the terminal
+# in which the dashboard is tried, sudo starts a keeper for an agent that is not root. Without them those checks are skipped, and say so.
 missing=()
-for package in mandoc tmux; do
+for package in mandoc tmux sudo; do
   command -v "$package" >/dev/null || missing+=("$package")
 done
 if [ ${#missing[@]} -gt 0 ]; then

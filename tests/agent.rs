@@ -252,6 +252,8 @@ impl Peer {
                         };
                         self.send(ToAgent::HeartbeatAck(ack)).await;
                     }
+                    // It comes whenever the keeper has said it, among everything else.
+                    FromAgent::Policy(_) => {}
                     frame => return frame,
                 }
             }

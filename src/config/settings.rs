@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::values::{Bytes, list, span};
 use super::{LogFormat, LogLevel, Settings};
@@ -197,6 +197,16 @@ pub enum TreeKind {
     Subreaper,
 }
 
+/// A table whose content is another reader's.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+struct ElsewhereRead;
+
+impl<'de> Deserialize<'de> for ElsewhereRead {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        toml::Table::deserialize(from).map(|_| Self)
+    }
+}
+
 /// Settings of `ucron-keeper`.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -210,6 +220,8 @@ pub struct KeeperSettings {
     pub output_cap: Bytes,
     /// How processes are held together.
     pub tree: TreeKind,
+    /// A table, which the keeper reads by itself.
+    policy: ElsewhereRead,
     /// What is logged.
     pub log: LogLevel,
     /// How.
@@ -223,6 +235,7 @@ impl Default for KeeperSettings {
             output_size: Bytes(1 << 30),
             output_cap: Bytes(64 << 20),
             tree: TreeKind::default(),
+            policy: ElsewhereRead,
             log: LogLevel::default(),
             log_format: LogFormat::default(),
         }
@@ -236,6 +249,7 @@ impl Settings for KeeperSettings {
         "output_size",
         "output_cap",
         "tree",
+        "policy",
         "log",
         "log_format",
     ];

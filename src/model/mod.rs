@@ -8,6 +8,7 @@ mod id;
 mod name;
 mod outcome;
 mod peer;
+mod policy;
 mod run;
 mod task;
 mod token;
@@ -22,6 +23,7 @@ pub use id::{
 pub use name::{AgentName, GroupName, NameError, OperatorName, TaskName, TaskPath, UserName};
 pub use outcome::{Ending, Outcome};
 pub use peer::{Fingerprint, FingerprintError, PeerRole, PeerUri, PeerUriError};
+pub use policy::{HostPolicy, PolicyRules, RunAs};
 pub use run::{Cause, RunKey, RunRef};
 pub use task::{Target, TargetWord, Task, TaskSpec, TaskText};
 pub use token::{Token, TokenError};

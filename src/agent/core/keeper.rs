@@ -70,6 +70,7 @@ impl AgentCore {
     pub(super) fn keeper_says(&mut self, event: Event, now: Now) {
         match event {
             Event::Hello { .. } => {}
+            Event::Policy(policy) => self.policy_changed(&policy),
             Event::Known { run, state } => self.known(&run, state),
             Event::Assigned { task, revision } => {
                 if let KeeperState::Listing { daemons, .. } = &mut self.keeper {

@@ -9,7 +9,7 @@ use super::super::record::Record;
 use super::super::runs::{Held, Phase};
 use super::{AgentCore, SILENT_AFTER};
 use crate::exec::wire::{BootMs, Command};
-use crate::model::{Epoch, RunId};
+use crate::model::{Epoch, HostPolicy, RunId};
 use crate::proto::agent::{
     Confirm, FromAgent, Heartbeat, HeartbeatAck, HeldAssignment, HeldRun, RunningRun, State,
     ToAgent,
@@ -261,10 +261,26 @@ impl AgentCore {
         for part in self.state() {
             self.send(link, FromAgent::State(part));
         }
+        if let Some(policy) = self.policy.clone() {
+            self.send(link, FromAgent::Policy(Box::new(policy)));
+        }
         if let Some(held) = self.links.get_mut(&link) {
             held.stated = true;
         }
         self.lead_changed();
+    }
+
+    /// The host allows something else: leaders that know the state hear it at once, others with the state.
+    pub(super) fn policy_changed(&mut self, policy: &HostPolicy) {
+        if self.policy.as_ref() == Some(policy) {
+            return;
+        }
+        self.policy = Some(policy.clone());
+        let stated = self.links.iter().filter(|(_, held)| held.stated);
+        let stated: Vec<LinkId> = stated.map(|(link, _)| *link).collect();
+        for link in stated {
+            self.send(link, FromAgent::Policy(Box::new(policy.clone())));
+        }
     }
 
     fn state(&self) -> Vec<State> {

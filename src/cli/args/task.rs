@@ -149,7 +149,7 @@ Prints the task's id. Enabled at once unless --disabled.
 Examples:
   ucron add --group db --name dump --rule '30 3 * * *' --tz Europe/Berlin --user postgres --timeout 2h -- /opt/dump.sh --all
   ucron add --group web --name probe --rule '@every 1s' --user www-data --overlap skip --shell 'curl -fsS localhost/health'
-  ucron add --group web --name worker --daemon --processes 4 --user www-data -- /opt/worker
+  ucron add --group web --name worker --daemon --processes 2 --user www-data -- /opt/worker
   ucron add --group web --name probe --if-exists replace --rule '@every 5s' --user www-data -- /opt/probe"
 )]
 pub struct AddArgs {
@@ -194,9 +194,8 @@ A task that was changed meanwhile is a conflict (exit 5); both versions of the t
 
 Examples:
   ucron edit db/dump
-  ucron edit db/dump --rule '0 4 * * *'
-  ucron edit dump --name dump-all --no-timeout
-  ucron edit web/probe --group edge --env LEVEL=debug"
+  ucron edit db/dump --rule '0 4 * * *' --no-timeout
+  ucron edit hello --name greeting --group edge --env LEVEL=debug"
 )]
 pub struct EditArgs {
     /// The task
@@ -390,8 +389,8 @@ pub struct WhyArgs {
 Survives every restart; `ucron start` turns it on again.
 
 Examples:
-  ucron stop db/dump
-  ucron stop --finish web/worker
+  ucron stop web/worker
+  ucron stop --finish db/dump
   ucron ls -q --group web | ucron stop -")]
 pub struct StopArgs {
     /// Which.
@@ -431,7 +430,7 @@ pub struct RestartArgs {
 More than one, and --all, want --yes (or an answer on a terminal).
 
 Examples:
-  ucron rm db/dump
+  ucron rm greeting
   ucron rm --group old --yes")]
 pub struct RmArgs {
     /// Which.
@@ -445,9 +444,9 @@ pub struct RmArgs {
 Prints the runs' ids. With --wait the exit code is 0 if all succeeded, else 1; 124 when --wait-timeout is over.
 
 Examples:
-  ucron run db/dump
   ucron run db/dump --wait --wait-timeout 30m
-  ucron run db/dump -f")]
+  ucron run db/dump -f
+  ucron run db/dump")]
 pub struct RunArgs {
     /// Which.
     #[command(flatten)]

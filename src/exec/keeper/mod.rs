@@ -55,6 +55,8 @@ pub struct Settings {
     pub output_cap: u64,
     /// What of ended runs' output stays.
     pub retention: Retention,
+    /// The file of the policy; where none is given, as the state directory and the host have it.
+    pub policy: Option<PathBuf>,
     /// This program's arguments that start a sub-reaper: `stub`, or `keeper stub`.
     pub stub_command: Vec<OsString>,
 }
@@ -71,6 +73,7 @@ impl Settings {
                 bytes: 1 << 30,
                 age: Duration::from_hours(7 * 24),
             },
+            policy: None,
             stub_command: vec!["stub".into()],
         }
     }
@@ -133,6 +136,8 @@ struct Keeper {
     next_token: u64,
     peers: BTreeMap<u64, Connection>,
     agent: Option<u64>,
+    /// The state of the policy that the agent was told.
+    told_policy: u64,
     children: HashMap<Key, Live>,
     streams: HashMap<u64, Stream>,
     workshop: Arc<Workshop>,
@@ -251,6 +256,7 @@ impl Keeper {
             next_token: FIRST_TOKEN,
             peers: BTreeMap::new(),
             agent: None,
+            told_policy: 0,
             children: HashMap::new(),
             streams: HashMap::new(),
             workshop,
@@ -338,7 +344,8 @@ impl Keeper {
         while let Ok(Some(info)) = self.signals.read_signal() {
             let number = i32::try_from(info.ssi_signo).unwrap_or(0);
             if number == libc::SIGHUP {
-                // The policy is read whenever it has changed; there is nothing else to read again.
+                self.workshop.policy.read_again();
+                self.tell_policy();
                 continue;
             }
             info!(
@@ -367,6 +374,7 @@ impl Keeper {
             self.write_backlog();
             self.start_sync();
         }
+        self.tell_policy();
         if self.next_sweep <= now {
             self.next_sweep = now.plus(SWEEP_EVERY);
             self.written_output = 0;
@@ -490,11 +498,11 @@ fn workshop(
         stubs: dir.stubs(),
         lock,
         marks,
-        policy: PolicyFile::new(dir.policy(), dir.uid),
+        policy: PolicyFile::open(dir, settings.policy.as_deref()),
         trees,
         host: Host {
             root,
-            nofile: raise_nofile(),
+            nofile: raise_nofile(root),
         },
         retention: settings.retention,
         stub_command: settings.stub_command.clone(),

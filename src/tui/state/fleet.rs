@@ -31,11 +31,27 @@ pub struct Fleet {
     pub runs: Runs,
     /// What happened, oldest first.
     pub events: VecDeque<EventView>,
+    tick: u64,
 }
 
 impl Fleet {
+    /// Grows with whatever is taken in: what was made of the fleet is good for as long as it stays.
+    pub fn tick(&self) -> u64 {
+        self.tick
+    }
+
+    /// Takes the place of what was known before; what the center does not repeat is kept.
+    pub fn replace(&mut self, mut with: Self) {
+        let before = self.runs.newest_first().cloned();
+        before.for_each(|run| with.runs.insert(run));
+        with.events = std::mem::take(&mut self.events);
+        with.tick = self.tick + 1;
+        *self = with;
+    }
+
     /// Takes one change in.
     pub fn take(&mut self, change: Change) {
+        self.tick += 1;
         match change {
             Change::Complete => {}
             Change::Status(status) => self.status = Some(*status),
@@ -60,8 +76,15 @@ impl Fleet {
         self.tasks.insert(task.id.clone(), task);
     }
 
+    /// Takes a run in that has ended.
+    pub fn take_run(&mut self, run: RunView) {
+        self.tick += 1;
+        self.runs.insert(run);
+    }
+
     /// Takes an event in.
     pub fn take_event(&mut self, event: EventView) {
+        self.tick += 1;
         if self
             .events
             .iter()
@@ -175,7 +198,7 @@ pub struct Runs {
 
 impl Runs {
     /// Adds a run, or replaces what was known of it.
-    pub fn insert(&mut self, run: RunView) {
+    fn insert(&mut self, run: RunView) {
         let (at, id) = (ended_at(&run), run.run_id.clone());
         if let Some(before) = self.ends.insert(id.clone(), at) {
             self.by_end.remove(&(before, id.clone()));

@@ -46,11 +46,9 @@ pub fn details(state: &State, now: UnixMs, view: &TaskView, width: u16) -> (Stri
     let live: Vec<_> = state.fleet.processes_of(&path).collect();
     if !live.is_empty() {
         heading(&mut lines, "running");
-        lines.extend(
-            live.into_iter()
-                .map(|process| run::process_line(now, process)),
-        );
+        lines.extend(live.iter().map(|process| run::process_line(now, process)));
     }
+    let has_process = !live.is_empty();
     heading(&mut lines, "last runs");
     let before = lines.len();
     lines.extend(
@@ -61,7 +59,12 @@ pub fn details(state: &State, now: UnixMs, view: &TaskView, width: u16) -> (Stri
             .map(|view| run::line(state, now, view)),
     );
     if lines.len() == before {
-        lines.push(vec![piece("no run yet", Tone::Dim)]);
+        let text = if has_process {
+            "none has ended yet"
+        } else {
+            "no run yet"
+        };
+        lines.push(vec![piece(text, Tone::Dim)]);
     }
     (path.to_string(), lines)
 }
