@@ -247,6 +247,8 @@ fn run(number: i64) -> RunView {
         signal: None,
         pid: Some(4711),
         output_bytes: Some(12),
+        output_gap: None,
+        output_cut: None,
         revision: Revision(1),
         tail: None,
     }

@@ -10,6 +10,7 @@ use std::io::{self, Read, Write};
 use std::marker::PhantomData;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -54,7 +55,8 @@ pub const fn checksum(bytes: &[u8]) -> u64 {
 #[derive(Debug)]
 pub struct Journal<T> {
     path: PathBuf,
-    file: File,
+    /// Shared with who syncs it: a host without descriptors must not hold results back.
+    file: Arc<File>,
     len: u64,
     records: PhantomData<fn(T)>,
 }
@@ -74,7 +76,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         }
         let journal = Self {
             path: path.to_owned(),
-            file,
+            file: Arc::new(file),
             len: good as u64,
             records: PhantomData,
         };
@@ -85,7 +87,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
     /// none of them is in the journal.
     pub fn append(&mut self, records: &[T]) -> Result<(), JournalError> {
         let lines = self.lines(records)?;
-        if let Err(source) = self.file.write_all(&lines) {
+        if let Err(source) = (&*self.file).write_all(&lines) {
             // Half a line would hide everything behind it.
             if let Err(e) = self.file.set_len(self.len) {
                 error!(path = %self.path.display(), error = %e, "cannot take back half a record");
@@ -117,7 +119,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
                 .map_err(fail("sync the directory of"))?;
         }
         self.len = lines.len() as u64;
-        self.file = file;
+        self.file = Arc::new(file);
         Ok(())
     }
 
@@ -126,9 +128,9 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         self.len
     }
 
-    /// A second handle on the file as it is now, to sync it from another thread.
-    pub fn handle(&self) -> Result<File, JournalError> {
-        self.file.try_clone().map_err(io_error("open", &self.path))
+    /// The file as it is now, to sync it from another thread.
+    pub fn handle(&self) -> Arc<File> {
+        Arc::clone(&self.file)
     }
 
     fn lines(&self, records: &[T]) -> Result<Vec<u8>, JournalError> {

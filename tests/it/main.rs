@@ -6,6 +6,7 @@ mod dev;
 mod dialing;
 mod editing;
 mod examples;
+mod hardship;
 mod installing;
 mod ledger;
 mod logs;

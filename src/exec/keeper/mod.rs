@@ -162,6 +162,8 @@ struct Keeper {
     next_sizes: Option<BootMs>,
     next_sweep: BootMs,
     next_again: Option<BootMs>,
+    /// When peers are let in again, where there was no descriptor for one.
+    next_accept: Option<BootMs>,
     /// Bytes of output since old output was last taken away.
     written_output: u64,
     /// Whether the file system of the output can give back the middle of a file.
@@ -277,6 +279,7 @@ impl Keeper {
             next_sizes: None,
             next_sweep: boot_now(),
             next_again: None,
+            next_accept: None,
             written_output: 0,
             punches: true,
         };
@@ -375,6 +378,9 @@ impl Keeper {
             self.start_sync();
         }
         self.tell_policy();
+        if due(self.next_accept) {
+            self.accept_again();
+        }
         if self.next_sweep <= now {
             self.next_sweep = now.plus(SWEEP_EVERY);
             self.written_output = 0;
@@ -390,6 +396,7 @@ impl Keeper {
             self.next_follow,
             self.next_sizes,
             self.next_again,
+            self.next_accept,
             Some(self.next_sweep),
             self.unreaped.iter().map(|(_, at)| *at).min(),
         ]
