@@ -18,6 +18,18 @@ if [ ${#missing[@]} -gt 0 ]; then
   fi
 fi
 
+# A private MariaDB, on which every test of the store runs beside SQLite; UCRON_TEST_MYSQL=mysql://USER@HOST/any with
+# UCRON_TEST_MYSQL_PASSWORD names another server for that.
+if ! command -v mariadbd >/dev/null || ! command -v mariadb >/dev/null; then
+  packages=(mariadb-server-core mariadb-client-core)
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >/dev/null 2>&1 ||
+      echo "test.sh: cannot install ${packages[*]}; tests on MariaDB are skipped"
+  else
+    echo "test.sh: tests on MariaDB are skipped; install ${packages[*]} for them"
+  fi
+fi
+
 cargo fmt --check
 cargo clippy --all-targets --locked -- -D warnings
 cargo test --locked

@@ -16,7 +16,7 @@ use thiserror::Error;
 use toml::de::DeTable;
 
 pub use logs::{LogFormat, LogLevel, init_logs};
-pub use settings::{AgentSettings, CenterSettings, KeeperSettings, TreeKind};
+pub use settings::{AgentSettings, CenterSettings, KeeperSettings, StoreTls, TreeKind};
 pub use values::Bytes;
 
 /// Where a packaged installation keeps its settings.

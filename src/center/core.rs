@@ -168,6 +168,7 @@ impl Core {
             }
             Event::Committed(Ok(())) => self.release(),
             Event::Committed(Err(trouble)) => self.fail(now, &trouble),
+            Event::StoreSilent(trouble) => self.store_silent(now, &trouble),
             Event::Loaded(result) => self.reload(now, result),
             Event::RunsRead(ticket, result) => self.runs_read(now, ticket, result),
             Event::AuditRead(ticket, result) => self.audit_read(ticket, result),
@@ -226,11 +227,15 @@ impl Core {
     }
 
     fn commit(&mut self) {
-        if self.in_flight.is_some() || self.health != Health::Well {
+        if self.in_flight.is_some() {
             return;
         }
         if self.writes.is_empty() {
+            // Also while the store is out: a question that changes nothing is answered from memory.
             self.now.append(&mut self.held);
+            return;
+        }
+        if self.health != Health::Well {
             return;
         }
         self.in_flight = Some(std::mem::take(&mut self.held));
@@ -256,6 +261,13 @@ impl Core {
         self.take_back(dropped, trouble);
         self.close_agents(trouble);
         self.retry_at = Some(now.at.plus(RELOAD_EVERY));
+    }
+
+    /// A batch under way tells its own end; without one nothing else would say that nothing can be written.
+    fn store_silent(&mut self, now: Now, trouble: &str) {
+        if self.health == Health::Well && self.in_flight.is_none() {
+            self.fail(now, trouble);
+        }
     }
 
     fn retry_store(&mut self, now: Now) {

@@ -34,6 +34,8 @@ pub enum Event {
     Wake,
     /// The batch under way is durable, or is not and changed nothing.
     Committed(Result<(), String>),
+    /// The store has not answered for a while, whether or not anything was to be written.
+    StoreSilent(String),
     /// The store read anew after a failed batch.
     Loaded(Result<Box<Snapshot>, String>),
     /// Runs read from the store.

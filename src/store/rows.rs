@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::checksum::{hex, of_fields};
 use crate::model::{
     AgentId, AgentName, BootId, Ending, Epoch, GroupName, HostPort, Incarnation, OperatorId,
     OperatorName, Outcome, RequestId, Revision, Role, RunId, RunRef, Task, TaskId, TaskPath,
@@ -16,6 +17,22 @@ pub struct LeaseGuard {
     pub epoch: Epoch,
     /// This process, unique for each start of a center.
     pub holder: String,
+}
+
+/// What came of asking for the lead.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Lead {
+    /// It is ours, with a new epoch.
+    Taken(LeaseGuard),
+    /// Another has it.
+    Held {
+        /// Who.
+        holder: String,
+        /// Its epoch.
+        epoch: Epoch,
+        /// For how long, unless it renews.
+        left: Duration,
+    },
 }
 
 /// Everything a center needs in memory when it takes the lead.
@@ -180,6 +197,24 @@ pub struct AuditRow {
     pub after: Option<String>,
 }
 
+impl AuditRow {
+    /// A checksum of all fields.
+    pub(super) fn digest(&self) -> String {
+        let at = self.at.0.to_string();
+        let fields = [
+            Some(at.as_str()),
+            Some(self.operator.as_str()),
+            Some(&self.address),
+            Some(&self.deed),
+            Some(&self.subject),
+            self.group.as_ref().map(GroupName::as_str),
+            self.before.as_deref(),
+            self.after.as_deref(),
+        ];
+        hex(&of_fields(fields))
+    }
+}
+
 /// One change of the store. Every one is idempotent: written twice it is as written once.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Write {
@@ -306,6 +341,16 @@ pub struct Keep {
     pub per_task: u32,
     /// Failures, at most so long.
     pub failures_age: Duration,
+}
+
+impl Keep {
+    /// How long a run with this outcome is kept at most.
+    pub(super) fn age_of(&self, outcome: Outcome) -> Duration {
+        match outcome {
+            Outcome::Failed | Outcome::TimedOut | Outcome::Lost => self.failures_age,
+            _ => self.age,
+        }
+    }
 }
 
 impl Default for Keep {

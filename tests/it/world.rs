@@ -84,17 +84,28 @@ impl World {
 
     /// A center, no group, no agent.
     pub fn empty() -> Self {
+        Self::made(&[])
+    }
+
+    /// The same, made by an `init` with these flags.
+    pub fn made(flags: &[&str]) -> Self {
         let mut world = Self::bare();
         let mut init = program(CENTER);
         init.args(["init", "--listen", "127.0.0.1:0", "--state"]);
-        ask(init.arg(world.path("center")), "").exits(0);
+        init.arg(world.path("center")).args(flags);
+        ask(&mut init, "").exits(0);
         world.start_center();
         world
     }
 
     /// A center and these agents, each in a group, online.
     pub fn new(agents: &[(&str, &str)]) -> Self {
-        let mut world = Self::empty();
+        Self::empty().with(agents)
+    }
+
+    /// These agents too, each in a group, online.
+    pub fn with(self, agents: &[(&str, &str)]) -> Self {
+        let mut world = self;
         let groups: BTreeSet<_> = agents.iter().map(|(_, group)| group).collect();
         for group in groups {
             world.must(&["group", "add", group]);

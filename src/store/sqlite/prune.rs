@@ -51,11 +51,6 @@ pub(super) fn search(
     Ok(found)
 }
 
-/// What is looked at in the history when something went wrong.
-fn is_failure(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Failed | Outcome::TimedOut | Outcome::Lost)
-}
-
 /// The latest run of a task that lives stays, whatever its age: a yearly task has a last run.
 const TOO_OLD: &str = "SELECT r.rowid FROM run r INDEXED BY run_by_outcome
     CROSS JOIN task t ON t.id = r.task
@@ -69,11 +64,7 @@ fn too_old(tx: &Connection, keep: Keep, now: UnixMs, step: usize) -> Result<Vec<
     let mut select = tx.prepare_cached(TOO_OLD)?;
     let mut found = Vec::new();
     for outcome in Outcome::ALL {
-        let age = if is_failure(outcome) {
-            keep.failures_age
-        } else {
-            keep.age
-        };
+        let age = keep.age_of(outcome);
         let left = count(step - found.len());
         let values = params![outcome.as_str(), now.minus(age).0, left];
         found.extend(ids(&mut select, values)?);
