@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use base64::Engine;
@@ -50,6 +50,8 @@ pub(super) struct Progress {
     pub attempt: Option<u16>,
     /// Now, in the center's time.
     pub now: UnixMs,
+    /// What to add to the host's clock to have the center's time.
+    pub skew_ms: i64,
 }
 
 impl Stream {
@@ -141,13 +143,19 @@ impl Stream {
         let want = want.min(next.map_or(u64::MAX, |mark| mark.size - self.offset));
         let mut bytes = vec![0; usize::try_from(want).unwrap_or(LOG_CHUNK)];
         let len = self.file.read_at(&mut bytes, self.offset)?;
-        // What came after the last look is as old as the file's last change at most.
         let at = match next {
             Some(mark) => Some(mark.at),
             None if progress.active => Some(progress.now),
-            None => None,
+            None => self.changed_at(progress.skew_ms),
         };
         Ok((len > 0).then(|| self.piece(&bytes[..len], at)))
+    }
+
+    /// When the file was written for the last time.
+    fn changed_at(&self, skew_ms: i64) -> Option<UnixMs> {
+        let meta = self.file.metadata().ok()?;
+        let host = meta.mtime() * 1000 + meta.mtime_nsec() / 1_000_000;
+        Some(UnixMs(host + skew_ms))
     }
 
     /// Whether the command has made its file shorter than what was read of it.

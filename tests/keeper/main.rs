@@ -5,6 +5,7 @@
 mod daemons;
 mod ending;
 mod hostile;
+mod outputs;
 mod privileges;
 mod starting;
 mod surviving;

@@ -271,6 +271,7 @@ impl Keeper {
             active: self.supervisor.is_active(run_id),
             attempt: self.supervisor.attempt(run_id),
             now: self.clock.now().center,
+            skew_ms: self.clock.skew_ms(),
         }
     }
 
