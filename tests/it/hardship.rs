@@ -71,7 +71,7 @@ impl Disk {
         let dir = self.path().join("filler");
         std::fs::create_dir(&dir).unwrap();
         let made = |n: &u32| File::create(dir.join(n.to_string())).is_ok();
-        (0..).take_while(made).for_each(drop);
+        (0..1_000_000).take_while(made).for_each(drop);
     }
 
     fn free(&self) {

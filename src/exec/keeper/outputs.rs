@@ -90,7 +90,7 @@ impl Keeper {
             Ok(able) => self.punches = able,
             // A full disk: the first attempt that is over its cap says it again.
             Err(e) => {
-                info!(path = %base.display(), error = %e, "cannot try the output's file system")
+                info!(path = %base.display(), error = %e, "cannot try the output's file system");
             }
         }
         if !self.punches {
