@@ -249,7 +249,10 @@ fn run(number: i64) -> RunView {
         output_bytes: Some(12),
         output_gap: None,
         output_cut: None,
+        peak_memory_bytes: None,
+        cpu_ms: None,
         revision: Revision(1),
         tail: None,
+        span: None,
     }
 }

@@ -412,8 +412,9 @@ impl Core {
         }
     }
 
-    /// Closes every link: agents reconcile when the store can be written again.
-    pub(super) fn close_agents(&mut self, trouble: &str) {
+    /// Lets go of every link: agents reconcile when the store can be written again. What still comes on them is
+    /// not heard: it would be decided on memory that is thrown away, and written beside what is read anew.
+    pub(super) fn close_agents(&mut self, now: Now, trouble: &str) {
         let all: Vec<SessionId> = self.sessions.iter().map(|session| session.id).collect();
         for id in all {
             let message = trouble.to_owned();
@@ -424,6 +425,7 @@ impl Core {
                     message,
                 },
             ));
+            self.agent_down(now, id, trouble);
         }
     }
 }

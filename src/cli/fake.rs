@@ -77,8 +77,11 @@ pub fn run(group: &str, name: &str) -> RunView {
         output_bytes: Some(12),
         output_gap: None,
         output_cut: None,
+        peak_memory_bytes: Some(9 << 20),
+        cpu_ms: Some(31),
         revision: Revision(3),
         tail: None,
+        span: None,
     }
 }
 

@@ -4,6 +4,7 @@
 mod account;
 pub mod arguments;
 mod attend;
+mod cgroup;
 mod client;
 mod clock;
 mod connection;

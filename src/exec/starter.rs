@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use rustix::fs::MemfdFlags;
 
 use super::account::Accounts;
+use super::cgroup;
 use super::clock::boot_now;
 use super::dir::{file_name, open_append};
 use super::launch::{self, Host, Launch};
@@ -234,7 +235,10 @@ impl Workshop {
         }
         match &self.trees {
             Trees::Cgroup(base) => {
-                let started = self.start_in_cgroup(&launch, &ready);
+                let limits = &order.text.work.limits;
+                let started = cgroup::limit(&cgroup_of(base, key), limits)
+                    .map_err(|e| Failure::Setup(format!("limiting its cgroup: {e}")))
+                    .and_then(|()| self.start_in_cgroup(&launch, &ready));
                 let tree = Tree::Cgroup(cgroup_of(base, key));
                 if started.is_err() {
                     tree.remove();

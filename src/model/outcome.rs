@@ -103,6 +103,12 @@ pub struct Ending {
     /// Bytes that the command took back itself by making its output's file shorter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_cut: Option<u64>,
+    /// Most memory that the last attempt held at a time, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
+    /// Processor time of the last attempt, all its processes, until its command ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_ms: Option<u64>,
     /// The returned end of the output, at most 64 KiB, where the task asks for it; invalid UTF-8 replaced.
     pub tail: Option<String>,
 }
@@ -122,6 +128,8 @@ impl Ending {
             output_bytes: None,
             output_gap: None,
             output_cut: None,
+            peak_memory_bytes: None,
+            cpu_ms: None,
             tail: None,
         }
     }

@@ -173,6 +173,9 @@ pub struct PlannedRun {
     pub run: RunRef,
     /// A first attempt after this is refused.
     pub start_before: UnixMs,
+    /// Whether its task catches up: started late, its cause is `catch-up`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub catch_up: bool,
 }
 
 /// A run that shall not start.

@@ -13,6 +13,7 @@ mod installing;
 mod ledger;
 mod logs;
 mod membership;
+mod missing;
 mod overlapping;
 mod page;
 mod programs;

@@ -9,4 +9,5 @@ mod outputs;
 mod privileges;
 mod starting;
 mod surviving;
+mod trees;
 mod world;

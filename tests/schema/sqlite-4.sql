@@ -101,7 +101,7 @@ CREATE TABLE run (
   finished_at  INTEGER,
   output_bytes INTEGER,
   tail         TEXT              -- last, because it may be long
-, output_gap INTEGER, output_cut INTEGER) STRICT;
+, delay_ms INTEGER NOT NULL DEFAULT 0, caught_up INTEGER NOT NULL DEFAULT 0, peak_memory_bytes INTEGER, cpu_ms INTEGER) STRICT;
 CREATE UNIQUE INDEX run_key ON run (task, scheduled_at, target, slot, cause);
 CREATE INDEX run_by_time ON run (scheduled_at);
 CREATE INDEX run_by_outcome ON run (outcome, scheduled_at);
@@ -131,9 +131,30 @@ CREATE TABLE audit (
 CREATE UNIQUE INDEX audit_digest ON audit (digest);
 CREATE INDEX audit_by_time ON audit (at);
 CREATE INDEX audit_by_group ON audit (gid, at);
+CREATE TABLE span (
+  task        TEXT    NOT NULL REFERENCES task (id),
+  target      TEXT    NOT NULL, -- as in run
+  slot        INTEGER NOT NULL,
+  from_at     INTEGER NOT NULL, -- the first occurrence
+  to_at       INTEGER NOT NULL, -- the last; until they are counted the end of the time that is told
+  occurrences INTEGER,          -- null until they are counted
+  agent       TEXT,
+  revision    INTEGER NOT NULL,
+  rule        TEXT    NOT NULL, -- as it was then
+  timezone    TEXT    NOT NULL,
+  reason      TEXT    NOT NULL,
+  began_at    INTEGER NOT NULL, -- when the first miss was written
+  closed_at   INTEGER NOT NULL, -- when the last was
+  PRIMARY KEY (task, target, slot, from_at)
+) STRICT;
+CREATE INDEX span_by_task ON span (task, to_at);
+CREATE INDEX span_by_time ON span (to_at);
+CREATE INDEX span_by_agent ON span (agent, to_at);
+CREATE INDEX span_uncounted ON span (to_at) WHERE occurrences IS NULL;
 INSERT INTO schema_migration VALUES (1, '561304eb104942a5d33428646d9ef0c04c3ef336f9f8beb386eab33daf9fbdd5', 0);
+INSERT INTO schema_migration VALUES (2, 'd0535ea8161b7920e75e986525dff56dcccf8f82fdc5403f6d839e07f36d61a1', 0);
 INSERT INTO schema_migration VALUES (3, 'b395454206154d4d5453ff2adf2a9de8359bda3190424a55e7f36070c147bfff', 0);
-INSERT INTO schema_migration VALUES (4, '5172fc4a77b84e2a28fc3a27f5f11accef3268ca8ca14c2d8e1bb42e2cbc229f', 0);
+INSERT INTO schema_migration VALUES (4, '14ed63a7770c12600e9a38f3a029cfc6bb37da0713838c2d001ba4e954454316', 0);
 INSERT INTO lease VALUES ('center', 'c1', 1, 1800000003000);
 INSERT INTO fleet_group VALUES ('Web', '["www-data","x y"]', 1799996400000);
 INSERT INTO fleet_group VALUES ('web', NULL, 1799996400000);
@@ -150,10 +171,10 @@ INSERT INTO operator VALUES ('01hz0000000000000000000001', 'admin', 1, 5, NULL);
 INSERT INTO operator_role VALUES ('01hz0000000000000000000001', '', 'viewer');
 INSERT INTO operator_role VALUES ('01hz0000000000000000000001', 'web', 'admin');
 INSERT INTO token VALUES ('aa11', 'agent', NULL, '["web"]', 30);
-INSERT INTO run VALUES ('3x2yytqdr0nanpqxpx6tfkyc0j', 'j0cykft6', '01hz0000000000000000000001', 4, '01hz0000000000000000000001', '01hz0000000000000000000001', 2, 'rule', 1000, 61000, 'failed', 'exit code 3', 3, 15, 4711, 2, 20, 21, 1099511627776, CAST(x'6c696e65000a' AS TEXT), NULL, NULL);
-INSERT INTO run VALUES ('4xq90trfmsm2j0hqdmekaf5pfd', 'dfp5fake', '01hz0000000000000000000001', 4, '01hz0000000000000000000001', '01hz0000000000000000000001', 2, 'rule', 2000, 62000, 'succeeded', 'exit code 3', 3, 15, 4711, 2, 20, 21, 1099511627776, CAST(x'6c696e65000a' AS TEXT), NULL, NULL);
-INSERT INTO run VALUES ('00p55h074jgay6h7yetvenhjyw', 'wyjhnevt', '01hz0000000000000000000002', 5, '', '01hz0000000000000000000002', 2, 'rule', 3000, 63000, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO run VALUES ('14cz2bc8ynt4fsp9yt37gcenwm', 'mwnecg73', '01hz0000000000000000000001', 4, '01hz0000000000000000000001', '01hz0000000000000000000001', 2, 'daemon', 4000, 64000, 'stopped', 'exit code 3', 3, 15, 4711, 2, 20, 21, 1099511627776, CAST(x'6c696e65000a' AS TEXT), NULL, NULL);
-INSERT INTO run VALUES ('0bxxz7f88xnv1tdeaxdkxw51m5', '5m15wxkd', '01hz0000000000000000000001', 4, '01hz0000000000000000000001', '01hz0000000000000000000001', 2, 'rule', 9000, 69000, 'succeeded', 'exit code 3', 3, 15, 4711, 2, 20, 21, 1099511627776, CAST(x'6c696e65000a' AS TEXT), 549755813888, 77);
+INSERT INTO run VALUES ('3x2yytqdr0nanpqxpx6tfkyc0j', 'j0cykft6', '01hz0000000000000000000001', 4, '01hz0000000000000000000001', '01hz0000000000000000000001', 2, 'rule', 1000, 61000, 'failed', 'exit code 3', 3, 15, 4711, 2, 20, 21, 1099511627776, CAST(x'6c696e65000a' AS TEXT), 0, 0, NULL, NULL);
+INSERT INTO run VALUES ('4xq90trfmsm2j0hqdmekaf5pfd', 'dfp5fake', '01hz0000000000000000000001', 4, '01hz0000000000000000000001', '01hz0000000000000000000001', 2, 'rule', 2000, 62000, 'succeeded', 'exit code 3', 3, 15, 4711, 2, 20, 21, 1099511627776, CAST(x'6c696e65000a' AS TEXT), 0, 0, NULL, NULL);
+INSERT INTO run VALUES ('00p55h074jgay6h7yetvenhjyw', 'wyjhnevt', '01hz0000000000000000000002', 5, '', '01hz0000000000000000000002', 2, 'rule', 3000, 63000, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL);
+INSERT INTO run VALUES ('14cz2bc8ynt4fsp9yt37gcenwm', 'mwnecg73', '01hz0000000000000000000001', 4, '01hz0000000000000000000001', '01hz0000000000000000000001', 2, 'daemon', 4000, 64000, 'stopped', 'exit code 3', 3, 15, 4711, 2, 20, 21, 1099511627776, CAST(x'6c696e65000a' AS TEXT), 0, 0, NULL, NULL);
+INSERT INTO run VALUES ('0728kwxg1g0sqst1wwjpjp5r1g', 'g1r5pjpj', '01hz0000000000000000000001', 4, '01hz0000000000000000000001', '01hz0000000000000000000001', 2, 'rule', 700000, 760000, 'failed', 'exit code 3', 3, 15, 4711, 2, 20, 21, 1099511627776, CAST(x'6c696e65000a' AS TEXT), 0, 0, 2199023255552, 77);
 INSERT INTO answer VALUES ('r1', '01hz0000000000000000000001', '{"ok":true}', 1800000000000);
 INSERT INTO audit VALUES (1, 'b9ab3b0d620bf74f686e497f53cb963eaa1212ff63db81d4037e9aace6d47c44', 1, 'admin', '10.0.0.1:55', 'task edit', 'web/dump', 'web', '{}', NULL);

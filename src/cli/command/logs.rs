@@ -12,7 +12,7 @@ use crate::cli::args::LogsArgs;
 use crate::cli::client::Client;
 use crate::cli::fault::{Exit, Fault, FaultCode};
 use crate::model::{Cause, RunId, UnixMs};
-use crate::proto::request::{Answer, LogAfter, LogRead, Request, RunList};
+use crate::proto::request::{LogAfter, LogRead, RunList};
 use crate::proto::view::RunView;
 
 /// Runs of a task that are looked at to find the last one of every target.
@@ -79,9 +79,8 @@ async fn known_runs(
 
 /// Runs of a task; none where it is not one.
 async fn list(client: &Client<'_>, ask: RunList) -> Result<Option<Vec<RunView>>, Fault> {
-    match client.ask(Request::RunList(ask)).await {
-        Ok(Answer::Runs(page)) => Ok(Some(page.runs)),
-        Ok(_) => Err(Fault::unexpected("`runs`")),
+    match runs::paged(client, ask).await {
+        Ok((runs, _)) => Ok(Some(runs)),
         // Not a task, so it is a run.
         Err(fault) if fault.code == FaultCode::NotFound => Ok(None),
         Err(fault) => Err(fault),

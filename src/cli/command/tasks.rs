@@ -74,7 +74,9 @@ async fn show_one(client: &mut Client<'_>, of: &str) -> Result<(), Fault> {
         Err(fault) if fault.code == FaultCode::NotFound && may_be_run(of) => {
             let run = of.to_owned();
             match client.ask(Request::RunShow(RunShow { run })).await {
-                Ok(Answer::Run(view)) => client.out.object("run_id", &RUN_FIRST, &row::run(&view)),
+                Ok(Answer::Run(view)) => {
+                    client.out.object("run_id", &RUN_FIRST, &row::whole(&view))
+                }
                 Ok(_) => Err(Fault::unexpected("`show`")),
                 // Neither; the task's refusal is the one that was asked for.
                 Err(second) if second.code == FaultCode::NotFound => Err(fault),

@@ -25,6 +25,7 @@ use rustix::fs::inotify;
 use tracing::{info, warn};
 
 use self::children::Live;
+use super::cgroup::Controllers;
 use super::clock::{Clock, boot_now};
 use super::connection::Connection;
 use super::dir::{StateDir, open_append};
@@ -506,11 +507,15 @@ fn workshop(
         lock,
         marks,
         policy: PolicyFile::open(dir, settings.policy.as_deref()),
-        trees,
         host: Host {
+            controllers: match &trees {
+                Trees::Cgroup(base) => Controllers::turn_on(base),
+                Trees::Stub => Controllers::default(),
+            },
             root,
             nofile: raise_nofile(root),
         },
+        trees,
         retention: settings.retention,
         stub_command: settings.stub_command.clone(),
         agent_uids: peers::last_agent(dir)

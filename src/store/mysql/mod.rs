@@ -12,6 +12,7 @@ mod row;
 mod runs;
 mod script;
 mod session;
+mod spans;
 #[cfg(test)]
 pub(super) mod tests;
 mod worker;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
+use std::time::Duration;
 
 use mysql_async::Row;
 use mysql_async::prelude::FromValue;
 
 use super::fault::{Fault, damaged};
-use crate::model::{Ending, Revision, RunRef, Slot, TaskPath, UnixMs};
+use crate::model::{Cause, Ending, Revision, RunRef, Slot, TaskPath, UnixMs};
 use crate::store::{RunRow, StoredRun};
 
 /// A number as SQL keeps it; ours stay far below the end of the range.
@@ -97,8 +98,13 @@ pub(super) fn run(row: &Row) -> Result<RunRow, Fault> {
             task: text(row, "task")?,
             revision: Revision(number(row, "revision")?),
             slot: Slot(number(row, "slot")?),
-            cause: text(row, "cause")?,
+            cause: if flag(row, "caught_up")? {
+                Cause::CatchUp
+            } else {
+                text(row, "cause")?
+            },
             scheduled_at: instant(row, "scheduled_at")?,
+            delay: Duration::from_millis(number(row, "delay_ms")?),
         },
         target: match target.as_str() {
             "" => None,
@@ -119,6 +125,7 @@ pub(super) fn stored_run(row: &Row) -> Result<StoredRun, Fault> {
         },
         agent_name: text_option(row, "agent_name")?,
         ending: ending(row)?,
+        span: None,
     })
 }
 
@@ -138,6 +145,8 @@ fn ending(row: &Row) -> Result<Option<Ending>, Fault> {
         output_bytes: number_option(row, "output_bytes")?,
         output_gap: number_option(row, "output_gap")?,
         output_cut: number_option(row, "output_cut")?,
+        peak_memory_bytes: number_option(row, "peak_memory_bytes")?,
+        cpu_ms: number_option(row, "cpu_ms")?,
         tail: get(row, "tail")?,
     }))
 }

@@ -11,6 +11,7 @@ mod migrate;
 mod prune;
 mod row;
 mod runs;
+mod spans;
 #[cfg(test)]
 mod tests;
 mod worker;
