@@ -10,6 +10,7 @@ mod links;
 mod load;
 mod logs;
 mod order;
+mod problems;
 mod reports;
 mod texts;
 
@@ -39,10 +40,20 @@ const WRITE_AGAIN: Duration = Duration::from_secs(1);
 const COMPACT_SLACK: usize = 2_000;
 
 /// A daemon assigned to this agent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 struct Assigned {
     revision: Revision,
     epoch: Epoch,
+}
+
+/// Whether the assignments are known.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+enum Memory {
+    /// They are.
+    #[default]
+    Whole,
+    /// The journal was damaged, and the keeper has not told its daemons since.
+    Damaged,
 }
 
 /// What waits until an append is on disk.
@@ -79,7 +90,9 @@ pub struct AgentCore {
     texts: Texts,
     runs: Runs,
     assigned: BTreeMap<TaskId, Assigned>,
+    memory: Memory,
     slots: BTreeMap<(TaskId, Slot), SlotReport>,
+    problems: problems::Problems,
 
     links: BTreeMap<LinkId, Link>,
     lease: Option<BootMs>,
@@ -156,6 +169,7 @@ impl AgentCore {
     fn take_in(&mut self, now: Now, event: Event) {
         match event {
             Event::Loaded(records) => self.load(records, now),
+            Event::Problems(problems) => self.own_problems(problems),
             Event::LinkUp {
                 link,
                 welcome,
@@ -379,6 +393,8 @@ impl AgentCore {
             Record::Withdrawn { task } => !self.assigned.contains_key(task),
             Record::Closed { run, .. } => !is_open(&run.run_id),
             Record::Opened { .. }
+            | Record::Damaged
+            | Record::Settled
             | Record::Epoch { .. }
             | Record::Offset { .. }
             | Record::Text { .. } => true,

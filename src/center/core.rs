@@ -364,6 +364,8 @@ impl Core {
         self.open = OpenRuns::default();
         self.spans = Spans::new(&snapshot.open_spans);
         self.moved.clear();
+        // What ended in a batch that failed has not ended.
+        self.early.clear();
         self.holders.clone_from(&snapshot.holders);
         for row in &snapshot.open_runs {
             let stage = if row.agent.is_some() {

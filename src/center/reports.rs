@@ -159,7 +159,8 @@ impl Core {
     /// Nothing was started and nothing will be: target `one` goes to another agent while there is time.
     fn not_started(&mut self, now: Now, agent: &AgentId, id: &RunId, reason: &str) {
         let Some(run) = self.open.get(id) else { return };
-        if run.row.agent.as_ref() != Some(agent) {
+        // A plan that is under way to it is answered by its confirmation; this is about an older one.
+        if run.row.agent.as_ref() != Some(agent) || self.is_under_way(agent, id) {
             return;
         }
         if !self.is_of_one(run) {

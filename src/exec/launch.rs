@@ -66,7 +66,7 @@ impl Launch {
             stdout: output,
             stderr: output,
             keep: Vec::new(),
-            lock: Some(lock),
+            until_exec: vec![lock],
             cgroup,
             mark: Some(Mark {
                 fd: marks,

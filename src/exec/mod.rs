@@ -10,6 +10,7 @@ mod clock;
 mod connection;
 mod dir;
 mod error;
+pub mod failpoint;
 mod find;
 pub mod journal;
 pub mod keeper;

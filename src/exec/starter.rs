@@ -17,7 +17,9 @@ use super::account::Accounts;
 use super::cgroup;
 use super::clock::boot_now;
 use super::dir::{file_name, open_append};
+use super::failpoint::{self, Point};
 use super::launch::{self, Host, Launch};
+use super::mark::{Marked, Marks};
 use super::output::{self, Retention};
 use super::policy::{PolicyFile, Question};
 use super::stub;
@@ -233,6 +235,7 @@ impl Workshop {
         if order.not_after.is_some_and(|limit| limit < boot_now()) {
             return Err(Failure::Lease);
         }
+        failpoint::reach(Point::KeeperBeforeClone);
         match &self.trees {
             Trees::Cgroup(base) => {
                 let limits = &order.text.work.limits;
@@ -244,6 +247,7 @@ impl Workshop {
                     tree.remove();
                 }
                 let (pid, pidfd) = started?;
+                failpoint::reach(Point::KeeperCloned);
                 Ok(Child {
                     pid,
                     pidfd: Some(pidfd),
@@ -326,8 +330,24 @@ impl Workshop {
         File::from(from_stub)
             .read_to_string(&mut line)
             .map_err(setup)?;
-        match serde_json::from_str(&line) {
-            Ok(stub::Line::Started { pid, .. }) => Ok(Child {
+        let pid = match serde_json::from_str(&line) {
+            Ok(stub::Line::Started { pid, .. }) => Ok(pid),
+            Ok(stub::Line::Failed { stage, errno }) => Err((stage, errno)),
+            // It was ended by somebody; whether it came to start the command is in the marks.
+            _ => match self.marked(key) {
+                Some(Marked::Started { pid, .. }) => Ok(pid),
+                Some(Marked::Failed { errno }) => Err((Stage::Exec, errno)),
+                None => {
+                    wait_for(&spawned.pidfd);
+                    drop(std::fs::remove_file(record_path));
+                    let why = "its sub-reaper was ended by somebody before the command";
+                    return Err(Failure::Setup(why.to_owned()));
+                }
+            },
+        };
+        failpoint::reach(Point::KeeperCloned);
+        match pid {
+            Ok(pid) => Ok(Child {
                 pid,
                 pidfd: None,
                 tree: Tree::Stub {
@@ -335,20 +355,19 @@ impl Workshop {
                     pidfd: spawned.pidfd,
                 },
             }),
-            other => {
+            Err((stage, errno)) => {
                 wait_for(&spawned.pidfd);
                 drop(std::fs::remove_file(record_path));
-                match other {
-                    Ok(stub::Line::Failed { stage, errno }) => {
-                        let error = io::Error::from_raw_os_error(errno);
-                        Err(child(launch, stage, &error))
-                    }
-                    _ => Err(Failure::Setup(
-                        "its sub-reaper ended before the command".to_owned(),
-                    )),
-                }
+                let error = io::Error::from_raw_os_error(errno);
+                Err(child(launch, stage, &error))
             }
         }
+    }
+
+    fn marked(&self, key: &Key) -> Option<Marked> {
+        let path = format!("/proc/self/fd/{}", self.marks.as_raw_fd());
+        let marks = std::fs::read(path).unwrap_or_default();
+        Marks::read(&marks).get(key)
     }
 
     fn stub_spawn<'a>(&'a self, key: &Key, fds: [BorrowedFd<'a>; 6]) -> Spawn<'a> {
@@ -365,7 +384,7 @@ impl Workshop {
                 .into_iter()
                 .filter_map(|arg| CString::new(arg.into_vec()).ok())
                 .collect(),
-            envp: Vec::new(),
+            envp: stub_environment(),
             identity: None,
             directory: None,
             umask: 0o077,
@@ -375,7 +394,7 @@ impl Workshop {
             stdout: self.null.as_fd(),
             stderr: self.null.as_fd(),
             keep: fds.to_vec(),
-            lock: None,
+            until_exec: Vec::new(),
             cgroup: None,
             mark: None,
         }
@@ -398,6 +417,14 @@ fn child(launch: &Launch, stage: Stage, e: &io::Error) -> Failure {
         return host(stage.words(), e);
     }
     launch::failure(launch, stage, e)
+}
+
+/// None; in debug builds where a test's failpoints are.
+fn stub_environment() -> Vec<CString> {
+    #[cfg(debug_assertions)]
+    return super::failpoint::environment();
+    #[cfg(not(debug_assertions))]
+    Vec::new()
 }
 
 /// Whether the host, not the task, is what fails.

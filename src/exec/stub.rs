@@ -13,6 +13,7 @@ use rustix::process::{WaitOptions, getpid, set_child_subreaper, wait};
 use serde::{Deserialize, Serialize};
 
 use super::clock::boot_now;
+use super::failpoint::{self, Point};
 use super::launch::Launch;
 use super::supervise::{Exit, Used};
 use super::sys::{self, Stage};
@@ -74,16 +75,19 @@ pub(super) struct Record {
     pub alone: bool,
     pub used: Used,
     pub exit: Option<Exit>,
+    /// A line could not be read: what it said is not known.
+    pub torn: bool,
 }
 
-/// Reads a record; a torn line is passed over.
+/// Reads a record; of a torn line only that it is there.
 pub(super) fn read(path: &std::path::Path) -> Record {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let mut record = Record::default();
-    for line in text
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-    {
+    for line in text.lines() {
+        let Ok(line) = serde_json::from_str(line) else {
+            record.torn = true;
+            continue;
+        };
         match line {
             Line::Stub { pid, start } => record.stub = Some((pid, start)),
             Line::Started { pid, at } => record.started = Some((pid, at)),
@@ -139,28 +143,32 @@ pub fn run(args: &[OsString]) -> io::Result<()> {
     nix::sys::signal::SigSet::all().thread_block()?;
     set_child_subreaper(Some(getpid()))?;
     let mut record = File::from(fds.record);
-    let mut report = File::from(fds.report);
+    failpoint::reach(Point::StubBegun);
     let pid = getpid().as_raw_pid();
     let start = stat(pid).map_or(0, |stat| stat.start);
     let reserved = reserve(&record).and_then(|()| write(&mut record, &Line::Stub { pid, start }));
     if let Err(e) = reserved {
         let stage = Stage::Mark;
         let errno = e.raw_os_error().unwrap_or(libc::EIO);
-        return write(&mut report, &Line::Failed { stage, errno });
+        return write(&mut File::from(fds.report), &Line::Failed { stage, errno });
     }
+    failpoint::reach(Point::StubRecorded);
     let mut text = String::new();
     File::from(fds.launch).read_to_string(&mut text)?;
     let launch: Launch = serde_json::from_str(&text)?;
     let null = File::open("/dev/null")?;
-    let spawn = launch.spawn(
+    let mut spawn = launch.spawn(
         null.as_fd(),
         fds.output.as_fd(),
         fds.marks.as_fd(),
         fds.lock.as_fd(),
         None,
     );
+    // Where this process is ended meanwhile, the keeper hears of it only when the command was reached, or never will be.
+    spawn.until_exec.push(fds.report.as_fd());
     let started = sys::spawn(&spawn);
     drop(spawn);
+    failpoint::reach(Point::StubCloned);
     let at = boot_now();
     let line = match &started {
         Ok(child) => Line::Started { pid: child.pid, at },
@@ -171,9 +179,10 @@ pub fn run(args: &[OsString]) -> io::Result<()> {
     };
     // The command runs: from here on nothing ends the sub-reaper before its tree.
     drop(write(&mut record, &line));
+    failpoint::reach(Point::StubStartedWritten);
     // Nobody may be left to read it.
-    drop(write(&mut report, &line));
-    drop((report, fds.output, fds.marks, fds.lock, null, launch, text));
+    drop(write(&mut File::from(fds.report), &line));
+    drop((fds.output, fds.marks, fds.lock, null, launch, text));
     match started {
         Ok(child) => reap(child.pid, &mut record),
         Err(_) => Ok(()),
@@ -194,12 +203,14 @@ fn reap(command: i32, record: &mut File) -> io::Result<()> {
                     peak_memory: took.peak_memory,
                     cpu_us: u64::try_from(took.cpu.as_micros()).unwrap_or(u64::MAX),
                 };
+                failpoint::reach(Point::StubExitSeen);
                 // In one write: the keeper sees all or none.
                 if is_alone() {
                     persist(record, &[Line::Alone, used, line]);
                 } else {
                     persist(record, &[used, line]);
                 }
+                failpoint::reach(Point::StubExitWritten);
             }
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(_) => return Ok(()),

@@ -1,12 +1,15 @@
 //! The built programs together: every test makes a real fleet in a directory of its own.
 
 mod accounting;
+mod crashing;
 mod daemons;
+mod damaged;
 #[path = "../database/mod.rs"]
 mod database;
 mod dev;
 mod dialing;
 mod editing;
+mod enduring;
 mod examples;
 mod hardship;
 mod installing;
@@ -23,5 +26,6 @@ mod stopping;
 mod storing;
 mod story;
 mod terminal;
+mod upgrading;
 mod workload;
 mod world;

@@ -3,6 +3,7 @@
 //! the caller's own, and what needs root says so.
 
 mod daemons;
+mod doubting;
 mod ending;
 mod hostile;
 mod outputs;

@@ -13,10 +13,12 @@ use super::{Keeper, SIZES_EVERY, Source};
 use crate::exec::clock::boot_now;
 use crate::exec::dir::{file_name, parse_file_name};
 use crate::exec::error::KeeperError;
+use crate::exec::failpoint::{self, Point};
+use crate::exec::find::{exit_status, find_orphan};
 use crate::exec::starter::{Child, Done, wait_for};
 use crate::exec::supervise::{Event, Exit, Key, Used};
 use crate::exec::sys::Took;
-use crate::exec::tree::{Tree, Trees, cgroup_of};
+use crate::exec::tree::{Tree, Trees, cgroup_of, kill_session};
 use crate::exec::wire::BootMs;
 use crate::exec::{cgroup, output, stub, sys};
 use crate::model::StopSignal;
@@ -145,11 +147,12 @@ impl Keeper {
             }
             Ok(None) => return,
             Err(_) => {
-                let Some(status) = sys::exit_status(pidfd.as_fd()) else {
+                let pid = self.supervisor.process(key).map_or(0, |(pid, ..)| pid);
+                let Some(exit) = exit_status(pid, pidfd) else {
                     self.reap_later(key);
                     return;
                 };
-                decode(status)
+                exit
             }
         };
         self.command_ended(key, exit, false);
@@ -217,6 +220,7 @@ impl Keeper {
                 live.pidfd = None;
             }
         }
+        failpoint::reach(Point::KeeperExitSeen);
         self.look_at_output(key, false);
         let wanted = self.supervisor.wants_tail(&key.0);
         let output = output::end(&self.workshop.output, key, wanted);
@@ -338,8 +342,20 @@ impl Keeper {
             return;
         }
         let why = "its sub-reaper was ended by somebody before it";
+        self.end_orphan(key);
         self.command_ended(key, Exit::Unknown(why.to_owned()), true);
         self.tree_gone(key);
+    }
+
+    /// A command without its sub-reaper would run beside the next of its slot, and nobody could stop its tree.
+    fn end_orphan(&self, key: &Key) {
+        let Some((pid, ordered, alive_at)) = self.supervisor.process(key) else {
+            return;
+        };
+        if let Some(pidfd) = find_orphan(key, ordered, (pid, alive_at)) {
+            warn!(run = %file_name(key), pid, "a run's sub-reaper was ended by somebody; its command is ended too");
+            kill_session(pid, &pidfd);
+        }
     }
 
     pub(super) fn signal(&mut self, key: &Key, signal: i32) {
@@ -359,13 +375,5 @@ impl Keeper {
         if continues.contains(&signal) {
             drop(live.tree.signal(libc::SIGCONT));
         }
-    }
-}
-
-/// A wait status as the kernel stores it.
-fn decode(status: i32) -> Exit {
-    match status & 0x7f {
-        0 => Exit::Code(status >> 8 & 0xff),
-        signal => Exit::Signal(signal),
     }
 }

@@ -32,7 +32,7 @@ use super::dir::{StateDir, open_append};
 use super::error::KeeperError;
 use super::journal::Journal;
 use super::launch::{Host, raise_nofile};
-use super::mark;
+use super::mark::Marks;
 use super::output::Retention;
 use super::policy::PolicyFile;
 use super::starter::{Done, Job, Outbox, Parts, Workshop};
@@ -217,12 +217,17 @@ impl Keeper {
     ) -> Result<Self, KeeperError> {
         let boot_id = boot_id()?;
         let clock = Clock::default();
-        let (journal, records) = Journal::open(&dir.journal())?;
+        let (journal, found) = Journal::open(&dir.journal())?;
+        let is_damaged = found.damage.is_some();
+        let mut records = found.records;
+        if is_damaged {
+            records.push(Record::Damaged { at: boot_now() });
+        }
         let marks_path = dir.marks();
         let marks =
             open_append(&marks_path, 0o600).map_err(KeeperError::io("open", &marks_path))?;
         let marked = std::fs::read(&marks_path).map_err(KeeperError::io("read", &marks_path))?;
-        let marked = mark::read(&marked);
+        let marked = Marks::read(&marked);
         let workshop = Arc::new(workshop(&settings, &dir, lock, marks)?);
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(KeeperError::system("make an eventfd"))?;
@@ -286,6 +291,9 @@ impl Keeper {
         };
         keeper.watch_all()?;
         keeper.try_punching();
+        if is_damaged {
+            keeper.outlive_damage(&recovered.attempts)?;
+        }
         keeper.recover(recovered.effects, recovered.attempts, &marked)?;
         Ok(keeper)
     }

@@ -7,6 +7,7 @@
 //! tree is gone.
 
 mod daemon;
+mod doubt;
 mod ending;
 mod left;
 mod record;
@@ -68,6 +69,16 @@ pub enum Exit {
     Signal(i32),
     /// Nobody could see it; why.
     Unknown(String),
+}
+
+impl Exit {
+    /// A wait status as the kernel stores it.
+    pub fn of_status(status: i32) -> Self {
+        match status & 0x7f {
+            0 => Self::Code(status >> 8 & 0xff),
+            signal => Self::Signal(signal),
+        }
+    }
 }
 
 /// Why an attempt did not reach its command.
@@ -248,6 +259,8 @@ pub struct Supervisor {
     confirmed: BTreeSet<RunId>,
     /// Runs that wait for another's tree to be gone.
     pending: BTreeSet<RunId>,
+    /// Until when records of this boot were lost.
+    damaged_at: Option<BootMs>,
     /// Daemon runs started by this keeper; with the instant it makes their ids unique.
     started: u64,
     ending: bool,
@@ -273,6 +286,7 @@ impl Supervisor {
             timers: BTreeSet::new(),
             confirmed: BTreeSet::new(),
             pending: BTreeSet::new(),
+            damaged_at: None,
             started: 0,
             ending: false,
             effects: Vec::new(),
@@ -340,21 +354,6 @@ impl Supervisor {
                 .is_some_and(|daemon| daemon.is_due(*slot, at)),
             Timer::Forget => true,
         }
-    }
-
-    /// The text of an attempt's run, for what of its output is wanted at its end.
-    pub fn text(&self, run_id: &RunId) -> Option<&TaskText> {
-        self.runs.get(run_id).map(|run| run.text.as_ref())
-    }
-
-    /// Whether the run is known and has not ended.
-    pub fn is_active(&self, run_id: &RunId) -> bool {
-        self.runs.get(run_id).is_some_and(Run::is_active)
-    }
-
-    /// The attempt that runs, waits, or was the last.
-    pub fn attempt(&self, run_id: &RunId) -> Option<u16> {
-        self.runs.get(run_id).map(Run::attempt)
     }
 
     fn say(&mut self, event: wire::Event) {
