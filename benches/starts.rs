@@ -82,11 +82,11 @@ fn main() {
 
 /// A program that only ends, without a loader or a library: what is measured is the start.
 fn static_true(dir: &Path) -> PathBuf {
+    const CODE: [u8; 9] = [0x31, 0xff, 0xb8, 60, 0, 0, 0, 0x0f, 0x05];
+    const BASE: u64 = 0x40_0000;
     if !cfg!(target_arch = "x86_64") {
         return "/bin/true".into();
     }
-    const CODE: [u8; 9] = [0x31, 0xff, 0xb8, 60, 0, 0, 0, 0x0f, 0x05];
-    const BASE: u64 = 0x40_0000;
     let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0\x01\0\0\0".to_vec();
     for word in [BASE + 120, 64, 0] {
         file.extend(word.to_le_bytes());
