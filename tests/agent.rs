@@ -415,6 +415,8 @@ async fn a_planned_run_fires_at_its_instant_and_is_reported_once() {
         attempt: None,
         lines: None,
         follow: false,
+        since: None,
+        place: None,
     }))
     .await;
     let FromAgent::Log(chunk) = peer.next().await else {

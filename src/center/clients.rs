@@ -12,7 +12,7 @@ use crate::auth::Access;
 use crate::model::{OperatorId, OperatorName, RequestId};
 use crate::proto::client::{FromClient, RefusedFrame, RequestFrame, ToClient};
 use crate::proto::hello::{ErrorFrame, LinkError};
-use crate::proto::request::{Answer, Refusal, RefusalCode};
+use crate::proto::request::{Answer, Refusal, RefusalCode, Request};
 use crate::store::{AnswerRow, OperatorRow, Write};
 
 /// One client's link.
@@ -250,6 +250,9 @@ impl Core {
             self.refuse(session, frame.id, refusal);
             return;
         }
+        // How things are is no promise: it is said also while a batch is under way, or none can be.
+        let at_once = matches!(frame.ask, Request::Status(_))
+            || (!frame.ask.is_change() && self.health != Health::Well);
         let kept = frame
             .request_id
             .clone()
@@ -257,6 +260,7 @@ impl Core {
         let reply = answer(self, now, &asker, frame.ask);
         self.drafts.change = None;
         match reply {
+            Ok(Reply::Answer(answer)) if at_once => self.answer_now(&asker, Ok(Some(*answer))),
             Ok(Reply::Answer(answer)) => {
                 self.keep_answer(now, session, kept, &answer);
                 self.answer_later(session, frame.id, *answer);

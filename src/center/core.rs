@@ -225,7 +225,7 @@ impl Core {
                 self.alarm = None;
                 self.retry_store(now);
             }
-            Event::Committed(Ok(())) => self.release(),
+            Event::Committed(Ok(())) => self.committed(),
             Event::Committed(Err(trouble)) => self.fail(now, &trouble),
             Event::StoreSilent(trouble) => self.store_silent(now, &trouble),
             Event::Lapsed(trouble) => self.lapse(now, &trouble),
@@ -308,7 +308,13 @@ impl Core {
             .push(Effect::Commit(std::mem::take(&mut self.writes)));
     }
 
-    fn release(&mut self) {
+    fn committed(&mut self) {
+        if self.health != Health::Well {
+            self.health = Health::Well;
+            self.wait_anew();
+            let text = "the store can be written again; planning goes on";
+            self.log(LogLevel::Info, text.to_owned());
+        }
         if let Some(mut effects) = self.in_flight.take() {
             self.now.append(&mut effects);
         }
@@ -355,12 +361,9 @@ impl Core {
         match result {
             Ok(snapshot) => {
                 self.adopt(&snapshot);
-                self.health = Health::Well;
-                self.wait_anew();
-                self.log(
-                    LogLevel::Info,
-                    "the store was read again; planning goes on".to_owned(),
-                );
+                // A batch of nothing but the lease's renewal: a full disk can be read, and is not well for that.
+                self.in_flight = Some(Vec::new());
+                self.now(Effect::Commit(Vec::new()));
             }
             Err(trouble) => {
                 self.health = Health::Reloading { trouble };

@@ -18,6 +18,7 @@ mod follow;
 mod init;
 mod join;
 mod joining;
+mod kept;
 mod lateness;
 mod lead;
 mod logs;

@@ -82,6 +82,12 @@ pub struct RunView {
     pub pid: Option<i32>,
     /// Bytes of output.
     pub output_bytes: Option<u64>,
+    /// Of them, bytes that were taken out of the middle to keep the cap; left out where all are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_gap: Option<u64>,
+    /// Bytes that the command took back itself by making its output's file shorter; left out where it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_cut: Option<u64>,
     /// Most memory that its last attempt held at a time.
     #[serde(default)]
     pub peak_memory_bytes: Option<u64>,
@@ -293,8 +299,12 @@ pub struct LogView {
     pub slot: Slot,
     /// Its attempt.
     pub attempt: u16,
-    /// Where its first byte stands in the output; a jump is a gap.
+    /// Where its first byte stands in the output; a jump is a gap, a step back says that the command has cut
+    /// its output.
     pub offset: u64,
+    /// When it had been written, within a second, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<UnixMs>,
     /// The bytes, base 64.
     pub data: String,
 }

@@ -11,6 +11,7 @@ mod dialing;
 mod editing;
 mod enduring;
 mod examples;
+mod hardship;
 mod installing;
 mod ledger;
 mod logs;

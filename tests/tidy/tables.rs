@@ -217,6 +217,7 @@ pub const PURE: &[(&str, &[&str])] = &[
     ("src/center/follow.rs", &[]),
     ("src/center/join.rs", &[]),
     ("src/center/lateness.rs", &[]),
+    ("src/center/kept.rs", &[]),
     ("src/center/logs.rs", &[]),
     ("src/center/orders.rs", &[]),
     ("src/center/planner.rs", &[]),

@@ -21,9 +21,18 @@ pub fn plain_all<T: Serialize>(views: &[T]) -> Vec<Value> {
     views.iter().map(plain).collect()
 }
 
+/// A run with all its fields; what the wire leaves out is `null`.
+pub fn whole(view: &RunView) -> Value {
+    let mut row = fields(plain(view));
+    for name in ["output_gap", "output_cut"] {
+        row.entry(name).or_insert(Value::Null);
+    }
+    Value::Object(row)
+}
+
 /// A run; one that stands for misses in a row says so in its reason.
 pub fn run(view: &RunView, zone: &Zone) -> Value {
-    let mut row = plain(view);
+    let mut row = whole(view);
     if view.span.is_some()
         && let Value::Object(fields) = &mut row
     {
@@ -183,9 +192,9 @@ mod tests {
              success_codes leftovers recent running saved_at changed_by changed_at",
         );
         check(
-            &plain(&fake::run("web", "probe")),
+            &whole(&fake::run("web", "probe")),
             "run_id task group agent slot attempt cause scheduled_at started_at finished_at late_ms outcome reason \
-             exit_code signal pid output_bytes peak_memory_bytes cpu_ms revision tail",
+             exit_code signal pid output_bytes output_gap output_cut peak_memory_bytes cpu_ms revision tail",
         );
         check(
             &plain(&fake::process()),
