@@ -60,9 +60,9 @@ macro_rules! every_variant {
     };
 }
 
-every_variant!(every_from_joiner, FromJoiner: Join);
+every_variant!(every_from_joiner, FromJoiner: Join, Stored);
 every_variant!(every_to_joiner, ToJoiner: Joined, Error);
-every_variant!(every_from_agent, FromAgent: Hello, Heartbeat, State, Confirm, Report, Log, LogEnd, Error);
+every_variant!(every_from_agent, FromAgent: Hello, Heartbeat, State, Policy, Confirm, Report, Log, LogEnd, Error);
 every_variant!(
     every_to_agent, ToAgent: Welcome, HeartbeatAck, Order, Acknowledge, ReadLog, LogCredit, CloseLog, Error
 );
@@ -71,7 +71,7 @@ every_variant!(every_from_client, FromClient: Hello, Request, Credit, Cancel, Er
 every_variant!(every_to_client, ToClient: Welcome, Answer, Refused, Item, End, Error);
 every_variant!(
     every_request, Request: TaskAdd, TaskEdit, TaskShow, TaskList, TaskStop, TaskStart, TaskRestart, TaskRemove,
-    TaskRun, RunList, RunWait, RunShow, RunKill, ProcessList, LogRead, AgentList, AgentDrain, AgentRename,
+    TaskRun, RunList, RunWait, RunShow, RunKill, ProcessList, LogRead, AgentList, AgentAdd, AgentDrain, AgentRename,
     AgentRemove, GroupList, GroupAdd, GroupRemove, GroupAssign, OperatorList, OperatorRemove, Grant, TokenAgent,
     TokenOperator, Status, Events, Audit, Watch
 );

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::exec::wire::{BootMs, Command};
-use crate::model::{BootId, Epoch, Incarnation, Revision, RunId, Slot, TaskId};
+use crate::model::{BootId, Epoch, HostPolicy, Incarnation, Revision, RunId, Slot, TaskId};
 use crate::proto::agent::{Confirm, FromAgent, Order, RefusedRun, RunEvent, SlotReport};
 
 use super::estimate::Estimate;
@@ -89,6 +89,8 @@ pub struct AgentCore {
     streams: Streams,
 
     keeper: KeeperState,
+    /// What the host allows, as the keeper last said.
+    policy: Option<HostPolicy>,
     /// Runs that shall not start, of which only the keeper's set will tell whether they have; and why.
     unsure_cancels: BTreeMap<RunId, String>,
     /// Cancelled runs whose cancel is not on the disk: the next life would know them as armed.

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::config::ConfigError;
+use crate::exec::KeeperError;
 use crate::exec::journal::JournalError;
 use crate::files::FileError;
 use crate::model::{NameError, TokenError};
 use crate::proto::identity::IdentityError;
 use crate::proto::join::JoinFault;
+use crate::proto::link::LinkFault;
 use crate::proto::tls::TlsError;
 
 /// Why the agent does not start, or a host does not join.
@@ -37,6 +39,9 @@ pub enum AgentError {
     /// The settings.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The keeper, or what this program's privileges are.
+    #[error(transparent)]
+    Keeper(#[from] KeeperError),
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -52,6 +57,19 @@ pub enum AgentError {
     /// The center did not let this host in.
     #[error(transparent)]
     Join(#[from] JoinFault),
+    /// The center dialled and did not let this host in.
+    #[error(
+        "the center did not take this host: {0}; join again with a new token of `ucron token agent`"
+    )]
+    Refused(LinkFault),
+    /// The settings name another address to wait at.
+    #[error("the settings of `{}` say `listen = \"{found}\"`; join with `--listen {found}`, or change them", dir.display())]
+    Listen {
+        /// The state directory.
+        dir: PathBuf,
+        /// What they say.
+        found: String,
+    },
     /// The system.
     #[error("cannot {attempt}: {source}")]
     System {

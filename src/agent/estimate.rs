@@ -170,17 +170,17 @@ impl Estimate {
         BootMs(now.boot.0.saturating_add_signed(ahead))
     }
 
-    /// When a run due at `scheduled_at` starts: when both clocks have reached it, or the center's alone where
+    /// When a run to be started at `at` starts: when both clocks have reached it, or the center's alone where
     /// they are far apart.
-    pub fn fire_at(&self, scheduled_at: UnixMs, now: Now) -> BootMs {
-        let by_center = self.boot(scheduled_at, now);
+    pub fn fire_at(&self, at: UnixMs, now: Now) -> BootMs {
+        let by_center = self.boot(at, now);
         if self.is_far(now) {
             // Never before, also where the first words of a link took long.
             let error = self.used.map_or(0, |(_, error)| error);
             let unsure = Duration::from_millis(if error > UNSURE { error } else { 0 });
             return by_center.plus(unsure);
         }
-        let ahead = scheduled_at.0.saturating_sub(now.wall.0);
+        let ahead = at.0.saturating_sub(now.wall.0);
         by_center.max(BootMs(now.boot.0.saturating_add_signed(ahead)))
     }
 }

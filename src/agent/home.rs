@@ -2,6 +2,7 @@
 //!
 //!     DIR/identity.pem    key and certificate
 //!     DIR/centers         addresses of the centers, as learnt when joining
+//!     DIR/agent.toml      settings; joining with --listen writes where to wait
 //!     DIR/agent.name      the agent's name, as the center last said it
 //!     DIR/agent.journal   what must outlive the agent
 //!     DIR/agent.lock      held while an agent runs
@@ -9,10 +10,13 @@
 //! The keeper's files beside them are the keeper's.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::error::AgentError;
+use crate::config::{AgentSettings, Settings};
 use crate::files::{check_private, read_private, write_private};
 use crate::model::AgentName;
 use crate::proto::identity::Identity;
@@ -49,6 +53,34 @@ impl Home {
         self.name = name;
         Ok(())
     }
+}
+
+/// Refuses to wait at an address while the settings name another, at which the agent would listen later.
+pub fn settle_listen(dir: &Path, address: &str) -> Result<(), AgentError> {
+    match AgentSettings::load(dir, &[])?.listen {
+        Some(found) if found != address => Err(AgentError::Listen {
+            dir: dir.to_owned(),
+            found,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Adds to the directory's settings where to wait for the center, unless they say so already.
+pub fn store_listen(dir: &Path, address: SocketAddr) -> Result<(), AgentError> {
+    let path = dir.join(AgentSettings::FILE);
+    let old = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(AgentError::system("read the settings")(error)),
+    };
+    let says = |line: &str| line.trim_start().starts_with("listen");
+    if old.lines().any(says) {
+        return Ok(());
+    }
+    // First, where it cannot fall into a table of what follows.
+    let text = format!("listen = \"{address}\"\n{old}");
+    Ok(write_private(&path, text.as_bytes())?)
 }
 
 /// Writes the agent's name.

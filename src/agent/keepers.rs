@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{error, info};
 
-use super::redial::Redial;
 use super::shell::Happening;
 use crate::exec::KeeperError;
 use crate::exec::KeeperLink;
 use crate::exec::KeeperProgram;
 use crate::model::AgentName;
+use crate::proto::redial::Redial;
 
 /// A keeper that ends sooner than this is started ever more rarely.
 const STEADY: Duration = Duration::from_secs(1);

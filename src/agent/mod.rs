@@ -1,7 +1,7 @@
 //! The agent: holds the runs planned for its host, fires them on its own timer through the keeper, and tells the
 //! center what happened. Imports `model`, `proto`, `exec`.
 //!
-//! Pure: `core`, `estimate`, `runs`, `record`, `event`, `redial`. The rest is shell.
+//! Pure: `core`, `estimate`, `runs`, `record`, `event`. The rest is shell.
 
 pub mod arguments;
 pub mod core;
@@ -13,14 +13,13 @@ pub mod joining;
 pub mod journal;
 mod keepers;
 pub mod record;
-pub mod redial;
 pub mod runs;
 mod session;
 mod shell;
 
 pub use arguments::{Arguments, start};
 pub use home::Home;
-pub use joining::{Joining, join};
+pub use joining::{Joining, Way, join};
 pub use shell::{Reading, run};
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //! the handshake both are the same code. A worker reads; what is sent goes through the link's queue.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::event::{Event, LinkId};
-use super::redial::Redial;
 use super::shell::Happening;
 use crate::clock;
 use crate::exec::wire::BootMs;
@@ -26,6 +24,7 @@ use crate::proto::handshake::{FIRST_LIMIT, accept, dial, hello, say_hello};
 use crate::proto::hello::AgentHello;
 use crate::proto::identity::{Identity, PeerIdentity};
 use crate::proto::link::{Bounds, Link, LinkFault};
+use crate::proto::redial::{Redial, dice};
 use crate::proto::tls::{TlsError, client_config, server_config};
 use crate::workers::Workers;
 
@@ -170,8 +169,12 @@ impl Sessions {
                 .spawn(format!("link {address}"), async move {
                     drop(stream.set_nodelay(true));
                     let accepting = pass.through(accept(stream, &config, FIRST_LIMIT));
-                    let Some(Ok(accepted)) = accepting.await else {
-                        return debug!(address, "a handshake failed");
+                    let accepted = match accepting.await {
+                        Some(Ok(accepted)) => accepted,
+                        Some(Err(fault)) => {
+                            return info!(address, "a connection was refused: {fault}");
+                        }
+                        None => return debug!(address, "a handshake took too long"),
                     };
                     let Some(peer) = accepted.peer else { return };
                     let Some(place) = this.place(&peer, true) else {
@@ -310,9 +313,4 @@ impl Drop for Place<'_> {
             linked.remove(&self.center);
         }
     }
-}
-
-/// A number that no other host draws; jitter needs no better.
-fn dice() -> u64 {
-    RandomState::new().hash_one(clock::boot_time())
 }

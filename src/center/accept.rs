@@ -80,8 +80,23 @@ impl Accept {
         });
     }
 
+    /// Names one more connection.
+    pub(super) fn session(&self) -> SessionId {
+        SessionId(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The limits of every link.
+    pub(super) fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    /// What carries links; told to stop with the center.
+    pub(super) fn workers(&self) -> &Workers {
+        &self.workers
+    }
+
     fn begin(&self, stream: TcpStream, address: String) {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let id = self.session();
         let accept = self.clone();
         let stop = self.workers.token().clone();
         self.workers.spawn(format!("link {address}"), async move {
@@ -92,11 +107,15 @@ impl Accept {
         });
     }
 
-    async fn serve(&self, id: u64, stream: TcpStream, address: &str) -> Result<(), LinkFault> {
+    async fn serve(
+        &self,
+        session: SessionId,
+        stream: TcpStream,
+        address: &str,
+    ) -> Result<(), LinkFault> {
         // Frames are small and wanted at once; where that cannot be set they come a little later.
         let _ = stream.set_nodelay(true);
         let greeted = self.gate.enter().through(self.greet(stream, address)).await;
-        let session = SessionId(id);
         let address = address.to_owned();
         match greeted {
             None => Ok(()),
@@ -105,18 +124,7 @@ impl Accept {
                 self.joiner(session, link, join, address).await
             }
             Some(Ok(Greeted::Agent(link, agent, hello))) => {
-                let up = Event::AgentUp {
-                    session,
-                    agent,
-                    hello,
-                    address,
-                };
-                let mut reader = self.open(session, link, Outlet::Agent, up).await;
-                let why = self
-                    .read(&mut reader, |frame| Event::AgentFrame(session, frame))
-                    .await;
-                self.tell(Incoming::Event(Event::AgentDown(session, why)))
-                    .await;
+                self.agent(session, link, agent, hello, address).await;
                 Ok(())
             }
             Some(Ok(Greeted::Client(link, operator, protocol))) => {
@@ -161,6 +169,30 @@ impl Accept {
         let link = Link::new(accepted.stream, self.bounds);
         let (link, _, protocol) = first_hello(link, &peer, deadline).await?;
         Ok(Greeted::Client(link, operator, protocol))
+    }
+
+    /// One agent's link from its hello to its end, whoever dialled; why it ended.
+    pub(super) async fn agent(
+        &self,
+        session: SessionId,
+        link: Link<ToAgent, FromAgent>,
+        agent: AgentId,
+        hello: Hello,
+        address: String,
+    ) -> String {
+        let up = Event::AgentUp {
+            session,
+            agent,
+            hello,
+            address,
+        };
+        let mut reader = self.open(session, link, Outlet::Agent, up).await;
+        let why = self
+            .read(&mut reader, |frame| Event::AgentFrame(session, frame))
+            .await;
+        let down = Event::AgentDown(session, why.clone());
+        self.tell(Incoming::Event(down)).await;
+        why
     }
 
     async fn joiner(
@@ -215,7 +247,7 @@ impl Accept {
         }
     }
 
-    async fn tell(&self, incoming: Incoming) {
+    pub(super) async fn tell(&self, incoming: Incoming) {
         // Where the loop is gone the center is stopping.
         let _ = self.inbox.send(incoming).await;
     }

@@ -265,7 +265,11 @@ impl Core {
                 }
                 self.keep_answer(now, session, kept, &preliminary);
             }
-            Ok(Reply::Pending) => {}
+            Ok(Reply::Pending) => {
+                if let Some(id) = &kept {
+                    self.adding.set_request_id(session, frame.id, id);
+                }
+            }
             Err(refusal) => self.refuse(session, frame.id, refusal),
         }
     }
@@ -275,6 +279,9 @@ impl Core {
         let Some(id) = &frame.request_id else {
             return false;
         };
+        if self.adding.follow(id, asker) {
+            return true;
+        }
         let client = self.clients.get(asker.session);
         let same = |row: &&AnswerRow| client.is_some_and(|client| client.operator == row.operator);
         let Some(row) = self.answers.get(id).filter(same) else {
@@ -298,7 +305,7 @@ impl Core {
         }
     }
 
-    fn keep_answer(
+    pub(super) fn keep_answer(
         &mut self,
         now: Now,
         session: SessionId,
@@ -328,7 +335,7 @@ impl Core {
         self.answers.insert(request_id, row);
     }
 
-    fn refuse(&mut self, session: SessionId, id: u64, refusal: Refusal) {
+    pub(super) fn refuse(&mut self, session: SessionId, id: u64, refusal: Refusal) {
         self.later(Effect::ToClient(
             session,
             Box::new(ToClient::Refused(RefusedFrame { id, refusal })),

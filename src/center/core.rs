@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::adding::Adding;
 use super::changes::Changes;
 use super::clients::Clients;
 use super::entropy::Entropy;
@@ -17,8 +18,9 @@ use super::orders::Drafts;
 use super::reads::Reading;
 use super::runs::{OpenRun, OpenRuns, SlotKey, Stage};
 use super::sessions::Sessions;
+use super::spans::Spans;
 use super::steady::Steady;
-use crate::model::{AgentId, Cause, Epoch, Fingerprint, FleetId, RequestId, RunId, TaskId, UnixMs};
+use crate::model::{AgentId, Epoch, Fingerprint, FleetId, RequestId, RunId, TaskId, UnixMs};
 use crate::proto::agent::SlotReport;
 use crate::rule::Zone;
 use crate::store::{AnswerRow, Snapshot, Write};
@@ -65,8 +67,6 @@ pub(super) enum Health {
     },
 }
 
-/// How long a plan may be late: a first attempt later than this after its schedule is refused.
-pub(super) const START_BEFORE: Duration = Duration::from_mins(1);
 /// How often a store that failed is tried again.
 const RELOAD_EVERY: Duration = Duration::from_secs(1);
 /// How long answers are kept for repeated requests.
@@ -78,12 +78,16 @@ pub struct Core {
     pub(super) settings: CoreSettings,
     pub(super) fleet: Fleet,
     pub(super) open: OpenRuns,
+    pub(super) spans: Spans,
+    /// Tasks whose cursor this batch moves.
+    pub(super) moved: BTreeSet<TaskId>,
     pub(super) slots: BTreeMap<SlotKey, SlotReport>,
     /// Where each daemon of target `one` is.
     pub(super) holders: BTreeMap<TaskId, AgentId>,
     pub(super) sessions: Sessions,
     pub(super) clients: Clients,
     pub(super) changes: Changes,
+    pub(super) adding: Adding,
     pub(super) drafts: Drafts,
     pub(super) events: EventLog,
     pub(super) lateness: Latenesses,
@@ -120,11 +124,14 @@ impl Core {
         let mut core = Self {
             fleet: Fleet::default(),
             open: OpenRuns::default(),
+            spans: Spans::default(),
+            moved: BTreeSet::new(),
             slots: BTreeMap::new(),
             holders: BTreeMap::new(),
             sessions: Sessions::new(now.mono),
             clients: Clients::default(),
             changes: Changes::default(),
+            adding: Adding::default(),
             drafts: Drafts::default(),
             events: EventLog::new(settings.epoch),
             lateness: Latenesses::default(),
@@ -161,6 +168,7 @@ impl Core {
         if self.health == Health::Well {
             self.look_at_runs(now);
             self.plan(now);
+            self.count_spans(now);
             self.send_orders();
         }
         self.settle_changes(now);
@@ -216,6 +224,7 @@ impl Core {
             }
             Event::Committed(Ok(())) => self.release(),
             Event::Committed(Err(trouble)) => self.fail(now, &trouble),
+            Event::StoreSilent(trouble) => self.store_silent(now, &trouble),
             Event::Loaded(result) => self.reload(now, result),
             Event::RunsRead(ticket, result) => self.runs_read(now, ticket, result),
             Event::AuditRead(ticket, result) => self.audit_read(ticket, result),
@@ -244,6 +253,12 @@ impl Core {
                 join,
                 address,
             } => self.join(now, session, &join, &address),
+            Event::AddJoin {
+                session,
+                ticket,
+                join,
+            } => self.add_join(now, session, ticket, &join),
+            Event::Added(ticket, result) => self.added(now, ticket, result),
         }
     }
 
@@ -268,11 +283,19 @@ impl Core {
     }
 
     fn commit(&mut self) {
-        if self.in_flight.is_some() || self.health != Health::Well {
+        if self.in_flight.is_some() {
             return;
         }
+        if self.health == Health::Well {
+            self.write_cursors();
+            self.write_spans();
+        }
         if self.writes.is_empty() {
+            // Also while the store is out: a question that changes nothing is answered from memory.
             self.now.append(&mut self.held);
+            return;
+        }
+        if self.health != Health::Well {
             return;
         }
         self.in_flight = Some(std::mem::take(&mut self.held));
@@ -298,6 +321,13 @@ impl Core {
         self.take_back(dropped, trouble);
         self.close_agents(now, trouble);
         self.retry_at = Some(now.mono + RELOAD_EVERY);
+    }
+
+    /// A batch under way tells its own end; without one nothing else would say that nothing can be written.
+    fn store_silent(&mut self, now: Now, trouble: &str) {
+        if self.health == Health::Well && self.in_flight.is_none() {
+            self.fail(now, trouble);
+        }
     }
 
     fn retry_store(&mut self, now: Now) {
@@ -331,6 +361,8 @@ impl Core {
         self.open = OpenRuns::default();
         // What ended in a batch that failed has not ended.
         self.early.clear();
+        self.spans = Spans::new(&snapshot.open_spans);
+        self.moved.clear();
         self.holders.clone_from(&snapshot.holders);
         for row in &snapshot.open_runs {
             let stage = if row.agent.is_some() {
@@ -360,6 +392,7 @@ impl Core {
         if let Some(at) = latest_stamp(snapshot, self.settings.lead) {
             self.latest.at = self.latest.at.max(at);
         }
+        self.dial_members();
     }
 
     fn set_alarm(&mut self, now: Now, shown: Now) {
@@ -367,6 +400,7 @@ impl Core {
         let work = [
             self.fleet.first_due().map(|(at, _)| at),
             self.open.next_look(),
+            self.spans.next_over(),
             self.sessions.next_deadline(now, &self.settings),
         ];
         let work = work.into_iter().flatten().min();
@@ -417,7 +451,7 @@ fn latest_stamp(snapshot: &Snapshot, lead: Duration) -> Option<UnixMs> {
     let ended = snapshot.last_runs.iter().filter_map(|stored| {
         // Times in an ending are its host's, which may know the center's clock badly.
         let attempt = stored.ending.as_ref()?.attempt;
-        let of_rule = stored.row.run.cause == Cause::Rule && attempt > 0;
+        let of_rule = stored.row.run.cause.is_of_rule() && attempt > 0;
         of_rule.then_some(stored.row.run.scheduled_at)
     });
     let open = snapshot.open_runs.iter().map(|row| row.run.scheduled_at);

@@ -1,9 +1,9 @@
 //! What the center's core is told and what it wants done: the whole border between core and shell.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::model::{AgentId, GroupName, OperatorId, RunId, UnixMs};
+use crate::model::{AgentId, Fingerprint, GroupName, HostPort, OperatorId, RunId, UnixMs};
 use crate::proto::agent::{FromAgent, ToAgent};
 use crate::proto::client::{FromClient, ToClient};
 use crate::proto::hello::{ErrorFrame, Hello, PeerRole};
@@ -41,6 +41,8 @@ pub enum Event {
     Wake,
     /// The batch under way is durable, or is not and changed nothing.
     Committed(Result<(), String>),
+    /// The store has not answered for a while, whether or not anything was to be written.
+    StoreSilent(String),
     /// The store read anew after a failed batch.
     Loaded(Result<Box<Snapshot>, String>),
     /// Runs read from the store.
@@ -86,6 +88,26 @@ pub enum Event {
         /// From where.
         address: String,
     },
+    /// A host that was dialled to be added has shown its token.
+    AddJoin {
+        /// Its session.
+        session: SessionId,
+        /// Which [`Effect::Add`] it is of.
+        ticket: Ticket,
+        /// What it said.
+        join: Join,
+    },
+    /// An [`Effect::Add`] has come to its end: the certificate is on the host's disk, or why not.
+    Added(Ticket, Result<(), AddTrouble>),
+}
+
+/// Why an agent could not be added, for the operator.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AddTrouble {
+    /// What was wrong.
+    pub message: String,
+    /// What to do next.
+    pub hint: &'static str,
 }
 
 /// A certificate to be signed for a joiner.
@@ -120,6 +142,11 @@ pub enum Effect {
     Close(SessionId, ErrorFrame),
     /// Sign a certificate and send it to the joiner.
     Issue(SessionId, Issue),
+    /// Dial a host that waits to join, and believe it by its key's fingerprint; then say [`Event::AddJoin`], and
+    /// in any case [`Event::Added`].
+    Add(Ticket, HostPort, Fingerprint),
+    /// Keep dialling these agents from now on, and no others.
+    Dial(BTreeMap<AgentId, HostPort>),
     /// Wake the core at this instant, in the center's time; replaces the alarm before.
     Alarm(UnixMs),
     /// One log line for operators.

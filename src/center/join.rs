@@ -1,9 +1,11 @@
 //! Joining: a token turns into a member of the fleet. The row and the end of the token are one transaction;
 //! the certificate is signed only once it is durable.
 
+use std::collections::BTreeSet;
+
 use super::core::{Core, Health};
 use super::event::{Effect, Issue, LogLevel, Now, SessionId};
-use crate::model::{AgentId, AgentName, Incarnation, PeerRole, Token};
+use crate::model::{AgentId, AgentName, GroupName, HostPort, Incarnation, PeerRole, Token};
 use crate::proto::hello::{ErrorFrame, LinkError};
 use crate::proto::join::Join;
 use crate::store::{AgentRow, AuditRow, TokenFor, TokenRow, Write};
@@ -30,7 +32,11 @@ impl Core {
         }
     }
 
-    fn check_token(&self, now: Now, join: &Join) -> Result<(String, TokenRow), ErrorFrame> {
+    pub(super) fn check_token(
+        &self,
+        now: Now,
+        join: &Join,
+    ) -> Result<(String, TokenRow), ErrorFrame> {
         if let Health::Reloading { trouble } = &self.health {
             let message = format!("{trouble}; try again later");
             return Err(ErrorFrame {
@@ -71,31 +77,11 @@ impl Core {
         let issue = match &token.purpose {
             TokenFor::Agent(groups) => {
                 let name = self.free_agent_name(join.name.as_ref())?;
-                let row = AgentRow {
-                    id: AgentId::from(self.entropy.id(now.at)),
-                    name: name.clone(),
-                    groups: groups
-                        .iter()
-                        .filter(|group| self.fleet.groups.contains_key(*group))
-                        .cloned()
-                        .collect(),
-                    draining: false,
-                    drain_daemons: false,
-                    boot_id: None,
-                    boot_seen_at: None,
-                    incarnation: Incarnation(0),
-                    version: None,
-                    last_seen_at: None,
-                    created_at: now.at,
-                };
-                self.write(Write::PutAgent(Box::new(row.clone())));
-                let id = row.id.to_string();
-                self.touch(&super::watch::Touched::Agent(row.id.clone()));
-                self.fleet.agents.insert(row.id.clone(), row);
+                let row = self.new_agent(now, name, groups, None);
                 Issue {
                     role: PeerRole::Agent,
-                    id,
-                    name: name.to_string(),
+                    id: row.id.to_string(),
+                    name: row.name.to_string(),
                     request: join.request.clone(),
                 }
             }
@@ -116,15 +102,55 @@ impl Core {
                 }
             }
         };
-        self.fleet.tokens.remove(hash);
-        self.write(Write::RemoveToken {
-            hash: hash.to_owned(),
-        });
+        self.use_token(hash);
         self.audit_join(now, &issue, address);
         Ok(issue)
     }
 
-    fn free_agent_name(&self, wished: Option<&AgentName>) -> Result<AgentName, ErrorFrame> {
+    /// A new member, with the groups of its token that are still there.
+    pub(super) fn new_agent(
+        &mut self,
+        now: Now,
+        name: AgentName,
+        groups: &BTreeSet<GroupName>,
+        dial_address: Option<HostPort>,
+    ) -> AgentRow {
+        let groups = groups.iter();
+        let row = AgentRow {
+            id: AgentId::from(self.entropy.id(now.at)),
+            name,
+            groups: groups
+                .filter(|group| self.fleet.groups.contains_key(*group))
+                .cloned()
+                .collect(),
+            dial_address,
+            draining: false,
+            drain_daemons: false,
+            boot_id: None,
+            boot_seen_at: None,
+            incarnation: Incarnation(0),
+            version: None,
+            last_seen_at: None,
+            created_at: now.at,
+        };
+        self.write(Write::PutAgent(Box::new(row.clone())));
+        self.touch(&super::watch::Touched::Agent(row.id.clone()));
+        self.fleet.agents.insert(row.id.clone(), row.clone());
+        row
+    }
+
+    /// A token is good once.
+    pub(super) fn use_token(&mut self, hash: &str) {
+        self.fleet.tokens.remove(hash);
+        self.write(Write::RemoveToken {
+            hash: hash.to_owned(),
+        });
+    }
+
+    pub(super) fn free_agent_name(
+        &self,
+        wished: Option<&AgentName>,
+    ) -> Result<AgentName, ErrorFrame> {
         let refuse = |message: String| ErrorFrame {
             code: LinkError::Unexpected,
             message,

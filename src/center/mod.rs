@@ -2,10 +2,13 @@
 //! out. One file per client request under `requests`. Imports rule, model, proto, store, auth.
 
 mod accept;
+mod adding;
 mod args;
 mod changes;
 mod clients;
+mod copy;
 mod core;
+mod dialling;
 mod ends;
 mod entropy;
 mod event;
@@ -15,12 +18,16 @@ mod follow;
 mod init;
 mod join;
 mod lateness;
+mod lead;
 mod logs;
 mod orders;
+mod past;
+mod place;
 mod planner;
 mod program;
 mod reads;
 mod reconcile;
+mod replan;
 mod reports;
 mod requests;
 mod run;
@@ -28,6 +35,7 @@ mod runs;
 mod select;
 mod sessions;
 mod shell;
+mod spans;
 mod steady;
 mod tasks;
 mod views;
@@ -35,5 +43,5 @@ mod watch;
 
 pub use self::core::{Core, CoreSettings};
 pub use args::CenterArgs;
-pub use event::{Effect, Event, Issue, LogLevel, Now, SessionId, Ticket};
+pub use event::{AddTrouble, Effect, Event, Issue, LogLevel, Now, SessionId, Ticket};
 pub use program::main;

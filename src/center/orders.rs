@@ -244,7 +244,7 @@ impl Core {
             return;
         }
         run.stage = Stage::Waiting;
-        let due = run.row.run.scheduled_at <= now.at;
+        let due = run.row.run.fire_at() <= now.at;
         match &mut run.cancelled {
             Some(Cancelled { confirmed, .. }) => *confirmed = true,
             // Taken back to be given in another revision, which its agent was not given: it takes no new runs.

@@ -147,8 +147,8 @@ impl Core {
 
     /// The agent does not know a run that is open for it.
     fn not_found(&mut self, now: Now, agent: &AgentId, id: &RunId, new_boot: bool) {
-        let scheduled_at = self.open.get(id).map(|run| run.row.run.scheduled_at);
-        let due = scheduled_at.is_some_and(|at| self.since_due(now, at).is_some());
+        let fire_at = self.open.get(id).map(|run| run.row.run.fire_at());
+        let due = fire_at.is_some_and(|at| self.since_due(now, at).is_some());
         let Some(run) = self.open.get_mut(id) else {
             return;
         };
@@ -160,7 +160,7 @@ impl Core {
             .agents
             .get(agent)
             .and_then(|row| row.boot_seen_at);
-        let new_boot = new_boot || boot_seen_at.is_some_and(|at| run.row.run.scheduled_at <= at);
+        let new_boot = new_boot || boot_seen_at.is_some_and(|at| run.row.run.fire_at() <= at);
         let name = self.fleet.agent_name(agent);
         let may_have_started = match was {
             Stage::Waiting => false,

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use super::core::Core;
+use super::dialling::Dialling;
 use super::event::{Effect, Event, Issue, LogLevel, SessionId};
 use super::run::{RunError, now};
 use crate::auth::Authority;
@@ -61,6 +62,7 @@ pub(super) struct Shell {
     inbox: Inbox,
     incoming: mpsc::Receiver<Incoming>,
     alarm: Alarm,
+    dialling: Option<Dialling>,
 }
 
 impl Shell {
@@ -89,6 +91,7 @@ impl Shell {
             inbox: inbox.clone(),
             incoming,
             alarm,
+            dialling: None,
         };
         Ok((shell, inbox))
     }
@@ -97,8 +100,9 @@ impl Shell {
         self.guard.epoch
     }
 
-    /// Runs until told to stop.
-    pub(super) async fn run(mut self) -> Result<(), RunError> {
+    /// Runs until told to stop, and dials agents meanwhile.
+    pub(super) async fn run(mut self, dialling: Dialling) -> Result<(), RunError> {
+        self.dialling = Some(dialling);
         let stop = self.workers.token().clone();
         self.handle(Event::Wake);
         loop {
@@ -174,6 +178,16 @@ impl Shell {
             Effect::ToClient(session, frame) => self.send_client(session, &frame),
             Effect::Close(session, frame) => self.close(session, frame),
             Effect::Issue(session, issue) => self.issue(session, &issue),
+            Effect::Add(ticket, address, key) => {
+                if let Some(dialling) = &self.dialling {
+                    dialling.add(ticket, &address, key);
+                }
+            }
+            Effect::Dial(agents) => {
+                if let Some(dialling) = &mut self.dialling {
+                    dialling.set(agents);
+                }
+            }
             Effect::Alarm(at) => self.set_alarm(at),
             Effect::Log(LogLevel::Info, text) => info!("{text}"),
             Effect::Log(LogLevel::Warn, text) => warn!("{text}"),

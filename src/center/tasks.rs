@@ -10,7 +10,7 @@ use super::events::{Audience, EventLog};
 use super::fleet::TaskEntry;
 use super::runs::Cancelled;
 use super::watch::Touched;
-use crate::model::{AgentId, Cause, GroupName, RunId, Task, UnixMs};
+use crate::model::{AgentId, GroupName, RunId, Task, UnixMs};
 use crate::proto::agent::Kill;
 use crate::proto::view::TaskView;
 use crate::rule::{RuleKind, Schedule};
@@ -26,6 +26,8 @@ impl Core {
         task: &Task,
         old: Option<&Task>,
     ) {
+        // What was due before this is told by what the task was then.
+        self.settle_past(now, &task.id, false);
         self.write(Write::PutTask(Box::new(task.clone())));
         if old.is_none() {
             self.write(Write::SetCursor {
@@ -84,7 +86,7 @@ impl Core {
     pub(super) fn cancelled_by_store(&self, row: &RunRow) -> Option<Cancelled> {
         let reason = match self.fleet.tasks.get(&row.run.task) {
             None => "its task was removed".to_owned(),
-            Some(_) if row.run.cause != Cause::Rule => return None,
+            Some(_) if !row.run.cause.is_of_rule() => return None,
             Some(entry) => {
                 let verb = self.why_unwanted(entry, row)?;
                 let task = &entry.task;

@@ -8,8 +8,8 @@ use crate::model::{
     UnixMs,
 };
 use crate::proto::agent::SlotReport;
-use crate::proto::view::{AgentView, ProcessView, RunView, TaskView};
-use crate::store::{AgentRow, RunRow, StoredRun};
+use crate::proto::view::{AgentView, ProcessView, RunView, SpanView, TaskView};
+use crate::store::{AgentRow, Folded, RunRow, StoredRun};
 
 use super::fleet::TaskEntry;
 use super::runs::SlotKey;
@@ -103,7 +103,9 @@ impl Core {
             running: self.open.running_on(&row.id) + slots as u64,
             skew_ms: session.and_then(|session| session.skew_ms),
             last_seen_at: row.last_seen_at,
-            address: session.map(|session| session.address.clone()),
+            address: session
+                .map(|session| session.address.clone())
+                .or_else(|| row.dial_address.as_ref().map(ToString::to_string)),
         }
     }
 
@@ -135,7 +137,7 @@ impl Core {
             view.attempt = *attempt;
             view.pid = *pid;
             view.started_at = Some(*started_at);
-            view.late_ms = Some(started_at.0 - view.scheduled_at.0);
+            view.late_ms = Some(started_at.0 - run.row.run.fire_at().0);
         }
         view
     }
@@ -176,7 +178,7 @@ impl Core {
             self.path_or_id(&row.run),
             self.name_of(row.agent.as_ref()),
         );
-        close(&mut view, ending);
+        close(&mut view, ending, row.run.fire_at());
         view
     }
 
@@ -187,8 +189,9 @@ impl Core {
         }
         let mut view = bare(&stored.row, stored.path.clone(), stored.agent_name.clone());
         if let Some(ending) = &stored.ending {
-            close(&mut view, ending);
+            close(&mut view, ending, stored.row.run.fire_at());
         }
+        view.span = stored.span.map(span_view);
         view
     }
 
@@ -201,6 +204,7 @@ impl Core {
             slot: key.slot,
             cause: Cause::Daemon,
             scheduled_at: slot.since,
+            delay: std::time::Duration::ZERO,
         };
         let agent = Some(key.agent.clone());
         let row = RunRow {
@@ -291,20 +295,33 @@ fn bare(row: &RunRow, task: TaskPath, agent: Option<AgentName>) -> RunView {
         signal: None,
         pid: None,
         output_bytes: None,
+        peak_memory_bytes: None,
+        cpu_ms: None,
         revision: row.run.revision,
         tail: None,
+        span: None,
     }
 }
 
-fn close(view: &mut RunView, ending: &Ending) {
+/// What a span tells beside its last occurrence.
+pub(super) fn span_view(span: Folded) -> SpanView {
+    SpanView {
+        from: span.from,
+        count: span.count,
+    }
+}
+
+fn close(view: &mut RunView, ending: &Ending, fire_at: UnixMs) {
     view.attempt = ending.attempt;
     view.started_at = ending.started_at;
     view.finished_at = Some(ending.finished_at);
-    view.late_ms = ending.started_at.map(|at| at.0 - view.scheduled_at.0);
+    view.late_ms = ending.started_at.map(|at| at.0 - fire_at.0);
     view.outcome = Some(ending.outcome);
     view.reason.clone_from(&ending.reason);
     view.exit_code = ending.exit_code;
     view.signal = ending.signal;
     view.pid = ending.pid;
     view.output_bytes = ending.output_bytes;
+    view.peak_memory_bytes = ending.peak_memory_bytes;
+    view.cpu_ms = ending.cpu_ms;
 }

@@ -3,6 +3,8 @@
 
 mod account;
 pub mod arguments;
+mod attend;
+mod cgroup;
 mod client;
 mod clock;
 mod connection;
@@ -25,6 +27,7 @@ mod tree;
 pub mod wire;
 mod words;
 
+pub use attend::{become_owner, is_root, read_instead_of_stdin, steps_down};
 pub use client::{KeeperLink, LinkEvent, is_running, stop};
 pub use error::KeeperError;
 pub use output::Retention;

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use rustix::fs::MemfdFlags;
 
 use super::account::Accounts;
+use super::cgroup;
 use super::clock::boot_now;
 use super::dir::{file_name, open_append};
 use super::launch::{self, Host, Launch};
@@ -239,7 +240,10 @@ impl Workshop {
         }
         match &self.trees {
             Trees::Cgroup(base) => {
-                let started = self.start_in_cgroup(&launch, &ready);
+                let limits = &order.text.work.limits;
+                let started = cgroup::limit(&cgroup_of(base, key), limits)
+                    .map_err(|e| Failure::Setup(format!("limiting its cgroup: {e}")))
+                    .and_then(|()| self.start_in_cgroup(&launch, &ready));
                 let tree = Tree::Cgroup(cgroup_of(base, key));
                 if started.is_err() {
                     tree.remove();
@@ -257,6 +261,9 @@ impl Workshop {
 
     fn prepare(&self, order: &Order) -> Result<Launch, Failure> {
         let work = &order.text.work;
+        // Whatever the agent has become: a text that no center would take is not run.
+        work.check()
+            .map_err(|fault| Failure::Refused(fault.to_string()))?;
         let account = self
             .accounts
             .find(work.run_user.as_str())
@@ -269,7 +276,8 @@ impl Workshop {
         let question = Question {
             account: &account,
             agents: &agents,
-            nice: work.nice,
+            group: &order.text.group,
+            work,
             raised: launch::raised(&work.limits, &self.host),
         };
         self.policy.check(&question).map_err(Failure::Refused)?;

@@ -6,13 +6,14 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::process::{WaitOptions, getpid, set_child_subreaper, wait};
 use serde::{Deserialize, Serialize};
 
 use super::clock::boot_now;
 use super::launch::Launch;
-use super::supervise::Exit;
+use super::supervise::{Exit, Used};
 use super::sys::{self, Stage};
 use super::tree::stat;
 use super::wire::BootMs;
@@ -44,6 +45,13 @@ pub(super) enum Line {
     },
     /// Nothing of the tree is left; stands before the exit.
     Alone,
+    /// What the tree took until its command ended; stands before the exit.
+    Used {
+        /// Most bytes of memory of one process.
+        peak_memory: Option<u64>,
+        /// Microseconds of processor time.
+        cpu_us: u64,
+    },
     /// The command exited with this code.
     Code(i32),
     /// The command was ended by this signal.
@@ -58,6 +66,7 @@ pub(super) struct Record {
     pub failed: Option<(Stage, i32)>,
     /// Nothing was left when the command ended.
     pub alone: bool,
+    pub used: Used,
     pub exit: Option<Exit>,
 }
 
@@ -74,6 +83,16 @@ pub(super) fn read(path: &std::path::Path) -> Record {
             Line::Started { pid, at } => record.started = Some((pid, at)),
             Line::Failed { stage, errno } => record.failed = Some((stage, errno)),
             Line::Alone => record.alone = true,
+            Line::Used {
+                peak_memory,
+                cpu_us,
+            } => {
+                record.used = Used {
+                    peak_memory,
+                    cpu: Some(Duration::from_micros(cpu_us)),
+                    out_of_memory: 0,
+                };
+            }
             Line::Code(code) => record.exit = Some(Exit::Code(code)),
             Line::Signal(signal) => record.exit = Some(Exit::Signal(signal)),
         }
@@ -157,11 +176,16 @@ fn reap(command: i32, record: &mut File) -> io::Result<()> {
                     (Some(code), _) => Line::Code(code),
                     (None, signal) => Line::Signal(signal.unwrap_or(0)),
                 };
-                // In one write: the keeper sees both or none.
+                let took = sys::children_took();
+                let used = Line::Used {
+                    peak_memory: took.peak_memory,
+                    cpu_us: u64::try_from(took.cpu.as_micros()).unwrap_or(u64::MAX),
+                };
+                // In one write: the keeper sees all or none.
                 if is_alone() {
-                    write_all(record, &[Line::Alone, line])?;
+                    write_all(record, &[Line::Alone, used, line])?;
                 } else {
-                    write_all(record, &[line])?;
+                    write_all(record, &[used, line])?;
                 }
             }
             Ok(_) | Err(rustix::io::Errno::INTR) => {}

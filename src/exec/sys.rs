@@ -15,6 +15,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 
 use super::mark::{self, Mark};
 
@@ -770,6 +771,83 @@ pub fn close_inherited_on_exec() {
             u32::MAX,
             libc::CLOSE_RANGE_CLOEXEC,
         );
+    }
+}
+
+/// How a child ended, and what it and its reaped children took.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reaped {
+    /// Its exit code, where it exited.
+    pub code: Option<i32>,
+    /// Else the signal that ended it.
+    pub signal: i32,
+    /// What they took.
+    pub took: Took,
+}
+
+/// What processes took, as the kernel counts it for their parent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Took {
+    /// Bytes of memory of the largest. Not known where it is no more than this program's own: a child that shared
+    /// its memory until execve is charged with that.
+    pub peak_memory: Option<u64>,
+    /// Processor time of all.
+    pub cpu: Duration,
+}
+
+/// Reaps a child that has ended; `None` while it lives.
+pub fn reap_ended(pidfd: BorrowedFd<'_>) -> io::Result<Option<Reaped>> {
+    // SAFETY: both are plain numbers, for which zeros are values.
+    let (mut info, mut usage): (libc::siginfo_t, libc::rusage) =
+        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    // SAFETY: stores a siginfo and a rusage in the live values; the C library's wrapper has no place for the latter.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_waitid,
+            libc::P_PIDFD,
+            pidfd.as_raw_fd(),
+            &raw mut info,
+            libc::WEXITED | libc::WNOHANG,
+            &raw mut usage,
+        )
+    };
+    if ret < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: waitid has filled the fields of a SIGCHLD, or left zeros.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    let exited = info.si_code == libc::CLD_EXITED;
+    Ok((pid != 0).then(|| Reaped {
+        code: exited.then_some(status),
+        signal: if exited { 0 } else { status },
+        took: took(&usage),
+    }))
+}
+
+/// What all reaped children of this program took.
+pub fn children_took() -> Took {
+    took(&usage_of(libc::RUSAGE_CHILDREN))
+}
+
+fn usage_of(whom: libc::c_int) -> libc::rusage {
+    // SAFETY: plain numbers, for which zeros are values; getrusage stores into the live value.
+    unsafe {
+        let mut usage = std::mem::zeroed();
+        libc::getrusage(whom, &raw mut usage);
+        usage
+    }
+}
+
+fn took(usage: &libc::rusage) -> Took {
+    let own = usage_of(libc::RUSAGE_SELF).ru_maxrss;
+    let span = |time: libc::timeval| {
+        let part = u32::try_from(time.tv_usec).unwrap_or(0);
+        Duration::new(time.tv_sec.unsigned_abs(), part * 1000)
+    };
+    let kibibytes = usage.ru_maxrss.unsigned_abs();
+    Took {
+        peak_memory: (usage.ru_maxrss > own).then_some(kibibytes * 1024),
+        cpu: span(usage.ru_utime) + span(usage.ru_stime),
     }
 }
 

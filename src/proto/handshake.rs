@@ -200,6 +200,19 @@ pub async fn dial(
     address: &str,
     config: &Arc<ClientConfig>,
 ) -> Result<Dialled<TcpStream>, LinkFault> {
+    connect(reach(address).await?, config, FIRST_LIMIT).await
+}
+
+/// Connects to a host that waits to join, whose certificate names nobody yet; gives also until when its first
+/// message must be complete.
+pub async fn dial_joiner(
+    address: &str,
+    config: &Arc<ClientConfig>,
+) -> Result<(client::TlsStream<TcpStream>, Instant), LinkFault> {
+    secure(reach(address).await?, config, FIRST_LIMIT).await
+}
+
+async fn reach(address: &str) -> Result<TcpStream, LinkFault> {
     let connecting = TcpStream::connect(address);
     let stream = within(Instant::now() + DIAL_LIMIT, "connecting", connecting)
         .await?
@@ -208,7 +221,7 @@ pub async fn dial(
     stream
         .set_nodelay(true)
         .map_err(|e| LinkFault::of_io("connect", e))?;
-    connect(stream, config, FIRST_LIMIT).await
+    Ok(stream)
 }
 
 /// Does TLS as the side that dialled.
@@ -220,17 +233,29 @@ pub async fn connect<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let deadline = Instant::now() + limit;
-    let connecting = TlsConnector::from(Arc::clone(config)).connect(tls::any_name(), stream);
-    let stream = within(deadline, "TLS", connecting)
-        .await?
-        .map_err(|e| LinkFault::of_io("connect", e))?;
+    let (stream, deadline) = secure(stream, config, limit).await?;
     let peer = tls::peer_identity(stream.get_ref().1).ok_or(tls::TlsError::Nameless)?;
     Ok(Dialled {
         stream,
         peer,
         deadline,
     })
+}
+
+async fn secure<S>(
+    stream: S,
+    config: &Arc<ClientConfig>,
+    limit: Duration,
+) -> Result<(client::TlsStream<S>, Instant), LinkFault>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let deadline = Instant::now() + limit;
+    let connecting = TlsConnector::from(Arc::clone(config)).connect(tls::any_name(), stream);
+    let stream = within(deadline, "TLS", connecting)
+        .await?
+        .map_err(|e| LinkFault::of_io("connect", e))?;
+    Ok((stream, deadline))
 }
 
 async fn within<T>(
@@ -294,6 +319,9 @@ pub async fn first_join(
                     return Err(LinkFault::Protocol(frame.message));
                 }
             }
+        }
+        Ok(Some(FromJoiner::Stored(_))) => {
+            LinkFault::Unexpected("nothing was given that could be stored")
         }
         Ok(None) => LinkFault::Closed,
         Err(LinkFault::Frame(fault)) if fault.code() == LinkError::UnknownMessage => {

@@ -75,6 +75,16 @@ impl PrivateKey {
         Fingerprint::of(&self.0.subject_public_key_info())
     }
 
+    /// A certificate that this key signs for itself, so that TLS has one to show before the fleet has given any.
+    /// It names nobody and lives for ever: whoever takes it knows the key by its fingerprint.
+    pub(super) fn own_certificate(&self) -> Result<CertificateDer<'static>, IdentityError> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.not_before = rcgen::date_time_ymd(1970, 1, 1);
+        params.not_after = rcgen::date_time_ymd(9999, 12, 31);
+        Ok(params.self_signed(&self.0)?.der().clone())
+    }
+
     fn read(pem: &str) -> Result<Self, CertificateFault> {
         let broken = CertificateFault::Pem("private key");
         let der = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| broken)?;
@@ -119,6 +129,13 @@ impl PeerIdentity {
             not_after: UnixMs(life.not_after.timestamp().saturating_mul(1000)),
         })
     }
+}
+
+/// The fingerprint of the public key in a certificate, which need not name anybody.
+pub(super) fn key_of(der: &[u8]) -> Result<Fingerprint, CertificateFault> {
+    let (_, read) =
+        x509_parser::parse_x509_certificate(der).map_err(|_| CertificateFault::Unreadable)?;
+    Ok(Fingerprint::of(read.tbs_certificate.subject_pki.raw))
 }
 
 fn uri_of(read: &X509Certificate<'_>) -> Result<PeerUri, CertificateFault> {

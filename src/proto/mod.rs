@@ -11,6 +11,7 @@ pub mod hello;
 pub mod identity;
 pub mod join;
 pub mod link;
+pub mod redial;
 pub mod request;
 mod strict;
 #[cfg(test)]

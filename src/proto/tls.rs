@@ -20,7 +20,7 @@ use rustls::{
 
 pub use fault::{TlsError, check_life};
 
-use super::identity::{Identity, PeerIdentity};
+use super::identity::{Identity, PeerIdentity, PrivateKey, key_of};
 use crate::clock;
 use crate::model::{Fingerprint, FleetId, PeerRole, UnixMs};
 
@@ -114,6 +114,39 @@ fn join_config_at(
     let mut config = dialer(clock, verifier)?.with_no_client_auth();
     config.resumption = Resumption::disabled();
     config.enable_sni = false;
+    Ok(Arc::new(config))
+}
+
+/// For a center that dials a host which waits to join: the host is known by the fingerprint of its key alone.
+pub fn add_config(own: &Identity, key: Fingerprint) -> Result<Arc<ClientConfig>, TlsError> {
+    let verifier = HostVerifier {
+        trust: Trust::Key(key),
+        wanted: Wanted::of(own, hosts(own.uri().role)),
+        provider: provider(),
+    };
+    let dialer = dialer(Arc::new(WallClock), verifier)?;
+    let mut config = dialer.with_client_auth_cert(own.chain()?, own.key())?;
+    config.resumption = Resumption::disabled();
+    config.enable_sni = false;
+    Ok(Arc::new(config))
+}
+
+/// For a host that waits to join: `shown` is its key's own certificate, and whoever dials is believed only as a
+/// center whose chain has the authority with this fingerprint.
+pub(super) fn wait_config(
+    key: &PrivateKey,
+    shown: CertificateDer<'static>,
+    pin: Fingerprint,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let mut config = ServerConfig::builder_with_details(provider(), Arc::new(WallClock))
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(Arc::new(CenterVerifier {
+            pin,
+            provider: provider(),
+        }))
+        .with_single_cert(vec![shown], key.der())?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
 }
 
@@ -267,6 +300,71 @@ fn only_tls13() -> Error {
     PeerMisbehaved::SelectedUnofferedCipherSuite.into()
 }
 
+/// Checks who dials a host that waits to join.
+#[derive(Debug)]
+struct CenterVerifier {
+    pin: Fingerprint,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ClientCertVerifier for CenterVerifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let roots = Arc::new(pinned(others, self.pin)?);
+        let chain = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&self.provider));
+        let chain = chain.build().map_err(|e| Error::General(e.to_string()))?;
+        let verified = chain.verify_client_cert(leaf, &[], now)?;
+        let wanted = Wanted {
+            fleet: None,
+            roles: &[PeerRole::Center],
+        };
+        wanted.check(leaf).map_err(refused)?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(only_tls13())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, leaf, signed, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+/// The certificate with this fingerprint as the only root, if it is among these.
+fn pinned(shown: &[CertificateDer<'_>], pin: Fingerprint) -> Result<RootCertStore, Error> {
+    let found = shown.iter().find(|der| Fingerprint::of(der) == pin);
+    let found = found.ok_or_else(|| refused(TlsError::Pin(pin)))?;
+    let mut roots = RootCertStore::empty();
+    roots.add(found.clone().into_owned())?;
+    Ok(roots)
+}
+
 /// What a dialler trusts.
 #[derive(Debug)]
 enum Trust {
@@ -274,6 +372,8 @@ enum Trust {
     Authority(RootCertStore),
     /// Whatever certificate in the chain has this fingerprint.
     Pin(Fingerprint),
+    /// Whoever has the key with this fingerprint, whatever its certificate says.
+    Key(Fingerprint),
 }
 
 /// Checks whom we connect to.
@@ -313,13 +413,11 @@ impl ServerCertVerifier for HostVerifier {
     ) -> Result<ServerCertVerified, Error> {
         match &self.trust {
             Trust::Authority(roots) => self.check_chain(roots, leaf, now)?,
-            Trust::Pin(pin) => {
-                let pinned = others.iter().find(|der| Fingerprint::of(der) == *pin);
-                let pinned = pinned.ok_or_else(|| refused(TlsError::Pin(*pin)))?;
-                let mut roots = RootCertStore::empty();
-                roots.add(pinned.clone().into_owned())?;
-                self.check_chain(&roots, leaf, now)?;
+            Trust::Pin(pin) => self.check_chain(&pinned(others, *pin)?, leaf, now)?,
+            Trust::Key(key) if key_of(leaf) == Ok(*key) => {
+                return Ok(ServerCertVerified::assertion());
             }
+            Trust::Key(key) => return Err(refused(TlsError::Key(*key))),
         }
         self.wanted.check(leaf).map_err(refused)?;
         Ok(ServerCertVerified::assertion())

@@ -2,16 +2,25 @@
 
 mod accounting;
 mod daemons;
+#[path = "../database/mod.rs"]
+mod database;
 mod dev;
+mod dialing;
 mod editing;
+mod examples;
 mod installing;
 mod ledger;
 mod logs;
 mod membership;
+mod missing;
 mod overlapping;
+mod page;
 mod programs;
 mod running;
+mod separation;
 mod stopping;
+mod storing;
+mod story;
 mod terminal;
 mod workload;
 mod world;

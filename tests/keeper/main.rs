@@ -4,6 +4,9 @@
 
 mod daemons;
 mod ending;
+mod hostile;
+mod privileges;
 mod starting;
 mod surviving;
+mod trees;
 mod world;

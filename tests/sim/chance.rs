@@ -99,7 +99,8 @@ impl History {
         // An estimate may be wrong by half of what a round trip takes.
         world.truth.tolerance = 1_200;
         let count = 1 + dice.below(5);
-        let tasks = (0..count).map(|number| task(dice, number)).collect();
+        let mut tasks: Vec<_> = (0..count).map(|number| task(dice, number)).collect();
+        be_late(&mut tasks, &mut Dice::new(seed ^ 0x1a7e));
         Self {
             world,
             tasks,
@@ -225,11 +226,12 @@ impl History {
         tasks.find(|task| task.name.as_str() == name).cloned()
     }
 
-    /// What was due before everything was healed has its outcome by now.
+    /// What was due before everything was healed has its outcome by now, unless it may yet be caught up.
     fn is_settled(&self, healed_at: UnixMs) {
         let runs: BTreeSet<_> = self.world.truth.alive().map(|p| &p.run.run_id).collect();
+        let now = self.world.center_now().at;
         let open = self.world.store.runs.values().filter(|run| {
-            let old = run.row.run.scheduled_at < healed_at;
+            let old = run.row.run.scheduled_at < healed_at && run.row.start_before < now;
             run.ending.is_none() && old && !runs.contains(&run.row.run.run_id)
         });
         let open: Vec<_> = open.map(|run| &run.row).collect();
@@ -339,7 +341,7 @@ impl History {
         for (id, versions) in &store.versions {
             let mut runs: BTreeMap<UnixMs, usize> = BTreeMap::new();
             let of = store.runs.values().map(|run| &run.row.run);
-            for run in of.filter(|run| run.task == *id && run.cause == Cause::Rule) {
+            for run in of.filter(|run| run.task == *id && run.cause.is_of_rule()) {
                 *runs.entry(run.scheduled_at).or_default() += 1;
             }
             for (at, version) in versions.iter().enumerate() {
@@ -394,6 +396,18 @@ impl History {
             agents * usize::from(task.spec.work.processes)
         } else {
             1
+        }
+    }
+}
+
+/// Some tasks catch up, some spread their starts; from dice of their own, so that a seed stays what it was.
+fn be_late(tasks: &mut [TaskText], dice: &mut Dice) {
+    for task in tasks {
+        if dice.percent(25) {
+            task.set_catch_up(dice.pick(&["5s", "30s", "1h"]));
+        }
+        if dice.percent(15) {
+            task.set_jitter(dice.pick(&["300ms", "4s", "30s"]));
         }
     }
 }

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ucron::model::{
-    AgentId, Ending, GroupName, OperatorId, Outcome, RequestId, RunId, Task, TaskId, TaskPath,
-    UnixMs,
+    AgentId, Cause, Ending, GroupName, OperatorId, Outcome, RequestId, RunId, Slot, Task, TaskId,
+    TaskPath, UnixMs,
 };
 use ucron::store::{
-    AgentRow, AnswerRow, AuditRow, GroupRow, OperatorRow, RunQuery, RunRow, Snapshot, StoredRun,
-    TokenRow, Write,
+    AgentRow, AnswerRow, AuditRow, GroupRow, OperatorRow, RunQuery, RunRow, Snapshot, SpanRow,
+    StoredRun, TokenRow, Write,
 };
 
 /// Milliseconds that an estimate of the center's clock may be off.
@@ -58,6 +58,8 @@ pub struct MemStore {
     holders: BTreeMap<TaskId, AgentId>,
     answers: BTreeMap<(RequestId, OperatorId), AnswerRow>,
     audit: Vec<AuditRow>,
+    /// Spans by task, target, slot and beginning; their occurrences are among the runs, too.
+    pub spans: BTreeMap<(TaskId, Option<AgentId>, Slot, UnixMs), SpanRow>,
     /// Runs by id.
     pub runs: BTreeMap<RunId, Run>,
     /// Every version of every task, for who asks what was due.
@@ -121,9 +123,27 @@ impl MemStore {
     fn apply_run(&mut self, now: UnixMs, write: Write) {
         match write {
             Write::PlanRun(row) => self.plan(row),
-            Write::ReviseRun { run_id, revision } => {
+            Write::CatchUpRun { run_id } => {
+                if let Some(run) = self.open(&run_id) {
+                    run.row.run.cause = Cause::CatchUp;
+                }
+            }
+            Write::FoldRun { run_id } => {
+                if self.open(&run_id).is_some() {
+                    self.runs.remove(&run_id);
+                }
+            }
+            Write::PutSpan(span) => self.put_span(now, *span),
+            Write::ReviseRun {
+                run_id,
+                revision,
+                delay,
+                start_before,
+            } => {
                 if let Some(run) = self.open(&run_id) {
                     run.row.run.revision = revision;
+                    run.row.run.delay = delay;
+                    run.row.start_before = start_before;
                 }
             }
             Write::ReassignRun { run_id, from, to } => {
@@ -151,6 +171,40 @@ impl MemStore {
             }
             other => panic!("not a write of runs: {other:?}"),
         }
+    }
+
+    /// A span's occurrences stand among the runs, each once.
+    fn put_span(&mut self, now: UnixMs, span: SpanRow) {
+        let key = (span.task.clone(), span.target.clone(), span.slot, span.from);
+        let known = self
+            .spans
+            .get(&key)
+            .map_or(UnixMs(span.from.0 - 1), |known| known.to);
+        let schedule = span.schedule();
+        let mut at = known;
+        while let Some(next) = schedule.first_in(at, span.to) {
+            let (row, ending) = (span.run(next), span.ending(next));
+            let id = row.run.run_id.clone();
+            if self.runs.contains_key(&id) {
+                self.broken.push(format!(
+                    "run {id}, due at {next}, has a row and is in {span:?}"
+                ));
+            }
+            self.plan(row);
+            if let Some(run) = self.runs.get_mut(&id) {
+                run.ending = Some(ending);
+                run.ended_at = Some(now.max(next));
+            }
+            at = next;
+        }
+        let first = UnixMs(span.from.0 - 1);
+        let counted = schedule.count_in(first, span.to, u64::MAX).count;
+        if span.count.is_some_and(|count| count != counted) {
+            self.broken.push(format!(
+                "{counted} occurrences were counted wrong: {span:?}"
+            ));
+        }
+        self.spans.insert(key, span);
     }
 
     fn put_task(&mut self, task: Task) {
@@ -248,6 +302,12 @@ impl MemStore {
                 .filter(|run| run.ending.is_none())
                 .map(|run| run.row.clone())
                 .collect(),
+            open_spans: self
+                .spans
+                .values()
+                .filter(|span| span.count.is_none())
+                .cloned()
+                .collect(),
             holders: self
                 .holders
                 .iter()
@@ -307,6 +367,7 @@ impl MemStore {
             },
             agent_name: agent.map(|row| row.name.clone()),
             ending: run.ending.clone(),
+            span: None,
         }
     }
 

@@ -42,13 +42,13 @@ impl Stop {
     /// What was due before may be under way to the keeper, or wait there for the end of what it replaces: the answer
     /// counts it as started, and the stop sequence follows it.
     fn forbids(&self, process: &Process) -> bool {
-        let due_before = process.run.scheduled_at <= self.asked_at;
-        process.run.cause == Cause::Rule && process.attempt == 1 && !due_before
+        let due_before = process.run.fire_at() <= self.asked_at;
+        process.run.cause.is_of_rule() && process.attempt == 1 && !due_before
     }
 
     /// Whether the stop sequence is to end it.
     fn ends(&self, process: &Process) -> bool {
-        process.run.cause == Cause::Rule && !self.finish && !process.ignores_term
+        process.run.cause.is_of_rule() && !self.finish && !process.ignores_term
     }
 }
 
@@ -78,7 +78,7 @@ impl Truth {
         if !self.started.insert((run.run_id.clone(), process.attempt)) {
             self.broken.push(format!("{what} was started twice"));
         }
-        let early = run.scheduled_at.0 - process.started_at.0;
+        let early = run.fire_at().0 - process.started_at.0;
         if early > self.tolerance && run.cause != Cause::Daemon {
             self.broken
                 .push(format!("{what} was started {early} ms early"));

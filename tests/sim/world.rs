@@ -182,6 +182,7 @@ impl World {
             id: id.clone(),
             name: AgentName::parse(name).unwrap(),
             groups,
+            dial_address: None,
             draining: false,
             drain_daemons: false,
             boot_id: None,

@@ -76,6 +76,7 @@ impl AgentCore {
     pub(super) fn keeper_says(&mut self, event: Event, now: Now) {
         match event {
             Event::Hello { .. } => {}
+            Event::Policy(policy) => self.policy_changed(&policy),
             Event::Known { run, state } => self.known(&run, state),
             Event::Assigned { task, revision } => {
                 if let KeeperState::Listing { daemons, .. } = &mut self.keeper {
@@ -132,7 +133,11 @@ impl AgentCore {
     /// Moves a run to a phase, taking it in where only the keeper knew it.
     fn hold(&mut self, run: &RunRef, phase: Phase) {
         if self.runs.get(&run.run_id).is_some() {
-            self.runs.set(&run.run_id, phase);
+            self.runs.update(&run.run_id, |held| {
+                // It was told whether it is caught up.
+                held.run.cause = run.cause;
+                held.phase = phase;
+            });
         } else {
             let held = Held::known(run.clone(), BootMs(0), phase);
             self.runs.insert(held);

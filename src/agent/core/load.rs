@@ -114,9 +114,9 @@ impl AgentCore {
     pub(super) fn doubt(&self, held: &mut Held, now: Now) {
         // The center's clock may have been set back since that life.
         let earlier = self.furthest.map_or(BootMs(u64::MAX), |offset_ms| {
-            BootMs(u64::try_from(held.run.scheduled_at.0 - offset_ms).unwrap_or(0))
+            BootMs(u64::try_from(held.run.fire_at().0 - offset_ms).unwrap_or(0))
         });
-        let due = self.clock.fire_at(held.run.scheduled_at, now).min(earlier);
+        let due = self.clock.fire_at(held.run.fire_at(), now).min(earlier);
         if due <= self.doubted_until {
             held.excuse = Excuse::AgentDown;
             held.phase = Phase::Starting;
@@ -204,6 +204,7 @@ fn snapshot_run(held: &Held, records: &mut Vec<Record>) {
             records.push(Record::Planned(Planned {
                 run: held.run.clone(),
                 start_before: held.start_before,
+                catch_up: held.catch_up,
                 epoch: held.epoch,
             }));
         }

@@ -196,6 +196,7 @@ impl AgentCore {
         let planned = Planned {
             start_before: self.clock.boot(planned.start_before, now),
             run: run.clone(),
+            catch_up: planned.catch_up,
             epoch,
         };
         self.write(Record::Planned(planned.clone()));

@@ -299,6 +299,7 @@ mod tests {
                 slot: crate::model::Slot(0),
                 cause: crate::model::Cause::Rule,
                 scheduled_at: UnixMs(0),
+                delay: std::time::Duration::ZERO,
             },
             ending: Ending {
                 tail: Some(tail.to_owned()),

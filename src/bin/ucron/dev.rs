@@ -290,19 +290,20 @@ impl Fleet {
             end_child(&mut viewer);
         }
         let agent = self.path("agent");
+        let mut keeper = Ok(());
         // The agent first, so that it does not start the keeper again.
         while let Some(mut child) = self.programs.pop() {
             let was_agent = self.programs.len() == 1;
             end_child(&mut child);
             if was_agent {
-                Self::end_keeper(&agent)?;
+                keeper = Self::end_keeper(&agent);
             }
         }
         if !self.kept {
             std::fs::remove_dir_all(&self.dir)
                 .with_context(|| format!("cannot remove {}", self.dir.display()))?;
         }
-        Ok(())
+        keeper
     }
 
     fn end_keeper(agent: &Path) -> Result<()> {

@@ -8,14 +8,15 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// This executable, with these first arguments.
+/// This executable, with these first arguments; also where another was put in its place meanwhile.
 #[allow(
     clippy::disallowed_methods,
     reason = "the one place where `ucron dev` starts programs"
 )]
 fn own<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> io::Result<Command> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(args).stdin(Stdio::null());
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0(std::env::current_exe()?).args(args);
+    command.stdin(Stdio::null());
     Ok(command)
 }
 

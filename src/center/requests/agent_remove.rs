@@ -11,7 +11,7 @@ use crate::center::watch::Touched;
 use crate::model::{AgentId, Ending, Outcome};
 use crate::proto::hello::{ErrorFrame, LinkError};
 use crate::proto::request::{AgentRemove, Answer};
-use crate::store::Write;
+use crate::store::{AgentRow, Write};
 
 pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &AgentRemove) -> Replied {
     let row = core.find_agent(asker, &ask.agent)?.clone();
@@ -33,31 +33,39 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &AgentRemove
         ));
         core.agent_down(now, session, "removed");
     }
-    end_all(core, now, &row.id, &reason);
-    core.slots.retain(|key, _| key.agent != row.id);
-    core.write(Write::RemoveAgent {
-        agent: row.id.clone(),
-        at: now.at,
-    });
-    core.fleet.agents.remove(&row.id);
-    core.touch(&Touched::AgentName(row.name.clone()));
-    core.holders.retain(|_, holder| *holder != row.id);
-    core.members_changed(now, row.groups.iter(), &reason);
+    core.remove_agent(now, &row, &reason);
     core.audit(now, asker, Audited::new("agent rm", &row.name, None));
     reply(Answer::Done)
 }
 
-fn end_all(core: &mut Core, now: Now, agent: &AgentId, reason: &str) {
-    for id in core.open.of_agent(agent) {
-        let waiting = core
-            .open
-            .get(&id)
-            .is_some_and(|run| run.stage == Stage::Waiting);
-        let (outcome, reason) = if waiting {
-            (Outcome::Missed, reason.to_owned())
-        } else {
-            (Outcome::Lost, format!("{reason}; it may have started"))
-        };
-        core.end_run(now, &id, &Ending::unstarted(outcome, reason, now.at));
+impl Core {
+    /// Takes an agent out of memory and store, with what was open on it.
+    pub(in crate::center) fn remove_agent(&mut self, now: Now, row: &AgentRow, reason: &str) {
+        self.end_all(now, &row.id, reason);
+        self.slots.retain(|key, _| key.agent != row.id);
+        self.write(Write::RemoveAgent {
+            agent: row.id.clone(),
+            at: now.at,
+        });
+        self.fleet.agents.remove(&row.id);
+        self.touch(&Touched::AgentName(row.name.clone()));
+        self.holders.retain(|_, holder| *holder != row.id);
+        self.members_changed(now, row.groups.iter(), reason);
+        self.dial_members();
+    }
+
+    fn end_all(&mut self, now: Now, agent: &AgentId, reason: &str) {
+        for id in self.open.of_agent(agent) {
+            let waiting = self
+                .open
+                .get(&id)
+                .is_some_and(|run| run.stage == Stage::Waiting);
+            let (outcome, reason) = if waiting {
+                (Outcome::Missed, reason.to_owned())
+            } else {
+                (Outcome::Lost, format!("{reason}; it may have started"))
+            };
+            self.end_run(now, &id, &Ending::unstarted(outcome, reason, now.at));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What clients ask, one file per request (or per pair of opposites): its permission, its answer. Every change
 //! is in the audit log.
 
+mod agent_add;
 mod agent_drain;
 mod agent_list;
 mod agent_remove;
@@ -71,13 +72,14 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: Request) -> 
         Request::TaskRestart(ask) => task_restart::answer(core, now, asker, &ask),
         Request::TaskRemove(ask) => task_remove::answer(core, now, asker, &ask),
         Request::TaskRun(ask) => task_run::answer(core, now, asker, &ask),
-        Request::RunList(ask) => run_list::answer(core, asker, ask),
+        Request::RunList(ask) => run_list::answer(core, now, asker, ask),
         Request::RunWait(ask) => Ok(run_wait::answer(core, asker, &ask)),
         Request::RunShow(ask) => run_show::answer(core, asker, &ask),
         Request::RunKill(ask) => run_kill::answer(core, now, asker, &ask),
         Request::ProcessList(ask) => process_list::answer(core, asker, &ask),
         Request::LogRead(ask) => log_read::answer(core, asker, ask),
         Request::AgentList(_) => agent_list::answer(core, asker),
+        Request::AgentAdd(ask) => agent_add::answer(core, asker, ask),
         Request::AgentDrain(ask) => agent_drain::answer(core, now, asker, &ask),
         Request::AgentRename(ask) => agent_rename::answer(core, now, asker, &ask),
         Request::AgentRemove(ask) => agent_remove::answer(core, now, asker, &ask),
@@ -98,16 +100,20 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: Request) -> 
 }
 
 /// One entry for the audit log: what was done to what, before and after.
-struct Audited {
+pub(super) struct Audited {
     deed: &'static str,
     subject: String,
     group: Option<GroupName>,
     before: Option<String>,
-    after: Option<String>,
+    pub(super) after: Option<String>,
 }
 
 impl Audited {
-    fn new(deed: &'static str, subject: &impl ToString, group: Option<GroupName>) -> Self {
+    pub(super) fn new(
+        deed: &'static str,
+        subject: &impl ToString,
+        group: Option<GroupName>,
+    ) -> Self {
         Self {
             deed,
             subject: subject.to_string(),
@@ -129,7 +135,7 @@ fn spec_text(spec: &TaskSpec) -> Option<String> {
 }
 
 impl Core {
-    fn audit(&mut self, now: Now, asker: &Asker, entry: Audited) {
+    pub(super) fn audit(&mut self, now: Now, asker: &Asker, entry: Audited) {
         let Audited {
             deed,
             subject,

@@ -6,11 +6,29 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::value;
-use crate::model::{AgentName, GroupName, OperatorName, Role};
+use crate::model::{AgentName, Fingerprint, GroupName, HostPort, OperatorName, Role};
 
 /// `ucron agent …`.
 #[derive(Subcommand, Clone, Debug)]
 pub enum AgentCommand {
+    /// Add a host that only the center can dial
+    #[command(after_help = "\
+`ucron-agent join --listen` prints this command on the host and waits there. The center dials the host, believes
+it by the fingerprint of its key, takes its token, and keeps dialling it from then on.
+
+Example:
+  ucron agent add a5 192.0.2.21:9501 --fingerprint 5d9f3c1e7a2b4860c1f7e9d3b5a8042639c7e1f0d4b6a89257e3c1f8d0b4a697")]
+    Add {
+        /// The agent's name
+        #[arg(value_name = "NAME")]
+        agent: AgentName,
+        /// Where it waits, as the center reaches it
+        #[arg(value_name = "HOST:PORT")]
+        address: HostPort,
+        /// The fingerprint of its key, as it printed it
+        #[arg(long, value_name = "F")]
+        fingerprint: Fingerprint,
+    },
     /// No new runs there; what runs may end
     #[command(after_help = "Example:\n  ucron agent drain a1 --daemons")]
     Drain {
@@ -29,7 +47,7 @@ pub enum AgentCommand {
         names: Vec<AgentName>,
     },
     /// Remove agents; their links are cut at once
-    #[command(after_help = "Example:\n  ucron agent rm a1")]
+    #[command(after_help = "Example:\n  ucron agent rm retired")]
     Rm {
         /// The agents
         #[arg(value_name = "NAME", required = true)]
@@ -39,7 +57,7 @@ pub enum AgentCommand {
         yes: bool,
     },
     /// Give an agent another name
-    #[command(after_help = "Example:\n  ucron agent rename a1 db-1")]
+    #[command(after_help = "Example:\n  ucron agent rename ip-10-0-0-7 a3")]
     Rename {
         /// The agent
         #[arg(value_name = "NAME")]
@@ -54,14 +72,14 @@ pub enum AgentCommand {
 #[derive(Subcommand, Clone, Debug)]
 pub enum GroupCommand {
     /// Make groups
-    #[command(after_help = "Example:\n  ucron group add web db")]
+    #[command(after_help = "Example:\n  ucron group add batch")]
     Add {
         /// The groups
         #[arg(value_name = "GROUP", required = true)]
         groups: Vec<GroupName>,
     },
     /// Remove groups that have neither tasks nor agents
-    #[command(after_help = "Example:\n  ucron group rm web")]
+    #[command(after_help = "Example:\n  ucron group rm batch")]
     Rm {
         /// The groups
         #[arg(value_name = "GROUP", required = true)]
@@ -71,10 +89,10 @@ pub enum GroupCommand {
         yes: bool,
     },
     /// Put agents into a group; its daemons start there
-    #[command(after_help = "Example:\n  ucron group assign web a1 a2")]
+    #[command(after_help = "Example:\n  ucron group assign db a2 a3")]
     Assign(AssignArgs),
     /// Take agents out of a group; its daemons end there
-    #[command(after_help = "Example:\n  ucron group unassign web a2")]
+    #[command(after_help = "Example:\n  ucron group unassign db a3")]
     Unassign(AssignArgs),
 }
 
@@ -127,9 +145,9 @@ pub struct GrantArgs {
 /// `ucron token …`.
 #[derive(Subcommand, Clone, Debug)]
 pub enum TokenCommand {
-    /// For a new agent
+    /// Make a token for a new agent
     #[command(
-        after_help = "Example:\n  ucron token agent --group web | ssh a1 ucron-agent join center:9502 --state /var/lib/ucron-agent"
+        after_help = "Example:\n  ucron token agent --group web | ssh a4 ucron-agent join center.example:9502 --state /var/lib/ucron-agent --name a4"
     )]
     Agent {
         /// Groups that the agent will be in; may be repeated
@@ -139,10 +157,8 @@ pub enum TokenCommand {
         #[arg(long, value_name = "D", default_value = "1h", value_parser = value::duration)]
         ttl: Duration,
     },
-    /// For an operator, who is made if new, with no role yet
-    #[command(
-        after_help = "Example:\n  ucron token operator ann > token && ucron grant ann operator --group web"
-    )]
+    /// Make a token for an operator, who is made if new, with no role yet
+    #[command(after_help = "Example:\n  (umask 077; ucron token operator ann > token)")]
     Operator {
         /// The operator
         #[arg(value_name = "NAME")]
@@ -201,7 +217,7 @@ A client home is of one fleet; --context NAME adds another, see `ucron context`.
 
 Examples:
   ucron login center.example:9502
-  ucron login other.example:9502 --context other
+  ucron login prod.example:9502 --context prod
   ucron login center.example:9502 --token-file token --home ./client")]
 pub struct LoginArgs {
     /// A center's address
@@ -229,7 +245,7 @@ pub enum ContextCommand {
     #[command(
         after_help = "The operator stays known to the fleet; `ucron operator rm` removes it there.
 
-Example:\n  ucron context rm old"
+Example:\n  ucron context rm prod"
     )]
     Rm {
         /// The contexts

@@ -40,7 +40,8 @@ First steps:
   ucron login center.example:9502
   ucron add --group web --name hello --rule '@every 10s' --user www-data --shell 'date'
   ucron ls
-  ucron logs -f hello"
+  ucron run -f hello
+  ucron logs hello"
 )]
 pub struct Ucron {
     /// Flags that every command takes.
@@ -121,7 +122,7 @@ pub enum Command {
     /// List tasks
     #[command(
         visible_alias = "list",
-        after_help = "Examples:\n  ucron ls\n  ucron ls --group web --sort -next_at\n  ucron ls -q --group web | ucron stop -"
+        after_help = "Examples:\n  ucron ls\n  ucron ls --group web --sort -next_at\n  ucron ls --columns group,task_name,next_at --no-headers"
     )]
     Ls(LsArgs),
     /// Write tasks as a text to keep
@@ -151,7 +152,7 @@ pub enum Command {
     /// List agents
     #[command(after_help = "Example:\n  ucron agents -o json")]
     Agents,
-    /// Drain, rename, remove an agent
+    /// Add, drain, rename, remove an agent
     #[command(subcommand, arg_required_else_help = false)]
     Agent(AgentCommand),
     /// List groups
@@ -196,7 +197,7 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString>,
 {
-    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    let args = apart(args.into_iter().map(Into::into));
     match <Ucron as clap::Parser>::try_parse_from(&args) {
         Ok(ucron) => match usage::check(&ucron) {
             Ok(()) => Parsed::Command(Box::new(ucron)),
@@ -204,6 +205,33 @@ where
         },
         Err(error) => usage::explain(&error, &args),
     }
+}
+
+/// Takes `-n2` and `-ojson` apart, before a `--`: `next` has an argument that may begin with `-`, and clap would believe
+/// them to be that.
+fn apart(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut words = Vec::new();
+    let mut is_over = false;
+    for arg in args {
+        is_over |= arg == "--";
+        let flag = arg.to_str().filter(|_| !is_over).and_then(joined);
+        match flag {
+            Some((flag, value)) => words.extend([flag.into(), value.into()]),
+            None => words.push(arg),
+        }
+    }
+    words
+}
+
+/// A short flag and the value that is written onto it.
+fn joined(word: &str) -> Option<(&str, &str)> {
+    let (flag, value) = word.split_at_checked(2)?;
+    let is_value = match flag {
+        "-n" => !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()),
+        "-o" => ["table", "json", "jsonl"].contains(&value),
+        _ => false,
+    };
+    is_value.then_some((flag, value))
 }
 
 /// Whether a command line asks for JSON, also one that cannot be read.
@@ -241,4 +269,30 @@ pub fn help() -> String {
 /// The table itself, for man pages and completions.
 pub fn table() -> clap::Command {
     <Ucron as clap::CommandFactory>::command()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words that are read for these, apart by blanks.
+    fn check(typed: &str, read: &str) {
+        let words = apart(typed.split(' ').map(OsString::from));
+        assert_eq!(words.join(" ".as_ref()), read);
+    }
+
+    #[test]
+    fn a_value_may_be_written_onto_its_short_flag() {
+        check(
+            "ucron next -n2 -ojson @daily",
+            "ucron next -n 2 -o json @daily",
+        );
+        check("ucron next -n 2 -1", "ucron next -n 2 -1");
+        check("ucron ls --sort -next_at", "ucron ls --sort -next_at");
+        check(
+            "ucron add -- head -n2 -ojson",
+            "ucron add -- head -n2 -ojson",
+        );
+        check("ucron logs -nall -o", "ucron logs -nall -o");
+    }
 }

@@ -53,7 +53,7 @@ Without --signal the task's stop sequence. No retry follows; a daemon's slot is 
 
 Examples:
   ucron kill 4k2m9x1p
-  ucron runs -q --task web/probe | ucron kill - --signal KILL")]
+  ucron ps -q web/worker | ucron kill - --signal HUP")]
 pub struct KillArgs {
     /// The runs; `-` reads them from stdin, one a line
     #[arg(value_name = "RUN", required = true)]

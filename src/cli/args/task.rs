@@ -7,8 +7,8 @@ use clap::{Arg, ArgAction, ArgMatches, Args};
 
 use super::value;
 use crate::model::{
-    Backoff, GroupName, Limit, Output, Overlap, Parole, Restart, StopSignal, Target, TaskName,
-    UserName,
+    Backoff, GroupName, Leftovers, Limit, Output, Overlap, Parole, Restart, StopSignal, Target,
+    TaskName, UserName,
 };
 use crate::proto::request::IfExists;
 use crate::rule::{Rule, Zone};
@@ -36,6 +36,9 @@ pub struct TaskFlags {
     /// Spread the starts over the agents by up to this
     #[arg(long, value_name = "D", value_parser = value::duration_or_zero, help_heading = "When")]
     pub jitter: Option<Duration>,
+    /// Plan at most so many runs for one second; what is due beyond that is missed [default: 1000]
+    #[arg(long, value_name = "N", help_heading = "When")]
+    pub max_rate: Option<u32>,
 
     /// Account it runs as
     #[arg(long, value_name = "USER", value_parser = value::user, help_heading = "What and where")]
@@ -90,6 +93,9 @@ pub struct TaskFlags {
     /// Time between that signal and KILL [default: 10s]
     #[arg(long, value_name = "D", value_parser = value::duration_or_zero, help_heading = "How it ends")]
     pub grace: Option<Duration>,
+    /// What becomes of processes that the command leaves behind when it ends: end, leave [default: end]
+    #[arg(long, value_name = "WHAT", help_heading = "How it ends")]
+    pub leftovers: Option<Leftovers>,
     /// Keep the last 64 KiB of output in the center: none, tail [default: none; tail without a value]
     #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "tail", help_heading = "How it ends")]
     pub output: Option<Output>,
@@ -114,7 +120,7 @@ pub struct TaskFlags {
     /// File on the host with more NAME=value lines
     #[arg(long, value_name = "FILE", help_heading = "Its surroundings")]
     pub env_file: Option<String>,
-    /// Resource limit, as nofile=4096; may be repeated
+    /// Resource limit, as memory=512M or nofile=4096; may be repeated
     #[arg(long, value_name = "KIND=N", help_heading = "Its surroundings")]
     pub limit: Vec<Limit>,
 
@@ -149,7 +155,7 @@ Prints the task's id. Enabled at once unless --disabled.
 Examples:
   ucron add --group db --name dump --rule '30 3 * * *' --tz Europe/Berlin --user postgres --timeout 2h -- /opt/dump.sh --all
   ucron add --group web --name probe --rule '@every 1s' --user www-data --overlap skip --shell 'curl -fsS localhost/health'
-  ucron add --group web --name worker --daemon --processes 4 --user www-data -- /opt/worker
+  ucron add --group web --name worker --daemon --processes 2 --user www-data -- /opt/worker
   ucron add --group web --name probe --if-exists replace --rule '@every 5s' --user www-data -- /opt/probe"
 )]
 pub struct AddArgs {
@@ -194,9 +200,8 @@ A task that was changed meanwhile is a conflict (exit 5); both versions of the t
 
 Examples:
   ucron edit db/dump
-  ucron edit db/dump --rule '0 4 * * *'
-  ucron edit dump --name dump-all --no-timeout
-  ucron edit web/probe --group edge --env LEVEL=debug"
+  ucron edit db/dump --rule '0 4 * * *' --no-timeout
+  ucron edit hello --name greeting --group edge --env LEVEL=debug"
 )]
 pub struct EditArgs {
     /// The task
@@ -227,13 +232,14 @@ pub struct EditArgs {
 pub struct Resets(pub BTreeSet<&'static str>);
 
 /// Flag, and the argument it excludes; `env` and `limit` go together with theirs.
-const RESETS: [(&str, Option<&str>); 28] = [
+const RESETS: [(&str, Option<&str>); 30] = [
     ("disabled", Some("disabled")),
     ("rule", Some("rule")),
     ("tz", Some("timezone")),
     ("catch-up", Some("catch_up")),
     ("misfire-grace", Some("misfire_grace")),
     ("jitter", Some("jitter")),
+    ("max-rate", Some("max_rate")),
     ("note", Some("note")),
     ("target", Some("target")),
     ("daemon", Some("daemon")),
@@ -245,6 +251,7 @@ const RESETS: [(&str, Option<&str>); 28] = [
     ("overlap", Some("overlap")),
     ("stop-signal", Some("stop_signal")),
     ("grace", Some("grace")),
+    ("leftovers", Some("leftovers")),
     ("output", Some("output")),
     ("cwd", Some("cwd")),
     ("umask", Some("umask")),
@@ -390,8 +397,8 @@ pub struct WhyArgs {
 Survives every restart; `ucron start` turns it on again.
 
 Examples:
-  ucron stop db/dump
-  ucron stop --finish web/worker
+  ucron stop web/worker
+  ucron stop --finish db/dump
   ucron ls -q --group web | ucron stop -")]
 pub struct StopArgs {
     /// Which.
@@ -431,7 +438,7 @@ pub struct RestartArgs {
 More than one, and --all, want --yes (or an answer on a terminal).
 
 Examples:
-  ucron rm db/dump
+  ucron rm greeting
   ucron rm --group old --yes")]
 pub struct RmArgs {
     /// Which.
@@ -445,9 +452,9 @@ pub struct RmArgs {
 Prints the runs' ids. With --wait the exit code is 0 if all succeeded, else 1; 124 when --wait-timeout is over.
 
 Examples:
-  ucron run db/dump
   ucron run db/dump --wait --wait-timeout 30m
-  ucron run db/dump -f")]
+  ucron run db/dump -f
+  ucron run db/dump")]
 pub struct RunArgs {
     /// Which.
     #[command(flatten)]

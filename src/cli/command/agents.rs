@@ -1,11 +1,13 @@
-//! `agents`, `agent drain|undrain|rm|rename`.
+//! `agents`, `agent add|drain|undrain|rm|rename`.
 
 use crate::cli::args::AgentCommand;
 use crate::cli::client::Client;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::print::{row, tables};
 use crate::model::AgentName;
-use crate::proto::request::{AgentDrain, AgentList, AgentRemove, AgentRename, Answer, Request};
+use crate::proto::request::{
+    AgentAdd, AgentDrain, AgentList, AgentRemove, AgentRename, Answer, Request,
+};
 
 /// `ucron agents`.
 pub async fn list(client: &mut Client<'_>) -> Result<Exit, Fault> {
@@ -21,6 +23,22 @@ pub async fn list(client: &mut Client<'_>) -> Result<Exit, Fault> {
 /// `ucron agent …`.
 pub async fn agent(client: &mut Client<'_>, command: AgentCommand) -> Result<Exit, Fault> {
     match command {
+        AgentCommand::Add {
+            agent,
+            address,
+            fingerprint,
+        } => {
+            let what = "is added; next, on its host: ucron-agent run --state DIR";
+            client
+                .done(&[agent], what, |agent| {
+                    Request::AgentAdd(AgentAdd {
+                        agent,
+                        address: address.clone(),
+                        fingerprint,
+                    })
+                })
+                .await
+        }
         AgentCommand::Drain { names, daemons } => {
             let what = if daemons {
                 "is draining, its daemons end"

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use rustix::event::epoll;
 use rustix::fs::inotify;
-use rustix::process::{WaitId, WaitIdOptions, waitid};
 use tracing::warn;
 
 use super::{Keeper, SIZES_EVERY, Source};
@@ -14,10 +13,11 @@ use crate::exec::clock::boot_now;
 use crate::exec::dir::{file_name, parse_file_name};
 use crate::exec::error::KeeperError;
 use crate::exec::starter::{Child, Done, wait_for};
-use crate::exec::supervise::{Event, Exit, Key};
-use crate::exec::tree::Tree;
+use crate::exec::supervise::{Event, Exit, Key, Used};
+use crate::exec::sys::Took;
+use crate::exec::tree::{Tree, Trees, cgroup_of};
 use crate::exec::wire::BootMs;
-use crate::exec::{output, stub, sys};
+use crate::exec::{cgroup, output, stub, sys};
 use crate::model::StopSignal;
 
 /// How long the parent of an adopted process may take to reap it.
@@ -35,6 +35,8 @@ pub(super) struct Live {
     ended: bool,
     watch: Option<i32>,
     gave_up_reaping_at: Option<BootMs>,
+    /// What its parent, this keeper, was told of it.
+    took: Option<Took>,
 }
 
 impl Keeper {
@@ -92,6 +94,7 @@ impl Keeper {
             ended,
             watch: None,
             gave_up_reaping_at: None,
+            took: None,
         };
         self.children.insert(key, live);
         if self.next_sizes.is_none() {
@@ -132,12 +135,11 @@ impl Keeper {
         let Some(pidfd) = &live.pidfd else {
             return;
         };
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        let exit = match waitid(WaitId::PidFd(pidfd.as_fd()), options) {
-            Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
-                (Some(code), _) => Exit::Code(code),
-                (None, signal) => Exit::Signal(signal.unwrap_or(0)),
-            },
+        let exit = match sys::reap_ended(pidfd.as_fd()) {
+            Ok(Some(reaped)) => {
+                live.took = Some(reaped.took);
+                reaped.code.map_or(Exit::Signal(reaped.signal), Exit::Code)
+            }
             Ok(None) => return,
             Err(_) => {
                 let Some(status) = sys::exit_status(pidfd.as_fd()) else {
@@ -214,6 +216,7 @@ impl Keeper {
         }
         let wanted = self.supervisor.wants_tail(&key.0);
         let output = output::end(&self.workshop.output, key, wanted);
+        let used = self.used(key);
         // Said before the end where nothing is left, so that no stop sequence begins.
         if alone
             || self
@@ -227,11 +230,25 @@ impl Keeper {
             key: key.clone(),
             exit,
             output,
+            used,
         });
         if in_cgroup {
             self.watch_tree(key);
         }
         self.pump_run(&key.0);
+    }
+
+    /// What an attempt took until now, from whoever counts it here: its cgroup, its sub-reaper, else its parent.
+    pub(super) fn used(&self, key: &Key) -> Used {
+        let mut used = match &self.workshop.trees {
+            Trees::Cgroup(base) => cgroup::used(&cgroup_of(base, key)),
+            Trees::Stub => stub::read(&self.dir.stubs().join(file_name(key))).used,
+        };
+        if let Some(took) = self.children.get(key).and_then(|live| live.took) {
+            used.peak_memory = used.peak_memory.or(took.peak_memory);
+            used.cpu = used.cpu.or(Some(took.cpu));
+        }
+        used
     }
 
     fn tree_gone(&mut self, key: &Key) {

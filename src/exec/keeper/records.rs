@@ -222,8 +222,14 @@ impl Keeper {
                 if attempt.active {
                     let wanted = self.supervisor.wants_tail(&key.0);
                     let output = output::end(&self.workshop.output, &key, wanted);
+                    let used = self.used(&key);
                     let key = key.clone();
-                    self.tell(Event::Exited { key, exit, output });
+                    self.tell(Event::Exited {
+                        key,
+                        exit,
+                        output,
+                        used,
+                    });
                 }
                 self.recover_rest(key, started.0, tree);
             }

@@ -8,12 +8,14 @@
 
 mod daemon;
 mod ending;
+mod left;
 mod record;
 mod recover;
 mod run;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod used;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,8 +23,10 @@ use std::time::Duration;
 
 pub use record::Record;
 pub use recover::{Attempt, Recovered};
+pub use used::{OutputEnd, Used};
 
 use self::daemon::Daemon;
+use self::left::Left;
 use self::run::{Run, Tree};
 use super::wire::{self, Assignment, BootMs, Start};
 use crate::model::{BootId, Outcome, Revision, RunId, RunRef, Slot, TaskId, TaskText, UnixMs};
@@ -84,15 +88,6 @@ pub enum Failure {
     Lease,
     /// Disk or descriptors refused the start's record or output; nothing was started.
     Unrecorded(String),
-}
-
-/// What is known of the output at an attempt's end.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct OutputEnd {
-    /// Bytes written.
-    pub bytes: Option<u64>,
-    /// The last of them.
-    pub tail: Option<String>,
 }
 
 /// What happens to the keeper.
@@ -172,6 +167,8 @@ pub enum Event {
         exit: Exit,
         /// Its output.
         output: OutputEnd,
+        /// What it took.
+        used: Used,
     },
     /// No process of an attempt is left.
     TreeGone {
@@ -242,6 +239,8 @@ pub struct Supervisor {
     place: String,
     runs: BTreeMap<RunId, Run>,
     trees: BTreeMap<Key, Tree>,
+    /// Processes that a task wanted left when its command ended; nobody waits for their end.
+    left: BTreeMap<Key, Left>,
     daemons: BTreeMap<TaskId, Daemon>,
     texts: BTreeMap<(TaskId, Revision), Arc<TaskText>>,
     timers: BTreeSet<(BootMs, Timer)>,
@@ -268,6 +267,7 @@ impl Supervisor {
             place: String::new(),
             runs: BTreeMap::new(),
             trees: BTreeMap::new(),
+            left: BTreeMap::new(),
             daemons: BTreeMap::new(),
             texts: BTreeMap::new(),
             timers: BTreeSet::new(),
@@ -302,7 +302,12 @@ impl Supervisor {
             Event::Launched { key, pid, at } => self.launched(now, &key, pid, at),
             Event::NotLaunched { key, failure } => self.not_launched(now, &key, failure),
             Event::NotExecuted { key } => self.not_executed(now, &key),
-            Event::Exited { key, exit, output } => self.exited(now, &key, &exit, output),
+            Event::Exited {
+                key,
+                exit,
+                output,
+                used,
+            } => self.exited(now, &key, &exit, output, used),
             Event::TreeGone { key } => self.tree_gone(now, &key),
             Event::Wake => self.wake(now),
         }
@@ -411,7 +416,7 @@ impl Supervisor {
         if run.is_active() {
             return;
         }
-        if run.may_forget(now.boot) && !self.has_tree(run_id) {
+        if run.may_forget(now.boot) && !self.has_processes(run_id) {
             self.forget(run_id);
             return;
         }
@@ -428,7 +433,7 @@ impl Supervisor {
     fn forget_due(&mut self, now: Now) {
         let may = |run_id: &&RunId| {
             let run = self.runs.get(*run_id);
-            run.is_none_or(|run| run.may_forget(now.boot)) && !self.has_tree(run_id)
+            run.is_none_or(|run| run.may_forget(now.boot)) && !self.has_processes(run_id)
         };
         let due: Vec<RunId> = self.confirmed.iter().filter(may).cloned().collect();
         for run_id in due {
@@ -472,6 +477,7 @@ impl Supervisor {
             self.stop(now, &run_id, reason);
         }
         self.stop_slots(now, reason);
+        self.end_left(now);
     }
 
     fn end_if_done(&mut self) {
@@ -479,13 +485,6 @@ impl Supervisor {
         if self.ending && done {
             self.effects.push(Effect::End);
         }
-    }
-
-    /// Whether processes of an attempt of this run may be left.
-    fn has_tree(&self, run_id: &RunId) -> bool {
-        let from = (run_id.clone(), 0);
-        let to = (run_id.clone(), u16::MAX);
-        self.trees.range(from..=to).next().is_some()
     }
 
     fn is_retryable(outcome: Outcome, stopped: bool) -> bool {

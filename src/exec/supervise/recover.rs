@@ -234,6 +234,16 @@ impl Supervisor {
                 Phase::Starting { .. } | Phase::Ended(_) => {}
             }
         }
+        let is_left = |run: &Run| matches!(&run.phase, Phase::Ended(of) if run.leaves(of.outcome));
+        let left: Vec<Key> = self
+            .trees
+            .keys()
+            .filter(|key| self.runs.get(&key.0).is_some_and(is_left))
+            .cloned()
+            .collect();
+        for key in left {
+            self.leave(&key);
+        }
         for (key, tree) in &mut self.trees {
             let run = self.runs.get(&key.0).filter(|run| !run.is_active());
             if let Some(run) = run {
@@ -383,7 +393,7 @@ impl Supervisor {
                 next_at: *next_at,
             }),
             Phase::Ended(ending) => {
-                if let Some(pid) = ending.pid.filter(|_| self.has_tree(&run_id)) {
+                if let Some(pid) = ending.pid.filter(|_| self.has_processes(&run_id)) {
                     records.push(starting(ending.attempt, BootMs(0)));
                     records.push(Record::Started {
                         run_id: run_id.clone(),

@@ -49,6 +49,7 @@ fn start(name: &str, change: impl Fn(&mut Work)) -> Start {
             slot: Slot(0),
             cause: Cause::Rule,
             scheduled_at: UnixMs(0),
+            delay: std::time::Duration::ZERO,
         },
         text,
         epoch: Epoch(1),
@@ -155,7 +156,14 @@ impl Scene {
             bytes: Some(3),
             tail: Some("bad\n".to_owned()),
         };
-        self.check(at, Event::Exited { key, exit, output }, wanted);
+        let used = Used::default();
+        let exited = Event::Exited {
+            key,
+            exit,
+            output,
+            used,
+        };
+        self.check(at, exited, wanted);
     }
 
     fn gone(&mut self, at: u64, key: Key, wanted: &str) {

@@ -4,12 +4,24 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AgentName, GroupName, OperatorName, Role, ms};
+use crate::model::{AgentName, Fingerprint, GroupName, HostPort, OperatorName, Role, ms};
 
 /// `ucron agents`.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AgentList {}
+
+/// `ucron agent add`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentAdd {
+    /// Its name from now on.
+    pub agent: AgentName,
+    /// Where it waits for the center.
+    pub address: HostPort,
+    /// SHA-256 of its public key, as it printed it.
+    pub fingerprint: Fingerprint,
+}
 
 /// `ucron agent drain|undrain`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

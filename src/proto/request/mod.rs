@@ -55,6 +55,8 @@ pub enum Request {
     LogRead(LogRead),
     /// Answer: `agents`.
     AgentList(AgentList),
+    /// Answer: `done`, once the agent has stored its certificate.
+    AgentAdd(AgentAdd),
     /// Answer: `done`.
     AgentDrain(AgentDrain),
     /// Answer: `done`.

@@ -79,6 +79,9 @@ pub enum TlsError {
         "the center is not of the fleet that the token is for: none of its certificates has the fingerprint {0}"
     )]
     Pin(Fingerprint),
+    /// The host dialled does not have the key that it was said to have.
+    #[error("the host does not have the key with the fingerprint {0}")]
+    Key(Fingerprint),
 }
 
 fn words(roles: &[PeerRole]) -> String {

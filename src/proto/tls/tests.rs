@@ -223,6 +223,46 @@ async fn an_agent_that_waits_wants_a_certificate() {
 }
 
 #[tokio::test]
+async fn a_host_that_waits_to_join_is_known_by_its_key_and_takes_its_own_center_only() {
+    let fleet = Fleet::new("f1");
+    let center = fleet.member(PeerRole::Center, "c1");
+    let key = PrivateKey::make().unwrap();
+    let waiting = |pin| wait_config(&key, key.own_certificate().unwrap(), pin).unwrap();
+    let dial = |own: &Identity, key| add_config(own, key).unwrap();
+    let known = key.fingerprint();
+    let (near, far) = duplex(64 * 1024);
+    let (server, client) = (waiting(fleet.pin()), dial(&center, known));
+    let (accepted, secured) = tokio::join!(accept(near, &server, LIMIT), async {
+        let connector = tokio_rustls::TlsConnector::from(client);
+        connector.connect(any_name(), far).await
+    });
+    let accepted = accepted.unwrap();
+    assert_eq!(accepted.peer.as_ref(), Some(center.peer()));
+    let shown = presented(accepted.stream.get_ref().1, fleet.pin());
+    assert_eq!(shown, Some(center.authority().unwrap()));
+    secured.unwrap();
+
+    let wrong = dial(&center, fleet.pin());
+    check_refused(waiting(fleet.pin()), wrong, "", "does not have the key").await;
+    let refuses = async |own: &Identity, pin, reads| {
+        let (near, far) = duplex(64 * 1024);
+        let (server, client) = (waiting(pin), dial(own, known));
+        let (accepted, _) = tokio::join!(accept(near, &server, LIMIT), async {
+            let connector = tokio_rustls::TlsConnector::from(client);
+            connector.connect(any_name(), far).await
+        });
+        let text = accepted.map(|a| a.peer).unwrap_err().to_string();
+        assert!(text.contains(reads), "{text}");
+    };
+    let other = Fleet::new("f1");
+    refuses(&center, other.pin(), "none of its certificates").await;
+    let operator = fleet.member(PeerRole::Operator, "o1");
+    refuses(&operator, fleet.pin(), "is operator, wanted is center").await;
+    let stranger = other.member(PeerRole::Center, "c1");
+    refuses(&stranger, fleet.pin(), "none of its certificates").await;
+}
+
+#[tokio::test]
 async fn a_clock_outside_the_life_is_told_with_both_times() {
     let fleet = Fleet::new("f1");
     let center = fleet.member(PeerRole::Center, "c1");

@@ -1,5 +1,6 @@
 //! What only the SQLite file promises: its mode, its schema and upgrades, its copies, the indexes used.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -9,14 +10,24 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params_from_iter};
 use tempfile::TempDir;
 
-use super::migrate::{MIGRATIONS, Migration, hex, migrate};
+use super::migrate::{MIGRATIONS, Migration, migrate};
 use super::{file, runs, write_run};
 use crate::model::{Outcome, UnixMs};
-use crate::store::tests::{NOW, World, sample};
-use crate::store::{RunQuery, SchemaError, Store, StoreError};
+use crate::store::checksum::hex;
+use crate::store::copy::TABLES;
+use crate::store::tests::sqlite::World;
+use crate::store::tests::{NOW, sample};
+use crate::store::{AgentRow, RunQuery, SchemaError, Store, StoreError, Write};
 
 /// The schema and some content of version 1, as released; never edited.
 const GOLDEN_1: &str = include_str!("../../../tests/schema/sqlite-1.sql");
+/// Likewise of version 3, with an agent that is dialled.
+const GOLDEN_3: &str = include_str!("../../../tests/schema/sqlite-3.sql");
+/// Likewise of version 4, with what a run took.
+const GOLDEN_4: &str = include_str!("../../../tests/schema/sqlite-4.sql");
+
+/// The same of version 2.
+const GOLDEN_2: &str = include_str!("../../../tests/schema/sqlite-2.sql");
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -168,36 +179,106 @@ fn literal(value: ValueRef) -> String {
     }
 }
 
-#[tokio::test]
-async fn the_schema_of_version_1_is_as_released() {
+fn check_schema(version: i64, golden: &str) {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("center.db");
     file::prepare(&path).unwrap();
     let mut connection = file::open_writer(&path).unwrap();
-    migrate(&mut connection, &path, &MIGRATIONS[..1], UnixMs(0)).unwrap();
+    let upto = MIGRATIONS.iter().filter(|step| step.version <= version);
+    let upto: Vec<Migration> = upto.copied().collect();
+    migrate(&mut connection, &path, &upto, UnixMs(0)).unwrap();
     // Includes the checksum of its text.
     for line in dump(&connection).lines() {
-        assert!(GOLDEN_1.lines().any(|golden| golden == line), "{line}");
+        assert!(golden.lines().any(|golden| golden == line), "{line}");
     }
-    assert!(GOLDEN_1.starts_with(&schema(&connection)));
+    assert!(golden.starts_with(&schema(&connection)));
+}
+
+#[test]
+fn the_schemas_are_as_released() {
+    check_schema(1, GOLDEN_1);
+    check_schema(2, GOLDEN_2);
+    check_schema(3, GOLDEN_3);
+    check_schema(4, GOLDEN_4);
+}
+
+fn dialled() -> Write {
+    Write::PutAgent(Box::new(AgentRow {
+        dial_address: Some("[2001:db8::1]:9501".parse().unwrap()),
+        ..sample::agent(3, "dialled")
+    }))
+}
+
+/// A run of which is known what it took.
+fn measured() -> [Write; 2] {
+    let row = sample::run(1, 700_000);
+    let mut ending = sample::ending(Outcome::Failed);
+    ending.peak_memory_bytes = Some(1 << 41);
+    ending.cpu_ms = Some(77);
+    let run_id = row.run.run_id.clone();
+    let plan = Write::PlanRun(row);
+    let ending = Box::new(ending);
+    let end = Write::EndRun {
+        run_id,
+        only_of: None,
+        ending,
+    };
+    [plan, end]
+}
+
+#[tokio::test]
+async fn a_store_of_version_4_opens_without_loss() {
+    let mut batch = sample::additions();
+    batch.push(dialled());
+    batch.extend(measured());
+    check_opens(4, GOLDEN_4, batch).await;
+}
+
+#[tokio::test]
+async fn a_store_of_version_3_opens_without_loss() {
+    let mut batch = sample::additions();
+    batch.extend(sample::additions_2());
+    batch.push(dialled());
+    check_opens(3, GOLDEN_3, batch).await;
+}
+
+#[tokio::test]
+async fn a_store_of_version_2_opens_without_loss() {
+    let both = sample::additions().into_iter().chain(sample::additions_2());
+    check_opens(2, GOLDEN_2, both.collect()).await;
 }
 
 #[tokio::test]
 async fn a_store_of_version_1_opens_without_loss() {
+    check_opens(1, GOLDEN_1, sample::additions()).await;
+}
+
+/// Writes the golden file of a version that is new, whose file is empty still.
+fn write_golden(version: i64, store: &Path) -> ! {
+    let connection = Connection::open(store).unwrap();
+    let zero = "UPDATE schema_migration SET applied_at = 0";
+    connection.execute(zero, []).unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = root.join(format!("tests/schema/sqlite-{version}.sql"));
+    fs::write(&path, dump(&connection)).unwrap();
+    panic!("{} was written: look at it, and run again", path.display());
+}
+
+async fn check_opens(version: i64, golden: &str, batch: Vec<Write>) {
     let World {
         folder,
         store,
         guard,
     } = World::new().await;
-    store
-        .commit(&guard, sample::additions(), NOW)
-        .await
-        .unwrap();
+    store.commit(&guard, batch, NOW).await.unwrap();
+    if golden.is_empty() {
+        write_golden(version, &folder.path().join("center.db"));
+    }
     let path = folder.path().join("old.db");
     file::prepare(&path).unwrap();
     Connection::open(&path)
         .unwrap()
-        .execute_batch(GOLDEN_1)
+        .execute_batch(golden)
         .unwrap();
     let old = Store::open_sqlite(&path, NOW).unwrap();
     assert_eq!(old.load().await, store.load().await);
@@ -218,7 +299,7 @@ async fn a_backup_made_while_in_use_is_the_whole_store() {
     let world = World::with_fleet().await;
     let path = world.folder.path().join("backup.db");
     fs::write(&path, "an older one").unwrap();
-    world.store.backup(&path).await.unwrap();
+    world.store.backup(&path, NOW).await.unwrap();
     assert_eq!(mode(&path), 0o600);
     let copy = Store::open_sqlite(&path, NOW).unwrap();
     assert_eq!(copy.load().await, world.store.load().await);
@@ -256,6 +337,9 @@ fn every_query() -> Vec<RunQuery> {
                 outcome,
                 until: None,
                 since: has(3).then_some(NOW),
+                after: None,
+                missed_until: None,
+                fold: false,
                 id_suffix: has(4).then(|| "abc".into()),
                 open: has(5),
                 limit: 50,
@@ -318,4 +402,26 @@ fn check_plan(plan: &[String], sorted: bool) {
         .iter()
         .any(|step| step == "USE TEMP B-TREE FOR ORDER BY");
     assert!(!sorts_all || sorted, "{plan:?}");
+}
+
+/// A table or column that is not copied would be lost on the way to another store.
+#[tokio::test]
+async fn every_table_and_column_is_copied() {
+    let world = World::new().await;
+    let connection = file::open_reader(&world.folder.path().join("center.db")).unwrap();
+    let mut select = connection
+        .prepare(
+            "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c
+             WHERE t.type = 'table' AND t.name NOT IN ('lease', 'schema_migration')",
+        )
+        .unwrap();
+    let rows = select
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    let found: BTreeSet<(String, String)> = rows.map(Result::unwrap).collect();
+    let copied = TABLES.iter().flat_map(|table| {
+        let columns = table.columns.iter();
+        columns.map(|column| (table.name.to_owned(), (*column).to_owned()))
+    });
+    assert_eq!(copied.collect::<BTreeSet<_>>(), found);
 }

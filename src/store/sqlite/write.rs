@@ -6,8 +6,8 @@ use rusqlite::{CachedStatement, Params, Result as SqlResult, Transaction, params
 use serde::Serialize;
 
 use super::row::int;
-use super::{audit, write_run};
-use crate::model::{Task, UnixMs};
+use super::{audit, spans, write_run};
+use crate::model::{HostPort, Task, UnixMs};
 use crate::store::task_row::SpecColumns;
 use crate::store::{
     AgentRow, AnswerRow, GroupRow, OperatorRow, StoreError, TokenFor, TokenRow, Write,
@@ -35,10 +35,18 @@ pub(super) fn write(tx: &Transaction, change: &Write, now: UnixMs) -> Result<(),
         Write::PutToken(token) => put_token(tx, token),
         Write::RemoveToken { hash } => execute(tx, REMOVE_TOKEN, [hash]),
         Write::PlanRun(row) => write_run::plan(tx, row),
-        Write::ReviseRun { run_id, revision } => write_run::revise(tx, run_id, *revision),
+        Write::ReviseRun {
+            run_id,
+            revision,
+            delay,
+            start_before,
+        } => write_run::revise(tx, run_id, *revision, *delay, *start_before),
         Write::ReassignRun { run_id, from, to } => {
             write_run::reassign(tx, run_id, from.as_ref(), to)
         }
+        Write::CatchUpRun { run_id } => write_run::catch_up(tx, run_id),
+        Write::FoldRun { run_id } => write_run::fold(tx, run_id),
+        Write::PutSpan(span) => spans::put(tx, span),
         Write::EndRun {
             run_id,
             only_of,
@@ -112,13 +120,13 @@ fn put_task(tx: &Transaction, task: &Task) -> Result<(), StoreError> {
 
 const PUT_AGENT: &str =
     "INSERT INTO agent (id, name, draining, drain_daemons, boot_id, boot_seen_at,
-        incarnation, version, last_seen_at, created_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+        incarnation, version, last_seen_at, created_at, dial_address)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
     ON CONFLICT (id) DO UPDATE SET name = excluded.name, draining = excluded.draining,
         drain_daemons = excluded.drain_daemons, boot_id = excluded.boot_id,
         boot_seen_at = excluded.boot_seen_at, incarnation = excluded.incarnation,
         version = excluded.version, last_seen_at = excluded.last_seen_at,
-        created_at = excluded.created_at";
+        created_at = excluded.created_at, dial_address = excluded.dial_address";
 const REMOVE_AGENT: &str = "UPDATE agent SET removed_at = ?2 WHERE id = ?1 AND removed_at IS NULL";
 const LEAVE_GROUPS: &str = "DELETE FROM agent_group WHERE agent = ?1";
 const JOIN_GROUP: &str = "INSERT INTO agent_group (agent, gid) VALUES (?1, ?2)";
@@ -136,6 +144,7 @@ fn put_agent(tx: &Transaction, agent: &AgentRow) -> SqlResult<()> {
         agent.version,
         agent.last_seen_at.map(|at| at.0),
         agent.created_at.0,
+        agent.dial_address.as_ref().map(HostPort::as_str),
     ];
     execute(tx, PUT_AGENT, values)?;
     execute(tx, LEAVE_GROUPS, [id])?;

@@ -32,6 +32,7 @@ async fn every_row_comes_back_as_it_was_written() {
         agent_name: Some(AgentName::parse("a1").unwrap()),
         ending: Some(ending(Outcome::TimedOut)),
         row: ended,
+        span: None,
     };
     assert_eq!(
         snapshot.tasks,
@@ -75,6 +76,7 @@ async fn a_change_replaces_the_whole_row_but_not_the_cursor() {
     let changed = plain_task(1, "Web", "other");
     let moved = AgentRow {
         groups: [group_name("Web")].into(),
+        dial_address: Some("a1.example:9501".parse().unwrap()),
         ..agent(1, "renamed")
     };
     let demoted = OperatorRow {

@@ -7,10 +7,9 @@ use super::{NOW, World};
 use crate::model::*;
 use crate::store::*;
 
-/// Writes outcomes one after the other; the one that holds.
-async fn check_outcomes(given: &[Outcome], holds: Outcome) {
-    let world = World::with_fleet().await;
-    let row = run(1, 1000);
+/// Writes outcomes one after the other to the run of the instant `at`; the one that holds.
+async fn check_outcomes(world: &World, at: i64, given: &[Outcome], holds: Outcome) {
+    let row = run(1, at);
     world.commit(vec![Write::PlanRun(row.clone())]).await;
     for outcome in given {
         world.commit(vec![end(&row, *outcome)]).await;
@@ -22,11 +21,15 @@ async fn check_outcomes(given: &[Outcome], holds: Outcome) {
 #[tokio::test]
 async fn an_outcome_never_changes_except_that_lost_takes_the_truth() {
     use Outcome::*;
+    let world = World::with_fleet().await;
+    let mut at = 0;
     for first in Outcome::ALL.into_iter().filter(|o| *o != Lost) {
         for second in Outcome::ALL {
-            check_outcomes(&[first, second], first).await;
+            at += 1;
+            check_outcomes(&world, at, &[first, second], first).await;
         }
-        check_outcomes(&[Lost, first, Succeeded, Lost], first).await;
+        at += 1;
+        check_outcomes(&world, at, &[Lost, first, Succeeded, Lost], first).await;
     }
 }
 
@@ -54,6 +57,26 @@ async fn an_agent_that_started_nothing_ends_only_runs_that_are_its_own() {
 }
 
 #[tokio::test]
+async fn what_a_run_took_is_kept() {
+    let world = World::with_fleet().await;
+    let row = run(1, 1000);
+    let ending = Ending {
+        peak_memory_bytes: Some(1 << 41),
+        cpu_ms: Some(77),
+        ..ending(Outcome::Failed)
+    };
+    let run_id = row.run.run_id.clone();
+    let boxed = Box::new(ending.clone());
+    let ended = Write::EndRun {
+        run_id,
+        only_of: None,
+        ending: boxed,
+    };
+    world.commit(vec![Write::PlanRun(row), ended]).await;
+    assert_eq!(world.all_runs().await[0].ending, Some(ending));
+}
+
+#[tokio::test]
 async fn an_ended_run_is_not_planned_revised_or_given_away() {
     let world = World::with_fleet().await;
     let row = run_on(1, 1000, None, Cause::Rule);
@@ -75,6 +98,8 @@ async fn an_ended_run_is_not_planned_revised_or_given_away() {
             Write::ReviseRun {
                 run_id: run_id(),
                 revision: Revision(99),
+                delay: Duration::ZERO,
+                start_before: UnixMs(63_000),
             },
             Write::ReassignRun {
                 run_id: run_id(),

@@ -1,5 +1,6 @@
-//! When a lost link is dialled again: pure.
+//! When a lost link is dialled again, whoever dials it: pure but for the dice.
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 /// The first wait after the immediate try.
@@ -32,6 +33,11 @@ impl Redial {
         let quarter = u32::try_from(dice % 250).unwrap_or(0);
         wait * (1000 - quarter) / 1000
     }
+}
+
+/// A number that no other host draws; jitter needs no better.
+pub fn dice() -> u64 {
+    RandomState::new().hash_one(())
 }
 
 #[cfg(test)]
