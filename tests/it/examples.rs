@@ -161,7 +161,7 @@ fn the_examples_of_the_page_about_rules_answer_as_shown() {
 #[test]
 fn readme_leads_from_the_first_command_to_a_fleet() {
     // This test is part of what the first would run, and cargo has built already.
-    let not_here = ["./test.sh", "cargo build --release"];
+    let not_here = ["./test.sh", "./soak.sh 10", "cargo build --release"];
     let world = World::bare();
     let mut story = Story::new(&world).installs_by_hand();
     let examples = of_readme(&committed("README.md"));
