@@ -337,10 +337,6 @@ pub const LONG_FILES: &[Exception] = &[
         "the keeper's one loop and its state",
     ),
     but(
-        "src/exec/supervise/daemon.rs",
-        "every step of a slot, read side by side",
-    ),
-    but(
         "src/exec/sys.rs",
         "the only unsafe file: what needs it is gathered here",
     ),
