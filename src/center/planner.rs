@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::core::{Core, START_BEFORE};
 use super::event::Now;
 use super::runs::{Cancelled, OpenRun, Stage};
+use super::views::hms;
 use crate::model::{AgentId, Cause, RunId, RunKey, RunRef, Slot, Task, TaskId, UnixMs};
 use crate::proto::agent::{Cancel, PlannedRun, RestartSlots};
 use crate::rule::RuleKind;
@@ -38,7 +39,10 @@ impl Core {
         let Some(at) = entry.next_at else { return };
         let task = entry.task.clone();
         if task.spec.work.daemon {
-            self.restart_daemon(&task, &format!("restarted by its rule at {at}"));
+            // A restart is for its instant: what is long past is not made up for.
+            if at.plus(START_BEFORE) >= now.at {
+                self.restart_daemon(&task, &format!("restarted by its rule at {}", hms(at)));
+            }
         } else {
             for row in self.rows(&task, at, Cause::Rule) {
                 self.plan_run(now, row);
@@ -56,16 +60,12 @@ impl Core {
     }
 
     fn restart_daemon(&mut self, task: &Task, reason: &str) {
-        let agents: Vec<AgentId> = self
-            .fleet
-            .candidates(task)
-            .map(|agent| agent.id.clone())
-            .collect();
-        for agent in agents {
+        for agent in self.daemon_agents(task) {
             if self.sessions.is_linked(&agent) {
                 let restart = RestartSlots {
                     task: task.id.clone(),
                     one_by_one: false,
+                    only_down: false,
                     reason: reason.to_owned(),
                 };
                 self.drafts.of(&agent).restart.push(restart);

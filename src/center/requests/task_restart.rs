@@ -42,6 +42,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskRestart
             let restart = RestartSlots {
                 task: task.id.clone(),
                 one_by_one,
+                only_down: false,
                 reason: reason.clone(),
             };
             core.drafts.of(&agent).restart.push(restart);

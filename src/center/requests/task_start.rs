@@ -1,4 +1,5 @@
-//! `ucron start`: an operator in the group. On again; a daemon's slots start, fatal ones too; fires nothing now.
+//! `ucron start`: an operator in the group. On again; a daemon's slots start, fatal ones too, and those that run
+//! are left alone; fires nothing now.
 
 use super::{Audited, Replied, Reply};
 use crate::center::clients::Asker;
@@ -17,7 +18,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskStart) 
         .begin(now.at, asker.session, asker.request, Some(old.id.clone()));
     core.drafts.change = Some(change);
     if old.enabled {
-        start_fatal(core, &old, &reason);
+        start_down(core, &old, &reason);
     } else {
         let task = Task {
             enabled: true,
@@ -45,13 +46,13 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskStart) 
     Ok(Reply::Later(Box::new(Answer::Changed(Box::new(hit)))))
 }
 
-/// A daemon that is on: agents with a slot that is not running start it again.
-fn start_fatal(core: &mut Core, task: &Task, reason: &str) {
-    let resting = |state: &str| matches!(state, "fatal" | "exited");
+/// A daemon that is on: agents with slots that are down start these.
+fn start_down(core: &mut Core, task: &Task, reason: &str) {
+    let is_down = |state: &str| matches!(state, "fatal" | "exited" | "backoff");
     let agents: std::collections::BTreeSet<_> = core
         .slots
         .iter()
-        .filter(|(key, slot)| key.task == task.id && resting(&slot.state))
+        .filter(|(key, slot)| key.task == task.id && is_down(&slot.state))
         .map(|(key, _)| key.agent.clone())
         .collect();
     for agent in agents
@@ -62,6 +63,7 @@ fn start_fatal(core: &mut Core, task: &Task, reason: &str) {
         let restart = RestartSlots {
             task: task.id.clone(),
             one_by_one: false,
+            only_down: true,
             reason: reason.to_owned(),
         };
         core.drafts.of(&agent).restart.push(restart);

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use record::Record;
+pub use record::{Record, Roll, SlotRest, Then};
 pub use recover::{Attempt, Recovered};
 
 use self::daemon::Daemon;
@@ -133,6 +133,8 @@ pub enum Event {
         task: TaskId,
         /// One after the other.
         one_by_one: bool,
+        /// Only slots that have no process: fatal, exited, or waiting to start again.
+        only_down: bool,
         /// Why.
         reason: String,
     },
@@ -294,8 +296,15 @@ impl Supervisor {
             Event::Withdraw { task, reason } => self.withdraw(now, &task, &reason),
             Event::Restart {
                 task,
+                only_down: true,
+                reason,
+                ..
+            } => self.start_down(now, &task, &reason),
+            Event::Restart {
+                task,
                 one_by_one,
                 reason,
+                ..
             } => self.restart(now, &task, one_by_one, &reason),
             Event::Forget { run_id } => self.confirm(now, &run_id),
             Event::Shutdown => self.shut_down(now),
@@ -449,13 +458,18 @@ impl Supervisor {
         };
         let key = (run.text.task.clone(), run.text.revision);
         drop(run);
-        // Two: the table's and this one's would be two; alone in the table means that nobody refers to it.
+        self.release_text(&key);
+    }
+
+    /// Forgets a text that nobody refers to any more.
+    fn release_text(&mut self, key: &(TaskId, Revision)) {
+        // Alone in the table.
         if self
             .texts
-            .get(&key)
+            .get(key)
             .is_some_and(|text| Arc::strong_count(text) == 1)
         {
-            self.texts.remove(&key);
+            self.texts.remove(key);
         }
     }
 

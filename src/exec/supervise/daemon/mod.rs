@@ -1,13 +1,14 @@
 //! Daemons: assignments whose slots are each kept alive. A slot starts its next process only when nothing of
 //! the last one is left, so there is never a second instance of it.
 
+mod recovering;
 mod restart;
 mod slots;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Now, Record, Supervisor};
+use super::{Now, Record, Roll, SlotRest, Supervisor, Then};
 use crate::exec::wire::{self, Assignment, BootMs, SlotState, SlotStatus};
 use crate::model::{Epoch, Revision, RunId, Slot, TaskId, TaskText, UnixMs};
 
@@ -17,8 +18,8 @@ pub(super) struct Daemon {
     pub text: Arc<TaskText>,
     pub epoch: Epoch,
     pub slots: Vec<SlotRecord>,
-    /// Slots still to be restarted one by one, and why.
-    pub rolling: Option<(Vec<Slot>, String)>,
+    /// A restart one by one that is under way.
+    pub rolling: Option<Roll>,
     /// Withdrawn: goes when its last slot has gone.
     pub leaving: bool,
 }
@@ -35,25 +36,14 @@ pub(super) struct SlotRecord {
     pub run: Option<RunId>,
     pub pid: Option<i32>,
     pub running_since: Option<BootMs>,
+    /// The same, in the center's time.
+    pub started_at: Option<UnixMs>,
     pub revision: Revision,
     /// The state's end: of `start_seconds`, backoff, or parole.
     pub due: Option<BootMs>,
     pub wait: Duration,
     pub then: Then,
     pub ever_started: bool,
-}
-
-/// What follows once the slot's process is gone.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Then {
-    /// What the restart policy says.
-    Policy,
-    /// A new process at once.
-    Start,
-    /// Nothing: the keeper is ending.
-    Rest,
-    /// The slot is taken away.
-    Go,
 }
 
 impl SlotRecord {
@@ -68,6 +58,7 @@ impl SlotRecord {
             run: None,
             pid: None,
             running_since: None,
+            started_at: None,
             revision,
             due: None,
             wait: Duration::ZERO,
@@ -82,6 +73,29 @@ impl SlotRecord {
         self.reason = reason.into();
         self.due = None;
         self.wait = Duration::ZERO;
+    }
+
+    /// Whether it has no process and is not about to have one by itself at once.
+    fn is_down(&self) -> bool {
+        matches!(
+            self.state,
+            SlotState::Fatal | SlotState::Exited | SlotState::Backoff
+        )
+    }
+
+    /// What the next keeper must know.
+    fn rest(&self) -> SlotRest {
+        SlotRest {
+            state: self.state,
+            since: self.since,
+            restarts: self.restarts,
+            failures: self.failures,
+            reason: self.reason.clone(),
+            due: self.due,
+            then: self.then,
+            ever_started: self.ever_started,
+            revision: self.revision,
+        }
     }
 }
 
@@ -124,6 +138,32 @@ impl Daemon {
             .collect()
     }
 
+    /// The records that say the same again.
+    pub fn snapshot(&self) -> Vec<Record> {
+        let task = &self.text.task;
+        let assigned = Record::Assigned {
+            task: task.clone(),
+            revision: self.text.revision,
+            epoch: self.epoch,
+        };
+        let withdrawn = self
+            .leaving
+            .then(|| Record::Withdrawn { task: task.clone() });
+        let slots = self.slots.iter().map(|record| Record::Slot {
+            task: task.clone(),
+            slot: record.slot,
+            rest: record.rest(),
+        });
+        let roll = self.rolling.clone().map(|roll| Record::Rolling {
+            task: task.clone(),
+            roll: Some(roll),
+        });
+        let all = [assigned].into_iter().chain(withdrawn);
+        all.chain(slots.filter(|_| !self.leaving))
+            .chain(roll)
+            .collect()
+    }
+
     fn status(&self, slot: &SlotRecord) -> SlotStatus {
         SlotStatus {
             task: self.text.task.clone(),
@@ -133,6 +173,7 @@ impl Daemon {
             state: slot.state,
             run_id: slot.run.clone(),
             pid: slot.pid,
+            started_at: slot.started_at,
             since: slot.since,
             restarts: slot.restarts,
             revision: slot.revision,
@@ -151,6 +192,7 @@ impl Supervisor {
             .entry(task.clone())
             .or_insert_with(|| Daemon::new(Arc::clone(&text), epoch));
         let returned = std::mem::take(&mut daemon.leaving);
+        let old = (task.clone(), daemon.text.revision);
         let changed = daemon.text.revision != text.revision;
         daemon.text = Arc::clone(&text);
         daemon.epoch = epoch;
@@ -161,6 +203,7 @@ impl Supervisor {
         });
         self.fit_slots(now, &task, returned);
         if changed {
+            self.release_text(&old);
             self.revive(now, &task);
         }
     }
@@ -187,8 +230,8 @@ impl Supervisor {
         let surplus: Vec<Slot> = daemon
             .slots
             .iter()
+            .filter(|record| record.slot.0 >= wanted && record.then != Then::Go)
             .map(|record| record.slot)
-            .filter(|slot| slot.0 >= wanted)
             .collect();
         for slot in start {
             self.start_slot(now, task, slot);
@@ -214,6 +257,8 @@ impl Supervisor {
 
     pub(super) fn withdraw(&mut self, now: Now, task: &TaskId, reason: &str) {
         let Some(daemon) = self.daemons.get_mut(task) else {
+            let task = task.clone();
+            self.say(wire::Event::Withdrawn { task });
             return;
         };
         daemon.leaving = true;
@@ -222,6 +267,18 @@ impl Supervisor {
         for slot in self.slots_of(task, |_| true) {
             self.end_slot(now, task, slot, reason, Then::Go);
         }
+    }
+
+    /// Writes down what the next keeper must know of a slot.
+    pub(super) fn record_slot(&mut self, task: &TaskId, slot: Slot) {
+        let daemon = self.daemons.get(task);
+        let found =
+            daemon.and_then(|daemon| daemon.slots.iter().find(|record| record.slot == slot));
+        let Some(rest) = found.map(SlotRecord::rest) else {
+            return;
+        };
+        let task = task.clone();
+        self.record(Record::Slot { task, slot, rest });
     }
 
     pub(super) fn stop_slots(&mut self, now: Now, reason: &str) {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::super::run::ran_for;
 use super::super::slot::{self, Next};
-use super::super::{Now, Supervisor, Timer};
-use super::{SlotRecord, Then};
+use super::super::{Now, Supervisor, Then, Timer};
+use super::SlotRecord;
 use crate::exec::wire::{self, BootMs, SlotState};
 use crate::model::{Cause, Ending, Parole, RunId, RunRef, Slot, TaskId};
 
@@ -40,6 +40,7 @@ impl Supervisor {
         record.run = Some(run.run_id.clone());
         record.pid = None;
         record.running_since = None;
+        record.started_at = None;
         record.revision = text.revision;
         record.then = Then::Policy;
         record.restarts += u32::from(record.ever_started);
@@ -79,6 +80,7 @@ impl Supervisor {
         }
         record.pid = Some(pid);
         record.running_since = Some(at);
+        record.started_at = Some(now.center_at(at));
         if record.state == SlotState::Starting {
             let due = at.plus(start_seconds);
             record.due = Some(due);
@@ -114,13 +116,9 @@ impl Supervisor {
         let ran = ran_for(now, record.running_since);
         record.pid = None;
         record.running_since = None;
+        record.started_at = None;
         if record.then == Then::Policy {
-            let long = ran >= work.work.start_seconds && !ran.is_zero();
-            record.failures = if long {
-                0
-            } else {
-                record.failures.saturating_add(1)
-            };
+            record.failures = slot::failures(&work.work, ending, record.failures, ran);
             let next = slot::after(&work.work, ending, record.failures, &run.run_id);
             let last_output = last_output.as_deref();
             settle(record, now, next, ending, &work.work.parole, last_output);
@@ -128,6 +126,11 @@ impl Supervisor {
             record.enter(SlotState::Stopping, now, ending.reason.clone());
         }
         let due = record.due;
+        drop(work);
+        if matches!(record.state, SlotState::Fatal | SlotState::Exited) {
+            self.stop_roll(&run.task, run.slot);
+        }
+        self.record_slot(&run.task, run.slot);
         self.say_slot(&run.task, run.slot);
         if let Some(due) = due {
             self.at(due, Timer::Slot(run.task.clone(), run.slot));
@@ -182,7 +185,11 @@ impl Supervisor {
         };
         daemon.slots.retain(|record| record.slot != slot);
         if daemon.leaving && daemon.slots.is_empty() {
+            let key = (task.clone(), daemon.text.revision);
             self.daemons.remove(task);
+            self.release_text(&key);
+        } else {
+            self.roll_on(now, task, slot);
         }
     }
 
@@ -200,10 +207,9 @@ impl Supervisor {
         }
         match record.state {
             SlotState::Starting => {
-                record.failures = 0;
                 record.enter(SlotState::Running, now, "runs");
                 self.say_slot(task, slot);
-                self.roll(now, task);
+                self.roll_on(now, task, slot);
             }
             SlotState::Backoff | SlotState::Fatal if record.run.is_none() => {
                 self.start_slot(now, task, slot);
@@ -231,6 +237,7 @@ impl Supervisor {
         record.then = then;
         let run = record.run.clone();
         record.enter(SlotState::Stopping, now, reason);
+        self.record_slot(task, slot);
         match run {
             Some(run_id) => {
                 self.say_slot(task, slot);
@@ -254,7 +261,11 @@ fn settle(
 ) {
     match next {
         Next::Start(wait) => {
-            record.enter(SlotState::Backoff, now, ending.reason.clone());
+            let reason = match record.failures {
+                0 | 1 => ending.reason.clone(),
+                many => format!("{} ({many} failed starts in a row)", ending.reason),
+            };
+            record.enter(SlotState::Backoff, now, reason);
             record.wait = wait;
             record.due = Some(now.boot.plus(wait));
         }

@@ -69,3 +69,158 @@ fn an_attempt_whose_start_was_recorded_by_two_keepers_is_looked_for_once() {
         scene.check(at, Event::NotExecuted { key }, "launch 1");
     }
 }
+
+/// The next keeper of a daemon's host, from the records and from a snapshot of them: what it does once it knows
+/// that nothing is left of this attempt.
+fn check_next(scene: Scene, gone: &Key, wanted: &str, state: SlotState) {
+    let snapshot = scene.supervisor.snapshot();
+    for journal in [scene.journal, snapshot] {
+        let mut next = Scene::new();
+        next.journal = journal;
+        next.next_keeper(10_000, "b1", "");
+        let key = gone.clone();
+        let mut effects = next.supervisor.handle(now(10_001), Event::TreeGone { key });
+        effects.extend(next.supervisor.settle(now(10_002)));
+        effects.extend(next.supervisor.handle(now(10_003), Event::Wake));
+        assert_eq!(words(&effects), wanted);
+        let daemon = &next.supervisor.daemons[&task()];
+        assert_eq!(daemon.slots[0].state, state);
+    }
+}
+
+/// A daemon whose only process has just ended with this code, and that attempt.
+fn ended(code: i32, wanted: &str, change: impl Fn(&mut Work)) -> (Scene, Key) {
+    let mut scene = Scene::new();
+    scene.check(0, daemon(1, 1, change), "slot 0 starting, launch 1");
+    let key = scene.last();
+    scene.launched(0, key.clone(), "started 1, slot 0 starting");
+    scene.gone(1, key.clone(), "");
+    scene.exited(1, key.clone(), Exit::Code(code), wanted);
+    (scene, key)
+}
+
+#[test]
+fn slots_that_have_given_up_stay_so_over_the_keepers_death() {
+    let never = |work: &mut Work| work.restart = Restart::Never;
+    let (scene, key) = ended(0, "succeeded: exited with code 0, slot 0 exited", never);
+    check_next(scene, &key, "", SlotState::Exited);
+    let fatal = |work: &mut Work| {
+        work.start_retries = 0;
+        work.parole = Parole::Never;
+    };
+    let (scene, key) = ended(1, "failed: exited with code 1, slot 0 fatal", fatal);
+    check_next(scene, &key, "", SlotState::Fatal);
+    let parole = |work: &mut Work| {
+        work.start_retries = 0;
+        work.parole = Parole::After(Duration::from_secs(5));
+    };
+    let (scene, key) = ended(1, "failed: exited with code 1, slot 0 fatal", parole);
+    let again = "slot 0 starting, launch 1";
+    check_next(scene, &key, again, SlotState::Starting);
+}
+
+#[test]
+fn the_next_process_waits_for_the_rest_of_the_last_one_over_the_keepers_death() {
+    let mut scene = Scene::new();
+    scene.check(0, daemon(1, 1, |_| {}), "slot 0 starting, launch 1");
+    let key = scene.last();
+    scene.launched(0, key.clone(), "started 1, slot 0 starting");
+    let wanted = "failed: exited with code 1, slot 0 backoff, signal 15";
+    scene.exited(1, key.clone(), Exit::Code(1), wanted);
+    let mut next = Scene::new();
+    next.journal = scene.journal.clone();
+    next.next_keeper(10, "b1", "");
+    next.settle(11, "");
+    next.check(12, Event::Wake, "");
+    next.gone(13, key.clone(), "slot 0 starting, launch 1");
+    check_next(
+        scene,
+        &key,
+        "slot 0 starting, launch 1",
+        SlotState::Starting,
+    );
+}
+
+#[test]
+fn a_restart_survives_the_keeper_whatever_the_policy_says() {
+    let mut scene = Scene::new();
+    let never = |work: &mut Work| work.restart = Restart::Never;
+    scene.check(0, daemon(1, 1, never), "slot 0 starting, launch 1");
+    let key = scene.last();
+    scene.launched(0, key.clone(), "started 1, slot 0 starting");
+    let restart = Event::Restart {
+        task: task(),
+        one_by_one: false,
+        only_down: false,
+        reason: "restarted by x".to_owned(),
+    };
+    scene.check(5, restart, "slot 0 stopping, signal 15");
+    scene.next_keeper(10, "b1", "");
+    scene.settle(11, "slot 0 stopping");
+    scene.gone(12, key.clone(), "");
+    let wanted = "stopped: restarted by x, slot 0 stopping, slot 0 starting, launch 1";
+    scene.exited(12, key, Exit::Signal(15), wanted);
+}
+
+#[test]
+fn a_withdrawn_daemon_ends_over_the_keepers_death_and_comes_back_only_when_it_is_gone() {
+    let mut scene = Scene::new();
+    scene.check(0, daemon(1, 1, |_| {}), "slot 0 starting, launch 1");
+    let key = scene.last();
+    // Its start is under way: the stop is not in the run's own records yet.
+    let withdraw = || Event::Withdraw {
+        task: task(),
+        reason: "stopped by x".to_owned(),
+    };
+    scene.check(1, withdraw(), "slot 0 stopping");
+    scene.next_keeper(10, "b1", "");
+    scene.launched(11, key.clone(), "started 1, slot 0 stopping, signal 15");
+    scene.settle(12, "slot 0 stopping");
+    scene.check(13, daemon(1, 1, |_| {}), "");
+    scene.gone(14, key.clone(), "");
+    let wanted = "stopped: no longer assigned, slot 0 stopping, slot 0 starting, launch 1";
+    scene.exited(14, key, Exit::Signal(15), wanted);
+
+    let mut scene = Scene::new();
+    scene.check(0, daemon(1, 1, |_| {}), "slot 0 starting, launch 1");
+    let key = scene.last();
+    scene.check(1, withdraw(), "slot 0 stopping");
+    scene.next_keeper(10, "b1", "");
+    let skipped = "skipped: no longer assigned, slot 0 stopping, slot 0 stopped";
+    scene.check(11, Event::NotExecuted { key }, skipped);
+    scene.settle(12, "");
+    assert!(scene.supervisor.daemons.is_empty());
+}
+
+#[test]
+fn a_rolling_restart_goes_on_with_the_next_keeper() {
+    let mut scene = Scene::new();
+    let both = "slot 0 starting, launch 1, slot 1 starting, launch 1";
+    scene.check(0, daemon(2, 1, |_| {}), both);
+    let slots = &scene.supervisor.daemons[&task()].slots;
+    let keys: Vec<Key> = slots
+        .iter()
+        .map(|slot| (slot.run.clone().unwrap(), 1))
+        .collect();
+    for (slot, key) in keys.iter().enumerate() {
+        scene.launched(0, key.clone(), &format!("started 1, slot {slot} starting"));
+    }
+    scene.check(1000, Event::Wake, "slot 0 running, slot 1 running");
+    let restart = Event::Restart {
+        task: task(),
+        one_by_one: true,
+        only_down: false,
+        reason: "restarted by x".to_owned(),
+    };
+    scene.check(2000, restart, "slot 0 stopping, signal 15");
+    scene.gone(2001, keys[0].clone(), "");
+    let ended = "stopped: restarted by x, slot 0 stopping, slot 0 starting, launch 1";
+    scene.exited(2001, keys[0].clone(), Exit::Signal(15), ended);
+    let fresh = scene.last();
+    scene.launched(2002, fresh, "started 1, slot 0 starting");
+    scene.next_keeper(2500, "b1", "");
+    scene.settle(2501, "");
+    let wanted = "slot 0 running, slot 1 stopping, signal 15";
+    scene.check(3002, Event::Wake, wanted);
+    assert_eq!(scene.supervisor.daemons[&task()].slots[0].restarts, 1);
+}
