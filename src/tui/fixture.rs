@@ -241,6 +241,10 @@ pub fn changes() -> Vec<Change> {
     let mut failing = process("web/worker", "a2", 1, 4, true);
     failing.state = "backoff".to_owned();
     failing.pid = None;
+    failing.started_at = None;
+    failing.since = Some(UnixMs(NOW.0 - 4000));
+    failing.next_at = Some(UnixMs(NOW.0 + 3000));
+    failing.reason = "exited with code 7 (2 failed starts in a row)".to_owned();
     changes.push(Change::Process(process("web/worker", "a1", 0, 9000, true)));
     changes.push(Change::Process(failing));
     changes.push(Change::Process(process("db/report", "a1", 0, 65, false)));

@@ -48,7 +48,7 @@ pub fn details(state: &State, now: UnixMs, view: &TaskView, width: u16) -> (Stri
         heading(&mut lines, "running");
         lines.extend(
             live.into_iter()
-                .map(|process| run::process_line(now, process)),
+                .map(|process| run::process_line(state, now, process)),
         );
     }
     heading(&mut lines, "last runs");
@@ -217,7 +217,7 @@ pub fn why(state: &State, now: UnixMs, thing: &Thing) -> (String, Vec<TextLine>)
         state
             .fleet
             .processes_of(&path)
-            .map(|process| run::process_line(now, process)),
+            .map(|process| run::process_line(state, now, process)),
     );
     heading(&mut lines, &format!("the last {BACK} occurrences"));
     lines.extend(folded(state, now, view));
