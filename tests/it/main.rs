@@ -14,6 +14,7 @@ mod overlapping;
 mod page;
 mod programs;
 mod running;
+mod slots;
 mod stopping;
 mod story;
 mod terminal;
