@@ -87,13 +87,15 @@ impl Supervisor {
 
     /// The same boot: slots find their processes, or what is left of them.
     pub(in crate::exec::supervise) fn resume_slots(&mut self, now: Now) {
-        let held: Vec<RunId> = self
+        let mut held: Vec<RunId> = self
             .runs
             .values()
             .filter(|run| run.run.cause == Cause::Daemon)
             .map(|run| run.run.run_id.clone())
             .filter(|run_id| self.is_active(run_id) || self.has_tree(run_id))
             .collect();
+        // Of a former process a tree may be left, or not be known to be gone: the live one has the last word.
+        held.sort_by_key(|run_id| self.is_active(run_id));
         for run_id in held {
             self.resume_slot(now, &run_id);
         }

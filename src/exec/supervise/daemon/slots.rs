@@ -151,6 +151,7 @@ impl Supervisor {
             return;
         };
         let (task, slot) = (run.run.task.clone(), run.run.slot);
+        let other = self.other_tree(&task, slot);
         let Some(daemon) = self.daemons.get_mut(&task) else {
             return;
         };
@@ -160,12 +161,26 @@ impl Supervisor {
         else {
             return;
         };
-        record.run = None;
+        record.run = other;
+        if record.run.is_some() {
+            return;
+        }
         match record.then {
             Then::Start => self.start_slot(now, &task, slot),
             Then::Policy => self.slot_due(now, &task, slot),
             Then::Rest | Then::Go => self.rest_slot(now, &task, slot),
         }
+    }
+
+    /// A run of this slot of which something is left: after the keeper's death there may be several.
+    fn other_tree(&self, task: &TaskId, slot: Slot) -> Option<RunId> {
+        let mut left = self.trees.keys().map(|key| &key.0);
+        let found = left.find(|run_id| {
+            self.runs.get(*run_id).is_some_and(|run| {
+                run.run.cause == Cause::Daemon && run.run.task == *task && run.run.slot == slot
+            })
+        });
+        found.cloned()
     }
 
     /// The slot has ended for good, or for as long as the keeper is away.

@@ -224,3 +224,49 @@ fn a_rolling_restart_goes_on_with_the_next_keeper() {
     scene.check(3002, Event::Wake, wanted);
     assert_eq!(scene.supervisor.daemons[&task()].slots[0].restarts, 1);
 }
+
+#[test]
+fn a_slot_whose_former_process_has_died_keeps_its_present_one() {
+    // The order of the runs' ids is chance.
+    for place in 0..16 {
+        let mut scene = Scene::new();
+        scene.supervisor.set_place(place.to_string());
+        scene.check(0, daemon(1, 1, |_| {}), "slot 0 starting, launch 1");
+        let first = scene.last();
+        scene.launched(0, first.clone(), "started 1, slot 0 starting");
+        scene.gone(1, first.clone(), "");
+        let again = "failed: exited with code 1, slot 0 backoff, slot 0 starting, launch 1";
+        scene.exited(1, first.clone(), Exit::Code(1), again);
+        let second = scene.last();
+        scene.launched(2, second.clone(), "started 1, slot 0 starting");
+        scene.next_keeper(10, "b1", "");
+        scene.gone(11, first, "");
+        scene.settle(12, "");
+        scene.check(1002, Event::Wake, "slot 0 running");
+        let slot = &scene.supervisor.daemons[&task()].slots[0];
+        assert_eq!(slot.run, Some(second.0));
+    }
+}
+
+#[test]
+fn a_slot_waits_for_all_that_is_left_of_all_its_former_processes() {
+    for place in 0..16 {
+        let mut scene = Scene::new();
+        scene.supervisor.set_place(place.to_string());
+        scene.check(0, daemon(1, 1, |_| {}), "slot 0 starting, launch 1");
+        let first = scene.last();
+        scene.launched(0, first.clone(), "started 1, slot 0 starting");
+        scene.gone(1, first.clone(), "");
+        let again = "failed: exited with code 1, slot 0 backoff, slot 0 starting, launch 1";
+        scene.exited(1, first.clone(), Exit::Code(1), again);
+        let second = scene.last();
+        scene.launched(2, second.clone(), "started 1, slot 0 starting");
+        let left = "failed: exited with code 1, slot 0 backoff, signal 15";
+        scene.exited(3, second.clone(), Exit::Code(1), left);
+        scene.next_keeper(10_000, "b1", "");
+        scene.gone(10_001, first, "");
+        scene.settle(10_002, "");
+        scene.check(10_003, Event::Wake, "");
+        scene.gone(10_004, second, "slot 0 starting, launch 1");
+    }
+}
