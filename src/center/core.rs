@@ -81,6 +81,8 @@ pub struct Core {
     pub(super) slots: BTreeMap<SlotKey, SlotReport>,
     /// Where each daemon of target `one` is.
     pub(super) holders: BTreeMap<TaskId, AgentId>,
+    /// Restarts one by one over several agents.
+    pub(super) rolls: BTreeMap<TaskId, super::rolling::FleetRoll>,
     pub(super) sessions: Sessions,
     pub(super) clients: Clients,
     pub(super) changes: Changes,
@@ -117,6 +119,7 @@ impl Core {
             open: OpenRuns::default(),
             slots: BTreeMap::new(),
             holders: BTreeMap::new(),
+            rolls: BTreeMap::new(),
             sessions: Sessions::new(now.mono),
             clients: Clients::default(),
             changes: Changes::default(),
@@ -288,6 +291,7 @@ impl Core {
         self.fleet = Fleet::new(snapshot, &self.settings.zone, self.settings.lead);
         self.open = OpenRuns::default();
         self.holders.clone_from(&snapshot.holders);
+        self.rolls.clear();
         for row in &snapshot.open_runs {
             let stage = if row.agent.is_some() {
                 Stage::Handed

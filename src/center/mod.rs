@@ -25,6 +25,7 @@ mod reads;
 mod reconcile;
 mod reports;
 mod requests;
+mod rolling;
 mod run;
 mod runs;
 mod select;

@@ -9,7 +9,7 @@ use super::event::Now;
 use super::runs::{Cancelled, OpenRun, Stage};
 use super::views::hms;
 use crate::model::{AgentId, Cause, RunId, RunKey, RunRef, Slot, Task, TaskId, UnixMs};
-use crate::proto::agent::{Cancel, PlannedRun, RestartSlots};
+use crate::proto::agent::{Cancel, PlannedRun};
 use crate::rule::RuleKind;
 use crate::store::{RunRow, Write};
 
@@ -62,13 +62,7 @@ impl Core {
     fn restart_daemon(&mut self, task: &Task, reason: &str) {
         for agent in self.daemon_agents(task) {
             if self.sessions.is_linked(&agent) {
-                let restart = RestartSlots {
-                    task: task.id.clone(),
-                    one_by_one: false,
-                    only_down: false,
-                    reason: reason.to_owned(),
-                };
-                self.drafts.of(&agent).restart.push(restart);
+                self.restart_slots(&agent, &task.id, false, reason);
             }
         }
     }

@@ -166,7 +166,8 @@ impl Core {
         if stopped {
             self.slots.remove(&key);
         } else {
-            self.slots.insert(key, slot);
+            self.slots.insert(key, slot.clone());
+            self.roll_on(now, agent, &task, &slot);
         }
         let any_left = self
             .slots

@@ -234,7 +234,9 @@ impl Core {
                     slot.reason
                 )
             }
-            None => slot.reason.clone(),
+            None => self
+                .left_alone(key, slot)
+                .unwrap_or_else(|| slot.reason.clone()),
         }
     }
 

@@ -219,3 +219,52 @@ fn after_a_reboot_the_agent_starts_its_daemons_without_a_center() {
     let lost = world.run_where("web/worker", "lost", |run| run.is("lost"));
     assert_eq!(lost.reason, "the host was restarted while it ran");
 }
+
+#[test]
+fn a_restart_one_by_one_goes_from_agent_to_agent_and_stops_at_the_first_that_fails() {
+    let world = World::new(&[("a1", "web"), ("a2", "web")]);
+    let file = format!("FILE={}", world.work_name("table"));
+    std::fs::write(world.work("table"), "").unwrap();
+    let flags = [
+        "--daemon",
+        "--start-retries",
+        "0",
+        "--start-seconds",
+        "300ms",
+        "--parole",
+        "never",
+        "--env",
+        &file,
+        "--env",
+        "BAD=0",
+    ];
+    world.add("web/worker", &flags, &[WHILE_THERE]);
+    let before = world.daemon_pids("web/worker", 2);
+    world.must(&["restart", "web/worker", "--one-by-one"]);
+    let after = found("two new processes", || {
+        let now = world.daemon_pids("web/worker", 2);
+        now.iter()
+            .all(|(at, pid)| before[at] != *pid)
+            .then_some(now)
+    });
+    let mut starts: Vec<i64> = Vec::new();
+    for run in world.json(&["ps", "web/worker"]).as_array().unwrap() {
+        starts.push(crate::world::millis(run["started_at"].as_str().unwrap()));
+    }
+    assert!(
+        (starts[0] - starts[1]).abs() >= 300,
+        "one came up before the other went: {starts:?}"
+    );
+    std::fs::remove_file(world.work("table")).unwrap();
+    world.must(&["restart", "web/worker", "--one-by-one"]);
+    let left = found("one was left alone and says so", || {
+        let slots = world.json(&["ps", "web/worker"]);
+        let mut slots = slots.as_array().unwrap().iter();
+        let said = "runs, and was not restarted, because slot 0 on agent ";
+        slots
+            .find(|slot| slot["reason"].as_str().unwrap().starts_with(said))
+            .cloned()
+    });
+    let place = (left["agent"].as_str().unwrap().to_owned(), 0);
+    assert_eq!(left["pid"], after[&place]);
+}

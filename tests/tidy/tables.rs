@@ -214,6 +214,7 @@ pub const PURE: &[(&str, &[&str])] = &[
     ("src/center/reads.rs", &[]),
     ("src/center/reconcile.rs", &[]),
     ("src/center/reports.rs", &[]),
+    ("src/center/rolling.rs", &[]),
     ("src/center/requests/", &[]),
     ("src/center/runs.rs", &[]),
     ("src/center/select.rs", &[]),
