@@ -121,8 +121,7 @@ impl Core {
             .left
             .iter()
             .rev()
-            .cloned()
-            .map(|id| self.fleet.agent_name(&id))
+            .map(|id| self.fleet.agent_name(id))
             .collect();
         let mut event = EventLog::blank(now.at, "restart_stopped");
         event.task = Some(task.path());

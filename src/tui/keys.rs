@@ -281,7 +281,7 @@ pub const TABLE: &[Binding] = &[
         Place::Everywhere,
         ":",
         &[char(':', Action::Command)],
-        "",
+        "command",
         "any command of `ucron`, as `:agents`",
     ),
     binding(

@@ -244,25 +244,60 @@ fn nothing_that_others_wrote_reaches_the_terminal_as_a_control_character() {
     }
 }
 
-#[test]
-fn no_size_is_too_small_or_too_large() {
-    let small = (1..=24).flat_map(|width| (1..=24).map(move |height| (width, height)));
-    let small = small.filter(|(width, height)| (width + height) % 3 == 0);
-    let dense = (1..=200)
-        .step_by(13)
-        .flat_map(|width| (1..=60).step_by(7).map(move |height| (width, height)));
-    let sizes: Vec<(u16, u16)> = small
-        .chain(dense)
-        .chain([(200, 60), (1, 60), (200, 1)])
-        .collect();
-    for (_, go) in SCENES {
-        let mut state = state(80, 24);
-        go(&mut state);
-        for (width, height) in &sizes {
-            update(&mut state, NOW, Input::Resize(*width, *height));
+/// The largest terminal that every size up to is tried of.
+const LARGEST: (u16, u16) = (200, 60);
+
+/// Every size up to the largest, from 1×1.
+fn all_sizes() -> impl Iterator<Item = (u16, u16)> {
+    (1..=LARGEST.0).flat_map(|width| (1..=LARGEST.1).map(move |height| (width, height)))
+}
+
+/// Draws a scene in these sizes; a panic names the size in which it was.
+fn draws_in(name: &str, go: fn(&mut State), sizes: impl Iterator<Item = (u16, u16)>) {
+    let mut state = state(80, 24);
+    go(&mut state);
+    for (width, height) in sizes {
+        let drawing = std::panic::AssertUnwindSafe(|| {
+            update(&mut state, NOW, Input::Resize(width, height));
             drawn(&state, true);
-        }
+        });
+        let done = std::panic::catch_unwind(drawing);
+        assert!(done.is_ok(), "{name} cannot be drawn in {width}×{height}");
     }
+}
+
+/// Carries the parts out at the same time.
+fn at_once(parts: Vec<Box<dyn Fn() + Send>>) {
+    std::thread::scope(|scope| {
+        for part in parts {
+            scope.spawn(part);
+        }
+    });
+}
+
+#[test]
+fn the_overview_is_drawn_in_every_size() {
+    let part = |at: usize| -> Box<dyn Fn() + Send> {
+        Box::new(move || draws_in("overview", |_| {}, all_sizes().skip(at).step_by(4)))
+    };
+    at_once((0..4).map(part).collect());
+}
+
+/// All small sizes, in which something has no room, and every 37th of the others: 37 divides neither side, so that
+/// each width and each height is among them.
+#[test]
+fn every_view_and_dialog_is_drawn_in_sizes_of_all_kinds() {
+    let is_small = |(width, height): &(u16, u16)| *width <= 24 && *height <= 12;
+    let part = |chunk: &'static [Scene]| -> Box<dyn Fn() + Send> {
+        Box::new(move || {
+            for (name, go) in chunk {
+                let small = all_sizes().filter(is_small);
+                let large = all_sizes().filter(|size| !is_small(size)).step_by(37);
+                draws_in(name, *go, small.chain(large).chain([LARGEST]));
+            }
+        })
+    };
+    at_once(SCENES.chunks(SCENES.len().div_ceil(4)).map(part).collect());
 }
 
 #[test]

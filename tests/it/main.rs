@@ -2,6 +2,8 @@
 
 mod accounting;
 mod daemons;
+#[path = "../database/mod.rs"]
+mod database;
 mod dev;
 mod dialing;
 mod editing;
@@ -14,8 +16,10 @@ mod overlapping;
 mod page;
 mod programs;
 mod running;
+mod separation;
 mod slots;
 mod stopping;
+mod storing;
 mod story;
 mod terminal;
 mod workload;

@@ -1,5 +1,6 @@
 //! `ucron gen`: man pages and completion scripts of the four programs. Synopsis, flags and examples come from the
-//! argument tables; the prose is written by hand in man/src, where `@SYNOPSIS` and `@COMMANDS` mark their places.
+//! argument tables; the prose is written by hand in man/src, where `@SYNOPSIS`, `@COMMANDS`, `@FLAGS` and `@KEYS` mark
+//! their places.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -103,10 +104,37 @@ fn text(page: &Page) -> String {
             "@SYNOPSIS" => synopsis(&mut out, &table),
             "@COMMANDS" => commands(&mut out, &table, ""),
             "@FLAGS" => flags(&mut out, table.get_arguments().filter(|arg| !is_help(arg))),
+            "@KEYS" => keys(&mut out),
             line => push(&mut out, line),
         }
     }
     out
+}
+
+/// The dashboard's keys, from the table that drives them.
+fn keys(out: &mut String) {
+    push(out, ".Bl -tag -width Ds");
+    for row in ucron::tui::keys::TABLE {
+        let shown = row.shown.replace('↑', "Up").replace('↓', "Down");
+        let shown = shown.replace('…', "-");
+        // The marks keep words from being read as macros or as punctuation.
+        let words: Vec<String> = shown
+            .split_whitespace()
+            .map(|word| format!("\\&{word}"))
+            .collect();
+        push(out, &format!(".It Ic {}", words.join(" ")));
+        let asks: Vec<String> = row
+            .confirm
+            .iter()
+            .map(|(key, does)| format!("`{key}` {does}"))
+            .collect();
+        if asks.is_empty() {
+            prose(out, row.help);
+        } else {
+            prose(out, &format!("{}; asks: {}", row.help, asks.join(", ")));
+        }
+    }
+    push(out, ".El");
 }
 
 fn push(out: &mut String, line: &str) {

@@ -16,6 +16,7 @@ use crate::cli::args::Global;
 use crate::cli::fault::{Fault, FaultCode};
 use crate::cli::home;
 use crate::rule::Zone;
+use crate::tui::view::{self, View};
 use crate::workers::Workers;
 
 /// How long workers may take to end when the dashboard is left.
@@ -32,6 +33,8 @@ pub struct Options {
     timeout: Duration,
     /// The zone of times shown.
     zone: Zone,
+    /// What draws it.
+    view: View,
 }
 
 impl Options {
@@ -45,6 +48,7 @@ impl Options {
                 None if global.utc => Zone::utc(),
                 None => Zone::local(),
             },
+            view: view::draw,
         }
     }
 
@@ -54,29 +58,35 @@ impl Options {
             home: Ok(home.to_owned()),
             timeout: Duration::from_secs(5),
             zone: Zone::local(),
+            view: view::draw,
         }
+    }
+
+    /// The same, drawn by another view.
+    pub fn drawn_by(self, view: View) -> Self {
+        Self { view, ..self }
     }
 }
 
 /// Opens the dashboard on the terminal and returns when it is left: 0 where the operator left it, 130 on INT,
-/// 143 on TERM, 129 where the terminal is gone, else the code of what was wrong at the start. The terminal is as it
-/// was before. Must be called outside of any runtime.
+/// 143 on TERM, 129 where the terminal is gone, 101 after a panic, else the code of what was wrong at the start. The
+/// terminal is as it was before. Must be called outside of any runtime.
 pub fn run(options: &Options) -> ExitCode {
-    match catch_unwind(AssertUnwindSafe(|| open(options))) {
+    let done = catch_unwind(AssertUnwindSafe(|| open(options)));
+    if let Some(panics) = terminal::panics() {
+        // The terminal is the caller's again: now the message can be read.
+        let _ = writeln!(
+            io::stderr(),
+            "ucron: the dashboard failed, which is a defect\n{panics}"
+        );
+    }
+    match done {
         Ok(Ok(exit)) => ExitCode::from(exit),
         Ok(Err(fault)) => {
             complain(&fault);
             ExitCode::from(fault.code.exit_code())
         }
-        Err(_) => {
-            // The terminal is the caller's again: now the message can be read.
-            let _ = writeln!(
-                io::stderr(),
-                "ucron: the dashboard failed, which is a defect\n{}",
-                terminal::panics()
-            );
-            ExitCode::from(PANICKED)
-        }
+        Err(_) => ExitCode::from(PANICKED),
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::Options;
 use super::link::{self, Sender};
-use super::terminal::Screen;
+use super::terminal::{self, Screen};
 use super::watchdog::Watchdog;
 use crate::cli;
 use crate::cli::session::Session;
@@ -79,7 +79,7 @@ pub(super) async fn run(
 ) -> io::Result<u8> {
     let (news, mut inbox) = mpsc::channel(QUEUE);
     let mut signals = Signals::new()?;
-    let screen = Screen::open()?;
+    let screen = Screen::open(options.view)?;
     let _watchdog = Watchdog::start(news.clone())?;
     let link = link::keep(
         home.to_owned(),
@@ -113,6 +113,10 @@ pub(super) async fn run(
         }
         if let Some(exit) = shell.exit {
             break exit;
+        }
+        // A worker that panicked ended alone; without it the screen would stand still and nobody would know why.
+        if terminal::panics().is_some() {
+            break super::PANICKED;
         }
     };
     link.abort();
@@ -187,7 +191,10 @@ impl Shell {
     }
 
     fn draw(&mut self) -> io::Result<()> {
-        self.screen.draw(&self.state, clock::now())?;
+        let drawn = self.screen.draw(&self.state, clock::now())?;
+        if let Some(last_top) = drawn.last_top {
+            self.state.settle(last_top);
+        }
         self.is_stale = false;
         self.drawn_at = Instant::now();
         Ok(())

@@ -14,7 +14,7 @@ use rustix::process::{Signal, getpid, kill_process};
 
 use crate::model::UnixMs;
 use crate::tui::state::State;
-use crate::tui::view::{self, Theme};
+use crate::tui::view::{Drawn, Theme, View};
 
 /// One frame is written at once, so that a slow line shows it whole.
 const FRAME: usize = 64 * 1024;
@@ -22,21 +22,22 @@ const FRAME: usize = 64 * 1024;
 /// What panics said while nobody could read it.
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// What panics said.
-pub(super) fn panics() -> String {
+/// What panics said; none where there was no panic.
+pub(super) fn panics() -> Option<String> {
     let said = PANICS.lock().unwrap_or_else(PoisonError::into_inner);
-    said.join("\n")
+    (!said.is_empty()).then(|| said.join("\n"))
 }
 
 /// The terminal while the dashboard has it.
 pub(super) struct Screen {
     terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
     theme: Theme,
+    view: View,
 }
 
 impl Screen {
     /// Takes the terminal.
-    pub(super) fn open() -> io::Result<Self> {
+    pub(super) fn open(view: View) -> io::Result<Self> {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         take()?;
         // A message in the middle of the screen is read by nobody: it is kept until the terminal is given back.
@@ -54,6 +55,7 @@ impl Screen {
             theme: Theme {
                 has_colors: !no_color,
             },
+            view,
         })
     }
 
@@ -64,15 +66,16 @@ impl Screen {
     }
 
     /// Draws the state; only what differs from what stands there is written.
-    pub(super) fn draw(&mut self, state: &State, now: UnixMs) -> io::Result<()> {
-        let theme = self.theme;
+    pub(super) fn draw(&mut self, state: &State, now: UnixMs) -> io::Result<Drawn> {
+        let (theme, view) = (self.theme, self.view);
+        let mut drawn = Drawn::default();
         self.terminal.draw(|frame| {
-            let cursor = view::draw(state, now, theme, frame.buffer_mut());
-            if let Some(position) = cursor {
+            drawn = view(state, now, theme, frame.buffer_mut());
+            if let Some(position) = drawn.cursor {
                 frame.set_cursor_position(position);
             }
         })?;
-        Ok(())
+        Ok(drawn)
     }
 
     /// Draws everything anew with the next frame.

@@ -6,7 +6,7 @@ use super::thing::{CauseKey, cause_of};
 use crate::model::{AgentName, GroupName, Outcome, RunId, TaskId, TaskPath, UnixMs};
 use crate::proto::request::{Change, ProcessKey};
 use crate::proto::view::{
-    AgentView, EventView, GroupView, ProcessView, RunView, StatusView, TaskView,
+    AgentView, EventView, GroupView, ProcessView, RunView, SpanView, StatusView, TaskView,
 };
 
 /// Ended runs kept; older ones are in `ucron runs`.
@@ -31,11 +31,27 @@ pub struct Fleet {
     pub runs: Runs,
     /// What happened, oldest first.
     pub events: VecDeque<EventView>,
+    tick: u64,
 }
 
 impl Fleet {
+    /// Grows with whatever is taken in: what was made of the fleet is good for as long as it stays.
+    pub fn tick(&self) -> u64 {
+        self.tick
+    }
+
+    /// Takes the place of what was known before; what the center does not repeat is kept.
+    pub fn replace(&mut self, mut with: Self) {
+        let before = self.runs.newest_first().cloned();
+        before.for_each(|run| with.runs.insert(run));
+        with.events = std::mem::take(&mut self.events);
+        with.tick = self.tick + 1;
+        *self = with;
+    }
+
     /// Takes one change in.
     pub fn take(&mut self, change: Change) {
+        self.tick += 1;
         match change {
             Change::Complete => {}
             Change::Status(status) => self.status = Some(*status),
@@ -60,8 +76,15 @@ impl Fleet {
         self.tasks.insert(task.id.clone(), task);
     }
 
+    /// Takes a run in that has ended.
+    pub fn take_run(&mut self, run: RunView) {
+        self.tick += 1;
+        self.runs.insert(run);
+    }
+
     /// Takes an event in.
     pub fn take_event(&mut self, event: EventView) {
+        self.tick += 1;
         if self
             .events
             .iter()
@@ -114,7 +137,7 @@ impl Fleet {
             let entry = folded
                 .entry(key.clone())
                 .or_insert_with(|| Failures::new(key, run));
-            entry.count += 1;
+            entry.count += run.span.map_or(1, |span| span.count);
             entry.agents.extend(run.agent.clone());
         }
         let mut all: Vec<Failures> = folded.into_values().collect();
@@ -174,8 +197,11 @@ pub struct Runs {
 }
 
 impl Runs {
-    /// Adds a run, or replaces what was known of it.
-    pub fn insert(&mut self, run: RunView) {
+    /// Adds a run, or replaces what was known of it; misses in a row take the place of each of them.
+    fn insert(&mut self, run: RunView) {
+        if let Some(span) = run.span {
+            self.remove_misses(&run, span);
+        }
         let (at, id) = (ended_at(&run), run.run_id.clone());
         if let Some(before) = self.ends.insert(id.clone(), at) {
             self.by_end.remove(&(before, id.clone()));
@@ -186,6 +212,23 @@ impl Runs {
                 self.ends.remove(&id);
             }
         }
+    }
+
+    fn remove_misses(&mut self, run: &RunView, span: SpanView) {
+        let told = span.from..=run.scheduled_at;
+        let is_told = |known: &RunView| {
+            (&known.task, &known.agent, known.slot) == (&run.task, &run.agent, run.slot)
+                && known.outcome == run.outcome
+                && told.contains(&known.scheduled_at)
+        };
+        let ends = &mut self.ends;
+        self.by_end.retain(|(_, id), known| {
+            let stays = !is_told(known);
+            if !stays {
+                ends.remove(id);
+            }
+            stays
+        });
     }
 
     /// The run of this id.

@@ -162,13 +162,14 @@ pub struct Form {
 }
 
 impl Form {
-    /// For a new task, in this group if one is known.
+    /// For a new task, in this group if one is known; then the name is what is typed first.
     pub fn add(group: Option<&GroupName>) -> Self {
-        let value = |field| match field {
-            FormField::Group => group.map(GroupName::to_string).unwrap_or_default(),
-            field => field.choices().first().copied().unwrap_or("").to_owned(),
-        };
-        Self::new(Of::Add, value)
+        let value = |field: FormField| field.choices().first().copied().unwrap_or("").to_owned();
+        let mut form = Self::new(Of::Add, value);
+        if let Some(group) = group {
+            form.fill_group(group);
+        }
+        form
     }
 
     /// For a task that is there.
@@ -195,6 +196,16 @@ impl Form {
             is_leaving: false,
             is_saving: false,
             was_tried: false,
+        }
+    }
+
+    /// Writes the group of a new task, where nobody has typed one.
+    pub fn fill_group(&mut self, group: &GroupName) {
+        let entry = &mut self.entries[0];
+        if self.of == Of::Add && entry.typed.is_empty() && entry.before.is_empty() {
+            entry.before = group.to_string();
+            entry.typed = Field::new(&entry.before);
+            self.at = self.at.max(1);
         }
     }
 

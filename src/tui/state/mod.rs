@@ -8,16 +8,19 @@ mod log;
 mod overlay;
 mod rows;
 mod rule_check;
+#[cfg(test)]
+mod tests;
 mod thing;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 pub use field::Field;
 pub use fleet::{Failures, Fleet, ended_at, is_trouble};
 pub use form::{Entry, Form, FormField, Of, target};
 pub use log::{Line, LogPane};
 pub use overlay::{Batch, Choice, Confirm, Deed, Overlay, Page, Prompt, PromptKind, TextPage};
-pub use rows::{Part, Section, sections};
+pub use rows::{Lists, Part, Section};
 pub use rule_check::RuleCheck;
 pub use thing::{CauseKey, Thing, cause_of};
 
@@ -170,6 +173,7 @@ pub struct State {
     /// Commands typed, the latest last.
     pub commands: Vec<String>,
     next: u64,
+    made: rows::Made,
 }
 
 impl State {
@@ -193,6 +197,7 @@ impl State {
             zone,
             commands: Vec::new(),
             next: 1,
+            made: rows::Made::default(),
         }
     }
 
@@ -212,30 +217,34 @@ impl State {
         self.selected().map(|(_, thing)| thing)
     }
 
-    /// The selected row: what was selected if it is there, else what stands in its place now.
+    /// The lists of the screen.
+    pub fn lists(&self) -> Rc<Lists> {
+        rows::lists(self)
+    }
+
+    /// The selected row: what was selected, wherever it is listed now, else what stands in its place.
     pub fn selected(&self) -> Option<(Part, Thing)> {
-        let rows: Vec<(Part, Thing)> = self.rows();
+        let lists = self.lists();
         let selection = self.selections.get(&self.screen);
-        let wanted = selection.and_then(|selection| selection.at.as_ref());
-        match wanted {
-            Some(wanted) if rows.contains(wanted) => Some(wanted.clone()),
-            Some(_) => {
-                let at = selection.map_or(0, |selection| selection.row);
-                rows.get(at.min(rows.len().saturating_sub(1))).cloned()
-            }
-            None => rows.into_iter().next(),
+        let Some((selection, wanted)) =
+            selection.and_then(|selection| Some((selection, selection.at.as_ref()?)))
+        else {
+            return lists.row(0);
+        };
+        if lists.has(wanted) {
+            return Some(wanted.clone());
         }
+        let (part, thing) = wanted;
+        lists
+            .find(thing)
+            .or_else(|| lists.find(&Thing::Run(run_of(thing)?)))
+            .or_else(|| lists.near(*part, selection.row))
     }
 
     /// All rows of the screen, from top to bottom.
     pub fn rows(&self) -> Vec<(Part, Thing)> {
-        sections(self)
-            .into_iter()
-            .flat_map(|section| {
-                let part = section.part;
-                section.rows.into_iter().map(move |thing| (part, thing))
-            })
-            .collect()
+        let lists = self.lists();
+        (0..lists.len()).filter_map(|at| lists.row(at)).collect()
     }
 
     /// What a key acts on: what is marked, else what is selected.
@@ -311,9 +320,26 @@ impl State {
         });
     }
 
+    /// A page was drawn: it is not scrolled beyond its end, so that the next key up is seen to move it.
+    pub fn settle(&mut self, last_top: usize) {
+        match self.overlays.last_mut() {
+            Some(Overlay::Detail(page) | Overlay::Why(page)) => page.top = page.top.min(last_top),
+            Some(Overlay::Text(page)) => page.top = page.top.min(last_top),
+            _ => {}
+        }
+    }
+
     /// Rows that a page of a list has.
     pub fn page(&self) -> usize {
         usize::from(self.size.1).saturating_sub(6).max(1)
+    }
+}
+
+/// The run that a process was.
+fn run_of(thing: &Thing) -> Option<crate::model::RunId> {
+    match thing {
+        Thing::Process(key) => key.run_id.clone(),
+        _ => None,
     }
 }
 

@@ -60,6 +60,43 @@ pub struct Prompt {
     pub kind: PromptKind,
     /// The line.
     pub field: Field,
+    /// Which earlier line it is, counted from the latest; none while it is a new one.
+    recalled: Option<usize>,
+    /// The new line, while earlier ones are looked at.
+    draft: String,
+}
+
+impl Prompt {
+    /// A new line that holds this already.
+    pub fn new(kind: PromptKind, text: &str) -> Self {
+        Self {
+            kind,
+            field: Field::new(text),
+            recalled: None,
+            draft: String::new(),
+        }
+    }
+
+    /// To the line before the one shown, or to the one after it; behind the latest comes what was being typed.
+    pub fn recall(&mut self, lines: &[String], older: bool) {
+        let wanted = match (self.recalled, older) {
+            (None, true) => Some(0),
+            (Some(at), true) => Some((at + 1).min(lines.len().saturating_sub(1))),
+            (Some(at), false) => at.checked_sub(1),
+            (None, false) => return,
+        };
+        let found = wanted.map(|at| lines.iter().rev().nth(at));
+        let text = match found {
+            Some(None) => return,
+            Some(Some(line)) => line.clone(),
+            None => self.draft.clone(),
+        };
+        if self.recalled.is_none() {
+            self.draft = self.field.text();
+        }
+        self.recalled = wanted;
+        self.field = Field::new(&text);
+    }
 }
 
 /// A question before something destructive.

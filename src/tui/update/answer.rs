@@ -29,7 +29,7 @@ pub(super) fn take(
         (Some(Asked::Save), Err(fault)) => refused(state, &fault),
         (Some(Asked::History), Ok(Answer::Runs(page))) => {
             let ended = page.runs.into_iter().filter(|run| run.outcome.is_some());
-            ended.for_each(|run| state.fleet.runs.insert(run));
+            ended.for_each(|run| state.fleet.take_run(run));
         }
         (Some(Asked::Run), Ok(Answer::Run(run))) => keep(state, *run),
         // What is only looked at is not there any more; the page says what is known.
@@ -40,7 +40,7 @@ pub(super) fn take(
 
 fn keep(state: &mut State, run: RunView) {
     if run.outcome.is_some() {
-        state.fleet.runs.insert(RunView {
+        state.fleet.take_run(RunView {
             tail: None,
             ..run.clone()
         });
@@ -223,12 +223,12 @@ fn select(state: &mut State, id: crate::model::TaskId) {
         state.screen = Screen::Tasks;
     }
     let thing = Thing::Task(id);
-    let rows = state.rows();
+    let lists = state.lists();
     let at = [Part::Next, Part::Tasks, Part::Strips]
         .into_iter()
-        .find_map(|part| rows.iter().position(|row| *row == (part, thing.clone())));
+        .find_map(|part| lists.place(&(part, thing.clone())));
     if let Some(row) = at {
-        let at = rows.get(row).cloned();
+        let at = lists.row(row);
         state.selections.insert(state.screen, Selection { at, row });
     }
 }

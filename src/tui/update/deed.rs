@@ -97,7 +97,9 @@ pub(super) fn write(state: &mut State, now: UnixMs, action: Action) {
 /// The group that a new task most likely belongs to: that of what is selected, or the only one.
 fn group_at(state: &State) -> Option<GroupName> {
     // A row that nobody chose says nothing.
-    let is_chosen = !state.overlays.is_empty() || state.selections.contains_key(&state.screen);
+    let is_page = |overlay: &Overlay| matches!(overlay, Overlay::Detail(_) | Overlay::Why(_));
+    let is_chosen =
+        state.overlays.iter().any(is_page) || state.selections.contains_key(&state.screen);
     let chosen = state.current().filter(|_| is_chosen);
     let selected = chosen.and_then(|thing| match &thing {
         Thing::Group(name) => Some(name.clone()),
@@ -106,6 +108,14 @@ fn group_at(state: &State) -> Option<GroupName> {
     let mut groups = state.fleet.groups.keys();
     let only = groups.next().filter(|_| groups.next().is_none());
     selected.or_else(|| only.cloned())
+}
+
+/// A form that was opened before the fleet was known gets its group now, where none was typed.
+pub(super) fn fill_group(state: &mut State) {
+    let group = group_at(state);
+    if let (Some(Overlay::Form(form)), Some(group)) = (state.overlays.last_mut(), group) {
+        form.fill_group(&group);
+    }
 }
 
 /// Runs now; asks only where it is more than one task.

@@ -4,7 +4,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::{Effect, ask, command, deed};
 use crate::model::UnixMs;
-use crate::tui::state::{Asked, Field, Form, FormField, Grade, Overlay, PromptKind, State};
+use crate::tui::state::{Asked, Form, FormField, Grade, Overlay, PromptKind, State};
 
 /// Text was pasted: it goes where one types, and nowhere else, so that it is never taken for keys.
 pub(super) fn paste(state: &mut State, text: &str) {
@@ -35,7 +35,7 @@ fn filter_live(state: &mut State) {
 
 /// A key in the line at the foot.
 pub(super) fn prompt(state: &mut State, now: UnixMs, key: KeyEvent) -> Vec<Effect> {
-    let last = state.commands.last().cloned();
+    let commands = &state.commands;
     let Some(Overlay::Prompt(prompt)) = state.overlays.last_mut() else {
         return Vec::new();
     };
@@ -54,10 +54,8 @@ pub(super) fn prompt(state: &mut State, now: UnixMs, key: KeyEvent) -> Vec<Effec
                 return command::enter(state, now, &text);
             }
         }
-        KeyCode::Up if kind == PromptKind::Command => {
-            if let Some(last) = last {
-                prompt.field = Field::new(&last);
-            }
+        KeyCode::Up | KeyCode::Down if kind == PromptKind::Command => {
+            prompt.recall(commands, key.code == KeyCode::Up);
         }
         _ => {
             prompt.field.key(key);

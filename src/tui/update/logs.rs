@@ -120,7 +120,9 @@ pub(super) fn follow(state: &mut State, change: &Change) -> Vec<Effect> {
         ),
         Change::Run(run) => {
             let outcome = run.outcome.map_or("is open", crate::model::Outcome::as_str);
-            let ended = format!("{outcome} {}", crate::tui::text::line(&run.reason));
+            let reason = crate::tui::text::line(&run.reason);
+            let colon = if reason.is_empty() { "" } else { ": " };
+            let ended = format!("{outcome}{colon}{reason}");
             let is_known = pane.runs.contains(&run.run_id);
             if is_known || (run.started_at.is_none() && pane.task.as_ref() == Some(&run.task)) {
                 pane.remark(&format!("run {} {ended}", run.run_id.short()));

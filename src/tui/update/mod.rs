@@ -172,19 +172,15 @@ fn close_pages(state: &mut State, gone: &Thing) {
 }
 
 /// The snapshot replaces what was shown; what the center does not repeat is kept.
-fn complete(state: &mut State, mut fleet: super::state::Fleet) -> Vec<Effect> {
-    let before = std::mem::take(&mut state.fleet);
-    before
-        .runs
-        .newest_first()
-        .for_each(|run| fleet.runs.insert(run.clone()));
-    fleet.events = before.events;
-    state.fleet = fleet;
+fn complete(state: &mut State, fleet: super::state::Fleet) -> Vec<Effect> {
+    state.fleet.replace(fleet);
     state.link = Link::Live;
+    deed::fill_group(state);
     let mut effects = vec![ask(
         state,
         Asked::History,
         Request::RunList(RunList {
+            fold: true,
             limit: HISTORY,
             ..RunList::default()
         }),
@@ -315,8 +311,8 @@ fn prompt(state: &mut State, kind: PromptKind) -> Vec<Effect> {
         }
         PromptKind::Command => String::new(),
     };
-    let field = super::state::Field::new(&text);
-    state.overlays.push(Overlay::Prompt(Prompt { kind, field }));
+    let prompt = Prompt::new(kind, &text);
+    state.overlays.push(Overlay::Prompt(prompt));
     Vec::new()
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Effect, screen};
 use crate::tui::keys::Action;
-use crate::tui::state::{Overlay, Screen, Selection, State, sections};
+use crate::tui::state::{Lists, Overlay, Screen, Selection, State};
 
 /// Moves in what is on top.
 pub(super) fn go(state: &mut State, action: Action) {
@@ -41,34 +41,33 @@ fn scroll(top: &mut usize, step: isize) {
 
 fn select(state: &mut State, action: Action, step: isize) {
     let is_page = matches!(action, Action::PageUp | Action::PageDown);
-    let rows = state.rows();
-    let Some(last) = rows.len().checked_sub(1) else {
+    let lists = state.lists();
+    let Some(last) = lists.len().checked_sub(1) else {
         return;
     };
-    let selected = state.selected();
-    let from = selected
-        .as_ref()
-        .and_then(|selected| rows.iter().position(|row| row == selected))
+    let from = state
+        .selected()
+        .and_then(|selected| lists.place(&selected))
         .unwrap_or(0);
     let to = if is_page && state.screen == Screen::Overview {
-        part_start(state, from, action == Action::PageDown)
+        part_start(&lists, from, action == Action::PageDown)
     } else {
         from.saturating_add_signed(step).min(last)
     };
     state.selections.insert(
         state.screen,
         Selection {
-            at: rows.get(to).cloned(),
+            at: lists.row(to),
             row: to,
         },
     );
 }
 
 /// The first row of the next part that has one, or of the one before.
-fn part_start(state: &State, from: usize, forward: bool) -> usize {
+fn part_start(lists: &Lists, from: usize, forward: bool) -> usize {
     let mut starts = Vec::new();
     let mut row = 0;
-    for section in sections(state) {
+    for section in &lists.sections {
         if !section.rows.is_empty() {
             starts.push(row);
         }

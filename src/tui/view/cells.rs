@@ -1,9 +1,11 @@
 //! The cells of each thing in the columns of each part.
 
+use std::collections::BTreeMap;
+
 use super::paint::{Piece, piece};
 use super::table::Cell;
 use super::theme::{Tone, outcome};
-use crate::cli::print::{slot, time};
+use crate::cli::print::{row, slot, time};
 use crate::model::{AgentState, Outcome, TaskPath, UnixMs};
 use crate::proto::view::{AgentView, EventView, GroupView, ProcessView, RunView, TaskView};
 use crate::rule::Zone;
@@ -281,7 +283,7 @@ fn run(state: &State, now: UnixMs, view: &RunView) -> Vec<Cell> {
         plain(took(view)),
         plain(view.late_ms.map_or_else(String::new, time::millis)),
         plain(view.cause.as_str()),
-        clean(&view.reason),
+        clean(&row::reason(view, &state.zone)),
     ]
 }
 
@@ -323,26 +325,59 @@ fn last_outcome(view: &TaskView) -> Option<Outcome> {
     view.last_run.as_ref().and_then(|run| run.outcome)
 }
 
+/// A daemon's strip has the ends of its processes, and says which of them are up: it may run for months without
+/// an end.
 fn strip_row(state: &State, now: UnixMs, view: &TaskView) -> Vec<Cell> {
-    let words = match last_outcome(view) {
-        Some(Outcome::Succeeded) | None => Cell::Text(vec![]),
-        Some(found) => {
-            let reason = view.last_run.as_ref().map_or("", |run| run.reason.as_str());
-            let text = text::line(&format!("{found}: {reason}"));
-            one(text, outcome(found).1)
-        }
-    };
-    let strip = if view.recent.is_empty() {
-        one("no run yet", Tone::Dim)
+    let mut words = if view.spec.work.daemon && view.enabled {
+        up(state, now, view)
     } else {
-        Cell::Text(strip(&view.recent))
+        Vec::new()
+    };
+    if let Some(found) = last_outcome(view).filter(|found| *found != Outcome::Succeeded) {
+        let reason = view.last_run.as_ref().map_or("", |run| run.reason.as_str());
+        let text = text::line(&format!("{found}: {reason}"));
+        words.push(piece(text, outcome(found).1));
+    }
+    let strip = match (view.recent.is_empty(), view.running) {
+        (false, _) => Cell::Text(strip(&view.recent)),
+        (true, 0) => one("no run yet", Tone::Dim),
+        (true, _) => one("none has ended", Tone::Dim),
     };
     vec![
         Cell::Path(path_of(view), tone_of(view)),
         strip,
         one(last(state, now, view), Tone::Dim),
-        words,
+        Cell::Text(words),
     ]
+}
+
+/// `1 backoff  2 up, last start 3h05m ago`: the slots of a daemon by state, and when a process of it last started.
+fn up(state: &State, now: UnixMs, view: &TaskView) -> Vec<Piece> {
+    let path = path_of(view);
+    let mut up = 0_u64;
+    let mut started = None;
+    let mut others: BTreeMap<&str, u64> = BTreeMap::new();
+    for process in state.fleet.processes_of(&path) {
+        if process.state == "running" {
+            up += 1;
+            started = started.max(process.started_at);
+        } else {
+            *others.entry(&process.state).or_default() += 1;
+        }
+    }
+    let mut words: Vec<Piece> = others
+        .into_iter()
+        .map(|(state, count)| piece(format!("{count} {}  ", text::line(state)), Tone::Warn))
+        .collect();
+    words.push(match (up, started) {
+        (0, _) => piece("none up  ", Tone::Bad),
+        (up, Some(at)) => {
+            let text = format!("{up} up, last start {} ago  ", since(at, now));
+            piece(text, Tone::Good)
+        }
+        (up, None) => piece(format!("{up} up  "), Tone::Good),
+    });
+    words
 }
 
 fn tone_of(view: &TaskView) -> Tone {

@@ -85,7 +85,8 @@ const RUNS: &[Column] = &[
     number("TOOK", 8, 3),
     number("LATE", 8, 6),
     column("CAUSE", 8, 8, 7),
-    column("REASON", 16, 200, 2),
+    // `exited with code 127` is read whole before an id is: dropped are ids.
+    column("REASON", 20, 200, 2),
 ];
 
 const AGENTS: &[Column] = &[

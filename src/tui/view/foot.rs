@@ -125,7 +125,7 @@ fn hints(state: &State, width: u16) -> Vec<Piece> {
             PromptKind::Filter => &[("Enter", "keep the filter"), ("Esc", "drop it")],
             PromptKind::Command => &[
                 ("Enter", "do it"),
-                ("↑", "the last one"),
+                ("↑ ↓", "earlier"),
                 ("Esc", "leave"),
                 ("as in a shell:", "`agents`, `add --help`"),
             ],

@@ -94,7 +94,13 @@ fn draw_entry(
         choices(canvas, area, row, entry, is_here);
         return None;
     }
-    let position = line_typed(canvas, area, LABEL, row, "", &entry.typed);
+    let position = if is_here {
+        Some(line_typed(canvas, area, LABEL, row, "", &entry.typed))
+    } else {
+        // Elsewhere one reads it from its beginning.
+        canvas.tone(area, LABEL, row, &entry.typed.text(), Tone::Plain);
+        None
+    };
     let mut end =
         LABEL + u16::try_from(text::width(&entry.typed.text())).unwrap_or(u16::MAX - LABEL);
     if is_here && let Some(rest) = update::proposal(state) {
@@ -112,7 +118,7 @@ fn draw_entry(
         let help = help(state, form, field, is_here);
         canvas.tone(area, LABEL + u16::from(is_here) * 2, row, &help, Tone::Dim);
     }
-    (is_here && field != FormField::Save).then_some(position)
+    position.filter(|_| field != FormField::Save)
 }
 
 /// What may be written there; for a group, which ones there are.
@@ -174,7 +180,12 @@ fn said(state: &State, now: UnixMs, form: &Form, width: u16) -> Vec<TextLine> {
             Tone::Dim,
         )]],
         // The rule itself stands in its field: the sentence and what is allowed matter more than the caret.
-        RuleCheck::Wrong(lines) => lines.iter().skip(2).map(bad).collect(),
+        RuleCheck::Wrong(lines) => lines
+            .iter()
+            .skip(2)
+            .flat_map(|line| text::wrap(line, usize::from(width)))
+            .map(|line| bad(&line))
+            .collect(),
         RuleCheck::Good {
             words,
             next,

@@ -13,7 +13,7 @@ use super::theme::Tone;
 use crate::cli::print::time;
 use crate::model::UnixMs;
 use crate::proto::view::StatusView;
-use crate::tui::state::{Link, Screen, State, sections};
+use crate::tui::state::{Link, Screen, State};
 use crate::tui::text;
 
 /// Draws one or two rows.
@@ -125,11 +125,9 @@ fn right(state: &State) -> Vec<Piece> {
         pieces.push(piece(format!("{} marked  ", state.marks.len()), Tone::Warn));
     }
     if !state.filter.is_empty() {
-        let (shown, all) = sections(state)
-            .iter()
-            .fold((0, 0), |(shown, all), section| {
-                (shown + section.rows.len(), all + section.total)
-            });
+        let lists = state.lists();
+        let shown = lists.len();
+        let all: usize = lists.sections.iter().map(|section| section.total).sum();
         let filter = text::cut(&text::line(&state.filter), 16);
         pieces.push(piece(format!("/{filter}"), Tone::Info));
         pieces.push(piece(format!("  {shown} of {all}"), Tone::Strong));

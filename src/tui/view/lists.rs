@@ -17,7 +17,7 @@ use super::paint::{Canvas, piece, rows};
 use super::table::{self, Row};
 use super::theme::Tone;
 use crate::model::UnixMs;
-use crate::tui::state::{Part, Screen, Section, State, Thing, sections};
+use crate::tui::state::{Part, Screen, Section, State, Thing};
 
 /// Rows that each part of the overview has at least, where there is room for it.
 const LEAST: u16 = 3;
@@ -26,16 +26,17 @@ const WIDE: u16 = 150;
 
 /// Draws the lists of the screen.
 pub fn draw(canvas: &mut Canvas, area: Rect, state: &State, now: UnixMs) {
-    let sections = sections(state);
+    let lists = state.lists();
+    let sections = &lists.sections;
     let selected = state.selected();
     if state.screen != Screen::Overview {
-        for section in &sections {
+        for section in sections {
             draw_whole(canvas, area, state, now, section, selected.as_ref());
         }
         return;
     }
     if area.width < WIDE {
-        draw_stack(canvas, area, state, now, &sections, selected.as_ref());
+        draw_stack(canvas, area, state, now, sections, selected.as_ref());
         return;
     }
     let half = area.width / 2;
@@ -94,13 +95,10 @@ fn shown_rows(
     things: &[Thing],
     selected: Selected,
 ) -> Vec<Row> {
-    let failures = if part == Part::Failures {
-        state.fleet.failures()
-    } else {
-        Vec::new()
-    };
+    let lists = state.lists();
     let cells = |thing: &Thing| match thing {
         Thing::Failures(key) => {
+            let failures = &lists.failures;
             let found = failures.iter().find(|failures| failures.key == *key)?;
             Some(cells::failures(state, now, found))
         }

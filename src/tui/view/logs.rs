@@ -6,7 +6,7 @@
 //! ── run 4k2m9x1p on a1/0
 //! ```
 
-use ratatui::layout::{Position, Rect};
+use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
 use super::paint::{Canvas, piece, rows};
@@ -15,7 +15,7 @@ use crate::tui::state::{Line, LogPane};
 use crate::tui::text;
 
 /// Draws the lines that are looked at.
-pub fn draw(canvas: &mut Canvas, area: Rect, pane: &LogPane) -> Option<Position> {
+pub fn draw(canvas: &mut Canvas, area: Rect, pane: &LogPane) {
     canvas.clear(area);
     let body = rows(area, 1, area.height);
     let height = usize::from(body.height);
@@ -32,7 +32,6 @@ pub fn draw(canvas: &mut Canvas, area: Rect, pane: &LogPane) -> Option<Position>
     for (row, line) in (0..body.height).zip(pane.lines.iter().skip(first)) {
         draw_line(canvas, body, row, pane, line);
     }
-    None
 }
 
 fn title(canvas: &mut Canvas, area: Rect, pane: &LogPane, first: usize, shown: usize) {

@@ -38,11 +38,23 @@ use paint::{Canvas, rows};
 
 pub use theme::Theme;
 
-/// Draws the state into a buffer; where the cursor belongs, if something is typed.
-pub fn draw(state: &State, now: UnixMs, theme: Theme, buffer: &mut Buffer) -> Option<Position> {
+/// What came of drawing.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Drawn {
+    /// Where the cursor belongs, if something is typed.
+    pub cursor: Option<Position>,
+    /// The line from which on the page on top shows its end; none where there is no page.
+    pub last_top: Option<usize>,
+}
+
+/// Something that draws a state: [`draw`].
+pub type View = fn(&State, UnixMs, Theme, &mut Buffer) -> Drawn;
+
+/// Draws the state into a buffer.
+pub fn draw(state: &State, now: UnixMs, theme: Theme, buffer: &mut Buffer) -> Drawn {
     let area = buffer.area;
     if area.width == 0 || area.height == 0 {
-        return None;
+        return Drawn::default();
     }
     let mut canvas = Canvas { buffer, theme };
     // Very low terminals show the lists rather than what is around them.
@@ -52,7 +64,7 @@ pub fn draw(state: &State, now: UnixMs, theme: Theme, buffer: &mut Buffer) -> Op
         _ => (2, 2),
     };
     let body = rows(area, above, area.height - above - below);
-    let mut cursor = draw_body(&mut canvas, body, state, now);
+    let mut drawn = draw_body(&mut canvas, body, state, now);
     if matches!(state.link, Link::Lost { .. }) {
         canvas.patch(body, Style::new().add_modifier(Modifier::DIM));
     }
@@ -61,16 +73,17 @@ pub fn draw(state: &State, now: UnixMs, theme: Theme, buffer: &mut Buffer) -> Op
     }
     if below > 0 {
         let foot = rows(area, area.height - below, below);
-        cursor = foot::draw(&mut canvas, foot, state).or(cursor);
+        drawn.cursor = foot::draw(&mut canvas, foot, state).or(drawn.cursor);
     }
     if matches!(state.overlays.last(), Some(Overlay::Help)) {
         help::draw(&mut canvas, area);
     }
-    cursor.filter(|position| area.contains(*position))
+    drawn.cursor = drawn.cursor.filter(|position| area.contains(*position));
+    drawn
 }
 
 /// The lists and the pages over them; the uppermost page hides the rest, dialogs lie over it.
-fn draw_body(canvas: &mut Canvas, area: Rect, state: &State, now: UnixMs) -> Option<Position> {
+fn draw_body(canvas: &mut Canvas, area: Rect, state: &State, now: UnixMs) -> Drawn {
     let is_page = |overlay: &Overlay| {
         matches!(
             overlay,
@@ -81,11 +94,11 @@ fn draw_body(canvas: &mut Canvas, area: Rect, state: &State, now: UnixMs) -> Opt
     if from.is_none() {
         lists::draw(canvas, area, state, now);
     }
-    let mut cursor = None;
+    let mut drawn = Drawn::default();
     for overlay in &state.overlays[from.unwrap_or(0)..] {
-        cursor = draw_overlay(canvas, area, state, now, overlay);
+        drawn = draw_overlay(canvas, area, state, now, overlay);
     }
-    cursor
+    drawn
 }
 
 fn draw_overlay(
@@ -94,30 +107,26 @@ fn draw_overlay(
     state: &State,
     now: UnixMs,
     overlay: &Overlay,
-) -> Option<Position> {
+) -> Drawn {
+    let mut drawn = Drawn::default();
     match overlay {
         Overlay::Detail(about) => {
             let (title, lines) = page::details(state, now, &about.thing, area.width);
-            page::draw(canvas, area, &title, &lines, about.top);
-            None
+            drawn.last_top = Some(page::draw(canvas, area, &title, &lines, about.top));
         }
         Overlay::Why(about) => {
             let (title, lines) = task::why(state, now, &about.thing);
-            page::draw(canvas, area, &title, &lines, about.top);
-            None
+            drawn.last_top = Some(page::draw(canvas, area, &title, &lines, about.top));
         }
         Overlay::Text(text) => {
             let lines: Vec<_> = text.lines.iter().map(paint::plain).collect();
-            page::draw(canvas, area, &text.title, &lines, text.top);
-            None
+            drawn.last_top = Some(page::draw(canvas, area, &text.title, &lines, text.top));
         }
         Overlay::Log(pane) => logs::draw(canvas, area, pane),
-        Overlay::Confirm(confirm) => {
-            dialog::draw(canvas, area, confirm);
-            None
-        }
-        Overlay::Form(form) => form::draw(canvas, area, state, now, form),
+        Overlay::Confirm(confirm) => dialog::draw(canvas, area, confirm),
+        Overlay::Form(form) => drawn.cursor = form::draw(canvas, area, state, now, form),
         // These are drawn at the foot, or over everything.
-        Overlay::Help | Overlay::Prompt(_) => None,
+        Overlay::Help | Overlay::Prompt(_) => {}
     }
+    drawn
 }

@@ -20,12 +20,13 @@ use crate::tui::text;
 /// Columns of the labels.
 const LABEL: usize = 11;
 
-/// Draws a page from this line on, but no further than its end.
-pub fn draw(canvas: &mut Canvas, area: Rect, title: &str, lines: &[TextLine], top: usize) {
+/// Draws a page from this line on, but no further than its end; the line from which on its end is shown.
+pub fn draw(canvas: &mut Canvas, area: Rect, title: &str, lines: &[TextLine], top: usize) -> usize {
     canvas.clear(area);
     let body = rows(area, 1, area.height);
     let height = usize::from(body.height);
-    let top = top.min(lines.len().saturating_sub(height));
+    let last_top = lines.len().saturating_sub(height);
+    let top = top.min(last_top);
     let mut head = vec![piece(text::line(title), Tone::Strong)];
     if lines.len() > height {
         let to = (top + height).min(lines.len());
@@ -38,6 +39,7 @@ pub fn draw(canvas: &mut Canvas, area: Rect, title: &str, lines: &[TextLine], to
     for (row, line) in (0..body.height).zip(&lines[top..]) {
         canvas.line(body, 0, row, line);
     }
+    last_top
 }
 
 /// A labelled value, wrapped to the width.

@@ -18,7 +18,7 @@ use super::paint::{TextLine, piece, plain};
 use super::run;
 use super::theme::{Tone, outcome};
 use crate::cli::print::time;
-use crate::model::{Outcome, Parole, UnixMs};
+use crate::model::{MAX_RATE, Outcome, Parole, UnixMs};
 use crate::proto::view::TaskView;
 use crate::rule::{RuleKind, Schedule, format_duration, words};
 use crate::tui::state::{State, Thing, ended_at, path_of, target};
@@ -47,10 +47,11 @@ pub fn details(state: &State, now: UnixMs, view: &TaskView, width: u16) -> (Stri
     if !live.is_empty() {
         heading(&mut lines, "running");
         lines.extend(
-            live.into_iter()
+            live.iter()
                 .map(|process| run::process_line(state, now, process)),
         );
     }
+    let has_process = !live.is_empty();
     heading(&mut lines, "last runs");
     let before = lines.len();
     lines.extend(
@@ -61,7 +62,12 @@ pub fn details(state: &State, now: UnixMs, view: &TaskView, width: u16) -> (Stri
             .map(|view| run::line(state, now, view)),
     );
     if lines.len() == before {
-        lines.push(vec![piece("no run yet", Tone::Dim)]);
+        let text = if has_process {
+            "none has ended yet"
+        } else {
+            "no run yet"
+        };
+        lines.push(vec![piece(text, Tone::Dim)]);
     }
     (path.to_string(), lines)
 }
@@ -172,6 +178,9 @@ fn policies(lines: &mut Vec<TextLine>, view: &TaskView, width: u16) {
     if !spec.jitter.is_zero() {
         said.push(format!("jitter {}", format_duration(spec.jitter)));
     }
+    if spec.max_rate != MAX_RATE {
+        said.push(format!("at most {} runs a second", spec.max_rate));
+    }
     if let Some(cwd) = &work.cwd {
         said.push(format!("cwd {cwd}"));
     }
@@ -247,7 +256,7 @@ fn folded(state: &State, now: UnixMs, view: &TaskView) -> Vec<TextLine> {
         let Some(found) = run.outcome else { continue };
         let key = (found, text::line(&run.reason));
         let entry = counts.entry(key.clone()).or_insert((0, ended_at(run)));
-        entry.0 += 1;
+        entry.0 += run.span.map_or(1, |span| span.count);
         if !order.contains(&key) {
             order.push(key);
         }

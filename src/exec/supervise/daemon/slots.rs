@@ -1,6 +1,7 @@
 //! The way of one slot: start, running, end, what follows when nothing of its process is left.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::super::run::ran_for;
 use super::super::slot::{self, Next};
@@ -36,6 +37,7 @@ impl Supervisor {
             slot,
             cause: Cause::Daemon,
             scheduled_at: now.center,
+            delay: Duration::ZERO,
         };
         record.run = Some(run.run_id.clone());
         record.pid = None;
