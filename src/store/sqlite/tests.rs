@@ -24,6 +24,9 @@ const GOLDEN_1: &str = include_str!("../../../tests/schema/sqlite-1.sql");
 /// Likewise of version 3, with an agent that is dialled.
 const GOLDEN_3: &str = include_str!("../../../tests/schema/sqlite-3.sql");
 
+/// The same of version 2.
+const GOLDEN_2: &str = include_str!("../../../tests/schema/sqlite-2.sql");
+
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
@@ -192,6 +195,7 @@ fn check_schema(version: i64, golden: &str) {
 #[test]
 fn the_schemas_are_as_released() {
     check_schema(1, GOLDEN_1);
+    check_schema(2, GOLDEN_2);
     check_schema(3, GOLDEN_3);
 }
 
@@ -205,8 +209,15 @@ fn dialled() -> Write {
 #[tokio::test]
 async fn a_store_of_version_3_opens_without_loss() {
     let mut batch = sample::additions();
+    batch.extend(sample::additions_2());
     batch.push(dialled());
     check_opens(3, GOLDEN_3, batch).await;
+}
+
+#[tokio::test]
+async fn a_store_of_version_2_opens_without_loss() {
+    let both = sample::additions().into_iter().chain(sample::additions_2());
+    check_opens(2, GOLDEN_2, both.collect()).await;
 }
 
 #[tokio::test]

@@ -167,7 +167,7 @@ fn a_withdrawn_daemon_ends_over_the_keepers_death_and_comes_back_only_when_it_is
     let mut scene = Scene::new();
     scene.check(0, daemon(1, 1, |_| {}), "slot 0 starting, launch 1");
     let key = scene.last();
-    // Its start is under way: the stop is not in the run's own records yet.
+    // Its start is under way.
     let withdraw = || Event::Withdraw {
         task: task(),
         reason: "stopped by x".to_owned(),
@@ -178,7 +178,7 @@ fn a_withdrawn_daemon_ends_over_the_keepers_death_and_comes_back_only_when_it_is
     scene.settle(12, "slot 0 stopping");
     scene.check(13, daemon(1, 1, |_| {}), "");
     scene.gone(14, key.clone(), "");
-    let wanted = "stopped: no longer assigned, slot 0 stopping, slot 0 starting, launch 1";
+    let wanted = "stopped: stopped by x, slot 0 stopping, slot 0 starting, launch 1";
     scene.exited(14, key, Exit::Signal(15), wanted);
 
     let mut scene = Scene::new();
@@ -186,7 +186,7 @@ fn a_withdrawn_daemon_ends_over_the_keepers_death_and_comes_back_only_when_it_is
     let key = scene.last();
     scene.check(1, withdraw(), "slot 0 stopping");
     scene.next_keeper(10, "b1", "");
-    let skipped = "skipped: no longer assigned, slot 0 stopping, slot 0 stopped";
+    let skipped = "skipped: stopped by x, slot 0 stopping, slot 0 stopped";
     scene.check(11, Event::NotExecuted { key }, skipped);
     scene.settle(12, "");
     assert!(scene.supervisor.daemons.is_empty());
