@@ -8,6 +8,7 @@
 
 mod daemon;
 mod ending;
+mod forgetting;
 mod record;
 mod recover;
 mod run;
@@ -32,8 +33,6 @@ pub type Key = (RunId, u16);
 
 /// Time between two KILLs of a tree that is not gone yet.
 const REKILL: Duration = Duration::from_millis(100);
-/// Confirmed runs are looked at this often for those whose `start_before` is past.
-const FORGET_EVERY: Duration = Duration::from_secs(10);
 
 /// The instant of an event on both clocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -410,66 +409,6 @@ impl Supervisor {
                 Timer::Slot(task, slot) => self.slot_due(now, &task, slot),
                 Timer::Forget => self.forget_due(now),
             }
-        }
-    }
-
-    fn confirm(&mut self, now: Now, run_id: &RunId) {
-        let Some(run) = self.runs.get(run_id) else {
-            return;
-        };
-        if run.is_active() {
-            return;
-        }
-        if run.may_forget(now.boot) && !self.has_tree(run_id) {
-            self.forget(run_id);
-            return;
-        }
-        if self.confirmed.insert(run_id.clone()) {
-            self.record(Record::Confirmed {
-                run_id: run_id.clone(),
-            });
-        }
-        if self.confirmed.len() == 1 {
-            self.at(now.boot.plus(FORGET_EVERY), Timer::Forget);
-        }
-    }
-
-    fn forget_due(&mut self, now: Now) {
-        let may = |run_id: &&RunId| {
-            let run = self.runs.get(*run_id);
-            run.is_none_or(|run| run.may_forget(now.boot)) && !self.has_tree(run_id)
-        };
-        let due: Vec<RunId> = self.confirmed.iter().filter(may).cloned().collect();
-        for run_id in due {
-            self.forget(&run_id);
-        }
-        if !self.confirmed.is_empty() {
-            self.at(now.boot.plus(FORGET_EVERY), Timer::Forget);
-        }
-    }
-
-    fn forget(&mut self, run_id: &RunId) {
-        self.confirmed.remove(run_id);
-        self.record(Record::Forgotten {
-            run_id: run_id.clone(),
-        });
-        let Some(run) = self.runs.remove(run_id) else {
-            return;
-        };
-        let key = (run.text.task.clone(), run.text.revision);
-        drop(run);
-        self.release_text(&key);
-    }
-
-    /// Forgets a text that nobody refers to any more.
-    fn release_text(&mut self, key: &(TaskId, Revision)) {
-        // Alone in the table.
-        if self
-            .texts
-            .get(key)
-            .is_some_and(|text| Arc::strong_count(text) == 1)
-        {
-            self.texts.remove(key);
         }
     }
 
