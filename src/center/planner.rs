@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::core::Core;
 use super::event::Now;
 use super::runs::{Cancelled, OpenRun, Stage};
+use super::tasks::fits;
 use super::views::hms;
 use crate::model::{
     AgentId, Cause, RunId, RunKey, RunRef, START_WITHIN, Slot, Task, TaskId, UnixMs,
@@ -251,7 +252,9 @@ impl Core {
         if drained || run.cancelled.is_some() || !self.sessions.is_linked(&agent) {
             return;
         }
-        self.bring_up_to_date(id);
+        if !self.bring_up_to_date(id) {
+            return;
+        }
         let Some(run) = self.open.get(id) else { return };
         let planned = PlannedRun {
             run: run.row.run.clone(),
@@ -270,26 +273,35 @@ impl Core {
         entry.is_some_and(|entry| entry.task.spec.catch_up)
     }
 
-    /// A run that its agent has not takes the task as it is now, the only text that is sent.
-    fn bring_up_to_date(&mut self, id: &RunId) {
-        let Some(run) = self.open.get(id) else { return };
-        let Some(entry) = self.fleet.tasks.get(&run.row.run.task) else {
-            return;
+    /// A run that its agent has not takes the task as it is now, the only text that is sent; false where the task
+    /// has no such run any more: that ends at the next look.
+    fn bring_up_to_date(&mut self, id: &RunId) -> bool {
+        let Some(run) = self.open.get_mut(id) else {
+            return false;
         };
-        if run.row.run.revision != entry.task.revision {
-            let RunRow {
-                run, target, agent, ..
-            } = run.row.clone();
-            let now_due = row(
-                &entry.task,
-                run.scheduled_at,
-                run.cause,
-                run.slot,
-                target,
-                agent,
-            );
-            self.revise(id, &now_due);
+        let Some(entry) = self.fleet.tasks.get(&run.row.run.task) else {
+            return true;
+        };
+        let task = &entry.task;
+        if run.row.run.revision == task.revision {
+            return true;
         }
+        if run.stage == Stage::Waiting && !fits(task, &run.row) {
+            let at = super::views::hms(task.changed_at);
+            run.cancelled = Some(Cancelled {
+                reason: format!("changed by {} at {at}", task.changed_by),
+                confirmed: true,
+            });
+            let fire_at = run.row.run.fire_at();
+            self.open.look_at(id, fire_at);
+            return false;
+        }
+        let RunRow {
+            run, target, agent, ..
+        } = run.row.clone();
+        let as_now = row(task, run.scheduled_at, run.cause, run.slot, target, agent);
+        self.revise(id, &as_now);
+        true
     }
 
     /// An open run takes what its task says now.

@@ -34,10 +34,14 @@ impl Core {
         let is_new = entry.is_some_and(|entry| {
             entry.task.revision == Revision(1) && entry.task.saved_at == now.at
         });
+        let last = entry.and_then(|entry| entry.last_run.as_ref());
+        let last = last.map_or(UnixMs(0), |run| run.scheduled_at);
+        // Behind its cursor nothing was ever planned.
+        let cursor = entry.map_or(now.at, |entry| entry.cursor);
         if is_new {
             now.at
         } else {
-            now.at.max(self.latest())
+            now.at.max(self.latest().max(last).min(cursor))
         }
     }
 

@@ -131,6 +131,7 @@ fn apply_policy(flags: &TaskFlags, work: &mut Work) {
     set(&mut work.output, flags.output.as_ref());
     set(&mut work.stop_signal, flags.stop_signal.as_ref());
     set(&mut work.grace, flags.grace.as_ref());
+    set(&mut work.leftovers, flags.leftovers.as_ref());
     set(&mut work.restart, flags.restart.as_ref());
     set(&mut work.start_seconds, flags.start_seconds.as_ref());
     set(&mut work.start_retries, flags.start_retries.as_ref());
@@ -167,6 +168,7 @@ fn reset(flag: &str, spec: &mut TaskSpec) -> Result<(), Fault> {
         "overlap" => work.overlap = new.overlap,
         "stop-signal" => work.stop_signal = new.stop_signal,
         "grace" => work.grace = new.grace,
+        "leftovers" => work.leftovers = new.leftovers,
         "output" => work.output = new.output,
         "cwd" => work.cwd = new.cwd,
         "umask" => work.umask = new.umask,

@@ -18,7 +18,7 @@ impl Supervisor {
         if run.is_active() {
             return;
         }
-        if run.may_forget(now.boot) && !self.has_tree(run_id) {
+        if run.may_forget(now.boot) && !self.has_processes(run_id) {
             self.forget(run_id);
             return;
         }
@@ -35,7 +35,7 @@ impl Supervisor {
     pub(super) fn forget_due(&mut self, now: Now) {
         let may = |run_id: &&RunId| {
             let run = self.runs.get(*run_id);
-            run.is_none_or(|run| run.may_forget(now.boot)) && !self.has_tree(run_id)
+            run.is_none_or(|run| run.may_forget(now.boot)) && !self.has_processes(run_id)
         };
         let due: Vec<RunId> = self.confirmed.iter().filter(may).cloned().collect();
         for run_id in due {

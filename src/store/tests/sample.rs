@@ -177,6 +177,9 @@ pub(in crate::store) fn ending(outcome: Outcome) -> Ending {
         started_at: Some(UnixMs(20)),
         finished_at: UnixMs(21),
         output_bytes: Some(1 << 40),
+        // Later versions of the schema have columns for these.
+        peak_memory_bytes: None,
+        cpu_ms: None,
         tail: Some("line\u{0}\n".into()),
     }
 }

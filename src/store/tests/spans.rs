@@ -107,11 +107,8 @@ async fn an_occurrence_of_a_span_is_a_missed_run_and_found_by_its_id() {
 async fn folded_a_span_is_one_run_with_the_count_of_what_is_asked() {
     let world = World::with_fleet().await;
     world.commit(vec![put(&span(5))]).await;
-    let folded = |since: Option<UnixMs>| async move {
-        let runs = ask(|q| (q.fold, q.since) = (true, since));
-        runs
-    };
-    let one = world.store.runs(folded(None).await).await.unwrap();
+    let folded = |since: Option<UnixMs>| ask(|q| (q.fold, q.since) = (true, since));
+    let one = world.store.runs(folded(None)).await.unwrap();
     let wanted = Folded {
         from: span(5).from,
         count: 5,
@@ -119,7 +116,7 @@ async fn folded_a_span_is_one_run_with_the_count_of_what_is_asked() {
     assert_eq!((one.len(), one[0].span), (1, Some(wanted)));
     assert_eq!(one[0].row.run.scheduled_at, span(5).to);
     let from = UnixMs(span(1).from.0 + 3 * STEP);
-    let part = world.store.runs(folded(Some(from)).await).await.unwrap();
+    let part = world.store.runs(folded(Some(from))).await.unwrap();
     assert_eq!(part[0].span, Some(Folded { from, count: 2 }));
 }
 

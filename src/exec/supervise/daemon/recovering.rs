@@ -99,6 +99,16 @@ impl Supervisor {
         for run_id in held {
             self.resume_slot(now, &run_id);
         }
+        if self.damaged_at.is_some() {
+            // What waited may have been withdrawn meanwhile: the agent says first which daemons there are.
+            let runs = &self.runs;
+            let lives = |run_id: &RunId| runs.get(run_id).is_some_and(Run::is_active);
+            for daemon in self.daemons.values_mut() {
+                daemon
+                    .slots
+                    .retain(|record| record.run.as_ref().is_some_and(lives));
+            }
+        }
         let mut timers = Vec::new();
         for (task, daemon) in &mut self.daemons {
             for record in &mut daemon.slots {

@@ -13,6 +13,7 @@ use crate::model::{Cause, Ending, Parole, RunId, RunRef, Slot, TaskId};
 impl Supervisor {
     /// Starts a slot's process, unless one is there, something of the last one is left, or the keeper ends.
     pub(in crate::exec::supervise) fn start_slot(&mut self, now: Now, task: &TaskId, slot: Slot) {
+        let other = self.other_tree(task, slot);
         let ending = self.ending;
         let Some(daemon) = self.daemons.get_mut(task) else {
             return;
@@ -23,6 +24,11 @@ impl Supervisor {
             return;
         };
         if record.run.is_some() {
+            return;
+        }
+        if let Some(other) = other {
+            record.run = Some(other);
+            record.then = Then::Start;
             return;
         }
         self.started += 1;

@@ -160,7 +160,14 @@ impl Scene {
             bytes: Some(3),
             tail: Some("bad\n".to_owned()),
         };
-        self.check(at, Event::Exited { key, exit, output }, wanted);
+        let used = Used::default();
+        let exited = Event::Exited {
+            key,
+            exit,
+            output,
+            used,
+        };
+        self.check(at, exited, wanted);
     }
 
     fn gone(&mut self, at: u64, key: Key, wanted: &str) {
