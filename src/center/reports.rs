@@ -205,9 +205,10 @@ impl Core {
         if stopped {
             self.slots.remove(&key);
         } else {
-            self.slots.insert(key, slot.clone());
+            self.slots.insert(key.clone(), slot.clone());
             self.roll_on(now, agent, &task, slot);
         }
+        self.follow_slot(&key);
         let any_left = self
             .slots
             .keys()

@@ -7,7 +7,7 @@
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::world::{World, eventually, found, is_alive, needs_root, signal};
+use crate::world::{AGENT, World, eventually, found, is_alive, needs_root, program, signal};
 
 /// A shell line that runs as long as its file is there when it starts.
 const WHILE_THERE: &str = "[ \"$UCRON_SLOT\" != \"${BAD:-none}\" ] || [ -e \"$FILE\" ] || { echo no table; exit 3; }; exec sleep 10000";
@@ -184,6 +184,17 @@ fn draining_ends_daemons_only_where_that_is_asked_for() {
     );
 }
 
+/// Starts an agent, and with it its keeper, that sees this boot of its host: as root, in a mount namespace of its own.
+fn start_agent_in_boot(world: &mut World, agent: &str, boot: &str) {
+    let file = world.path(&format!("{agent}.boot"));
+    std::fs::write(&file, format!("{boot}\n")).unwrap();
+    let line = "mount --bind \"$1\" /proc/sys/kernel/random/boot_id && shift && exec \"$@\"";
+    let mut command = program("unshare");
+    command.args(["--mount", "sh", "-c", line, "boot"]);
+    command.arg(file).arg(AGENT);
+    world.start_agent_through(agent, command, &[]);
+}
+
 #[test]
 fn after_a_reboot_the_agent_starts_its_daemons_without_a_center() {
     if !needs_root("a host's reboot, played in a mount namespace") {
@@ -192,7 +203,7 @@ fn after_a_reboot_the_agent_starts_its_daemons_without_a_center() {
     let mut world = World::empty();
     world.must(&["group", "add", "web"]);
     world.join("a1", "web");
-    world.start_agent_in_boot("a1", "0b7f5f4e-0000-4000-8000-000000000001");
+    start_agent_in_boot(&mut world, "a1", "0b7f5f4e-0000-4000-8000-000000000001");
     world.is_online("a1");
     let note = world.note_flags();
     let flags: Vec<&str> = note
@@ -209,7 +220,7 @@ fn after_a_reboot_the_agent_starts_its_daemons_without_a_center() {
         signal(pid, Signal::KILL);
         eventually("the host goes down", || !is_alive(pid));
     }
-    world.start_agent_in_boot("a1", "0b7f5f4e-0000-4000-8000-000000000002");
+    start_agent_in_boot(&mut world, "a1", "0b7f5f4e-0000-4000-8000-000000000002");
     eventually("the daemon is started again", || {
         world.written("ledger").lines().count() == 2
     });

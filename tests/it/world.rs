@@ -209,27 +209,6 @@ impl World {
         self.agents.insert(agent.to_owned(), Some(child));
     }
 
-    /// Starts an agent, and with it its keeper, that sees this boot of its host: as root, in a mount namespace of
-    /// its own.
-    pub fn start_agent_in_boot(&mut self, agent: &str, boot: &str) {
-        let file = self.path(&format!("{agent}.boot"));
-        std::fs::write(&file, format!("{boot}\n")).unwrap();
-        let log = self.path(&format!("{agent}.log"));
-        let log = std::fs::File::options().append(true).create(true).open(log);
-        let log = log.unwrap();
-        let line =
-            "mount --bind \"$1\" /proc/sys/kernel/random/boot_id && exec \"$2\" run --state \"$3\"";
-        let mut command = program("unshare");
-        command.args(["--mount", "sh", "-c", line, "boot"]);
-        command.arg(file).arg(AGENT).arg(self.path(agent));
-        let child = command
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        self.agents.insert(agent.to_owned(), Some(child));
-    }
-
     /// Starts an agent through another program, whose last argument so far is the agent's.
     pub fn start_agent_through(&mut self, agent: &str, command: Command, flags: &[&str]) {
         let child = self.background_of(command, agent, flags);
@@ -331,6 +310,13 @@ impl World {
         let answer = self.ucron(args);
         assert_eq!(answer.code, 0, "{args:?}: {answer:?}");
         answer.out.trim_end().to_owned()
+    }
+
+    /// What a command writes, byte for byte.
+    pub fn raw(&self, args: &[&str]) -> Vec<u8> {
+        let done = self.client("center/admin", args).output().unwrap();
+        assert!(done.status.success(), "{args:?}: {done:?}");
+        done.stdout
     }
 
     /// Data of a reading command.

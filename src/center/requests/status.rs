@@ -36,7 +36,9 @@ fn look(core: &Core, now: Now, access: &Access) -> StatusView {
         center: core.settings.addresses.first().cloned().unwrap_or_default(),
         role: "leader".to_owned(),
         epoch: core.settings.epoch,
-        centers: core.settings.addresses.clone(),
+        centers: core.told_centers(),
+        standbys: core.roster.standbys(),
+        lease_age_ms: core.roster.lease_age_ms(now),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         now: now.at,
         timezone: core.settings.zone.clone(),
@@ -50,7 +52,7 @@ fn look(core: &Core, now: Now, access: &Access) -> StatusView {
         lateness_ms: core
             .lateness
             .percentiles(now.at, |group| access.sees(group)),
-        problems: problems(core, access, &agents),
+        problems: problems(core, now, access, &agents),
     }
 }
 
@@ -69,11 +71,12 @@ fn count_tasks(core: &Core, access: &Access) -> TaskCounts {
     })
 }
 
-fn problems(core: &Core, access: &Access, agents: &[AgentView]) -> Vec<String> {
+fn problems(core: &Core, now: Now, access: &Access, agents: &[AgentView]) -> Vec<String> {
     let mut problems = Vec::new();
     if let Health::Reloading { trouble } = &core.health {
         problems.push(trouble.clone());
     }
+    problems.extend(core.roster.problems(now));
     for agent in agents
         .iter()
         .filter(|agent| agent.state == AgentState::Offline)
