@@ -32,6 +32,7 @@ mod reconcile;
 mod replan;
 mod reports;
 mod requests;
+mod rolling;
 mod roster;
 mod run;
 mod runs;

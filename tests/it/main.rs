@@ -22,6 +22,7 @@ mod page;
 mod programs;
 mod running;
 mod separation;
+mod slots;
 mod standby;
 mod stopping;
 mod storing;
