@@ -9,11 +9,13 @@ use std::time::Duration;
 use super::adding::Adding;
 use super::changes::Changes;
 use super::clients::Clients;
+use super::conditions::Conditions;
 use super::entropy::Entropy;
 use super::event::{Effect, Event, LogLevel, Now, Ticket};
 use super::events::EventLog;
 use super::fleet::Fleet;
 use super::lateness::Latenesses;
+use super::notices::{Notices, Route};
 use super::orders::Drafts;
 use super::reads::Reading;
 use super::runs::{OpenRun, OpenRuns, SlotKey, Stage};
@@ -94,6 +96,12 @@ pub struct Core {
     pub(super) waits: Vec<super::changes::RunWaiter>,
     /// Runs that ended before they were due: a change of their task must not plan them again.
     pub(super) early: BTreeSet<(UnixMs, RunId)>,
+    /// What is wrong now.
+    pub(super) conditions: Conditions,
+    /// What of it was told to the notify commands.
+    pub(super) notices: Notices,
+    /// The notify commands that there are.
+    pub(super) routes: BTreeSet<Route>,
     pub(super) next_ticket: u64,
     pub(super) flushed_at: UnixMs,
     pub(super) entropy: Entropy,
@@ -129,6 +137,9 @@ impl Core {
             health: Health::Well,
             waits: Vec::new(),
             early: BTreeSet::new(),
+            conditions: Conditions::default(),
+            notices: Notices::default(),
+            routes: BTreeSet::new(),
             next_ticket: 0,
             flushed_at: UnixMs(0),
             entropy: Entropy::new(settings.seed),
@@ -141,6 +152,7 @@ impl Core {
             settings,
         };
         core.adopt(snapshot);
+        core.await_agents(now);
         core
     }
 
@@ -152,6 +164,7 @@ impl Core {
             self.plan(now);
             self.send_orders();
         }
+        self.tend_conditions(now);
         self.settle_changes(now);
         self.flush_watchers(now);
         self.commit();
@@ -189,7 +202,10 @@ impl Core {
             } => {
                 self.client_up(now, session, &operator, protocol, address);
             }
-            Event::ClientFrame(session, frame) => self.client_frame(now, session, frame),
+            Event::ClientFrame(session, frame) => {
+                self.client_frame(now, session, frame);
+                self.prune_conditions(now);
+            }
             Event::ClientDown(session) => self.client_down(session),
             Event::Join {
                 session,
@@ -201,6 +217,8 @@ impl Core {
                 ticket,
                 join,
             } => self.add_join(now, session, ticket, &join),
+            Event::Routes(routes) => self.set_routes(now, routes),
+            Event::Notified(route, result) => self.notified(now, route, result),
             Event::Added(ticket, result) => self.added(now, ticket, result),
         }
     }
@@ -256,6 +274,7 @@ impl Core {
         self.take_back(dropped, trouble);
         self.close_agents(trouble);
         self.retry_at = Some(now.at.plus(RELOAD_EVERY));
+        self.watch_store(now);
     }
 
     fn retry_store(&mut self, now: Now) {
@@ -271,6 +290,8 @@ impl Core {
                 self.adopt(&snapshot);
                 self.health = Health::Well;
                 self.wait_anew();
+                self.watch_store(now);
+                self.prune_conditions(now);
                 self.log(
                     LogLevel::Info,
                     "the store was read again; planning goes on".to_owned(),
@@ -328,6 +349,7 @@ impl Core {
             self.changes.next_deadline(),
             self.retry_at,
             self.next_flush(now),
+            self.next_tending(),
         ];
         let Some(at) = wanted.into_iter().flatten().min() else {
             return;

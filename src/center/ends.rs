@@ -22,6 +22,7 @@ impl Core {
     pub(super) fn look_at_runs(&mut self, now: Now) {
         self.drop_silent(now);
         for id in self.open.take_looks(now.at) {
+            self.expect_start(now, &id);
             self.look_at_run(now, &id);
         }
     }
@@ -248,6 +249,7 @@ impl Core {
             }
         }
         self.publish(Audience::Group(group), event);
+        self.watch_end(now, row, ending);
         self.touch_ended(&view);
         self.settle_waits();
     }

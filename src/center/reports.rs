@@ -67,6 +67,9 @@ impl Core {
             };
             open.row.run.revision = run.revision;
         }
+        if attempt == 1 {
+            self.watch_start(now, &run.run_id, started_at);
+        }
         if attempt == 1
             && run.cause == Cause::Rule
             && let Some(path) = self.path_of(run)
@@ -162,6 +165,7 @@ impl Core {
             event.task = Some(path.clone());
             self.publish(Audience::Group(path.group), event);
         }
+        self.watch_slot(now, agent, &slot);
         let task = slot.task.clone();
         if stopped {
             self.slots.remove(&key);

@@ -15,6 +15,7 @@ use super::accept::Accept;
 use super::core::{Core, CoreSettings};
 use super::dialling::Dialling;
 use super::event::Now;
+use super::notify::{KEPT_FILE, Notifier, NotifyCommands};
 use super::init::{CA_DIR, STORE_FILE, dial_address};
 use super::shell::Shell;
 use crate::auth::{Authority, AuthorityError};
@@ -118,11 +119,13 @@ pub fn check_store(url: Option<&str>) -> Result<(), RunError> {
 }
 
 /// Runs the center in `dir` until `workers` are told to stop, or the lead is lost.
-/// `kept` says how long history is kept, and may change meanwhile.
+/// `kept` says how long history is kept, `commands` what is started when something is wrong; both may change
+/// meanwhile.
 pub async fn run(
     dir: &Path,
     settings: CenterSettings,
     kept: watch::Receiver<Keep>,
+    commands: watch::Receiver<NotifyCommands>,
     workers: Workers,
 ) -> Result<(), RunError> {
     let _lock = lock(dir)?;
@@ -138,7 +141,7 @@ pub async fn run(
         .iter()
         .map(|at| dial_address(*at).to_string())
         .collect();
-    let core = Core::new(
+    let mut core = Core::new(
         CoreSettings {
             fleet: identity.uri().fleet.clone(),
             epoch: guard.epoch,
@@ -153,6 +156,9 @@ pub async fn run(
         &snapshot,
         now(),
     );
+    if let Ok(known) = std::fs::read_to_string(dir.join(KEPT_FILE)) {
+        core.recall(&known);
+    }
     let (shell, inbox) = Shell::new(
         core,
         store.clone(),
@@ -161,6 +167,8 @@ pub async fn run(
         dialled.clone(),
         workers.clone(),
     )?;
+    let file = dir.join(KEPT_FILE);
+    let notifier = Notifier::new(file, commands, workers.clone(), inbox.clone());
     let accept = Accept::new(
         server_config(&identity)?,
         inbox,
@@ -180,7 +188,9 @@ pub async fn run(
         epoch = shell.epoch().0,
         "the center answers"
     );
-    let ended = shell.run(Dialling::new(accept, identity)).await;
+    let ended = shell
+        .run(Dialling::new(accept, identity), notifier)
+        .await;
     workers.drain(DRAIN).await;
     store.close().await;
     ended

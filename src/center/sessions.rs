@@ -255,6 +255,7 @@ impl Core {
             heard: now.mono,
             skew_ms: None,
         });
+        self.watch_back(now, &row.id);
         self.greet(now, id, &row, PROTOCOL.min(hello.protocol_max));
         if new_boot {
             self.plan_reboots(now, &row.id, Duration::from_millis(said.up_ms));
@@ -311,6 +312,7 @@ impl Core {
         session.skew_ms = beat.skew_ms;
         let agent = session.agent.clone();
         let leased = session.may_have_lease();
+        self.watch_beat(now, &agent, beat.skew_ms, &beat.trouble);
         let ack = HeartbeatAck {
             sent_boot_ms: beat.sent_boot_ms,
             received_at: now.at,
@@ -385,6 +387,7 @@ impl Core {
         }
         self.drafts.forget(&session.agent);
         self.end_logs_of(id);
+        self.watch_gone(now, &session.agent);
         Some(session.agent)
     }
 

@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 
 use super::core::Core;
 use super::dialling::Dialling;
+use super::notify::Notifier;
 use super::event::{Effect, Event, Issue, LogLevel, SessionId};
 use super::run::{RunError, now};
 use crate::auth::Authority;
@@ -63,6 +64,7 @@ pub(super) struct Shell {
     incoming: mpsc::Receiver<Incoming>,
     alarm: Alarm,
     dialling: Option<Dialling>,
+    notifier: Option<Notifier>,
 }
 
 impl Shell {
@@ -92,6 +94,7 @@ impl Shell {
             incoming,
             alarm,
             dialling: None,
+            notifier: None,
         };
         Ok((shell, inbox))
     }
@@ -100,9 +103,14 @@ impl Shell {
         self.guard.epoch
     }
 
-    /// Runs until told to stop, and dials agents meanwhile.
-    pub(super) async fn run(mut self, dialling: Dialling) -> Result<(), RunError> {
+    /// Runs until told to stop; dials agents and starts notify commands meanwhile.
+    pub(super) async fn run(
+        mut self,
+        dialling: Dialling,
+        notifier: Notifier,
+    ) -> Result<(), RunError> {
         self.dialling = Some(dialling);
+        self.notifier = Some(notifier);
         let stop = self.workers.token().clone();
         self.handle(Event::Wake);
         loop {
@@ -186,6 +194,16 @@ impl Shell {
             Effect::Dial(agents) => {
                 if let Some(dialling) = &mut self.dialling {
                     dialling.set(agents);
+                }
+            }
+            Effect::Notify(route, notice) => {
+                if let Some(notifier) = &mut self.notifier {
+                    notifier.notify(route, notice);
+                }
+            }
+            Effect::Keep(text) => {
+                if let Some(notifier) = &self.notifier {
+                    notifier.keep(text);
                 }
             }
             Effect::Alarm(at) => self.set_alarm(at),

@@ -147,6 +147,8 @@ pub fn status() -> StatusView {
             max: Some(9),
         },
         problems: Vec::new(),
+
+        conditions: Vec::new(),
     }
 }
 
@@ -162,6 +164,7 @@ pub fn event() -> EventView {
         slot: Some(Slot(0)),
         outcome: Some(Outcome::Failed),
         late_ms: Some(3),
+        condition: None,
         operator: None,
         reason: "exit code 3".to_owned(),
     }

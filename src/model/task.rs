@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AgentName, GroupName, OperatorName, Revision, SpecError, TaskId, TaskName, TaskPath, UnixMs,
-    Work, ms,
+    Watch, Work, ms,
 };
 use crate::rule::{Rule, RuleKind, Zone};
 
@@ -63,6 +63,9 @@ pub struct TaskSpec {
     /// Spread of the starts over the agents.
     #[serde(rename = "jitter_ms", with = "ms")]
     pub jitter: Duration,
+    /// From when on a run is called wrong.
+    #[serde(default, skip_serializing_if = "Watch::is_default")]
+    pub watch: Watch,
     /// What the agent must know.
     pub work: Work,
 }
@@ -78,6 +81,7 @@ impl TaskSpec {
             catch_up: false,
             misfire_grace: Duration::from_hours(1),
             jitter: Duration::ZERO,
+            watch: Watch::default(),
             work,
         }
     }
@@ -85,6 +89,7 @@ impl TaskSpec {
     /// Checks what the types alone do not hold; the first fault found.
     pub fn check(&self) -> Result<(), SpecError> {
         self.work.check()?;
+        self.watch.check()?;
         if self.rule.kind() == RuleKind::Always && !self.work.daemon {
             return Err(SpecError::Together(
                 "the rule `@always` is for daemons; give `--daemon`, or a rule with occurrences",

@@ -136,6 +136,8 @@ pub fn status() -> StatusView {
             max: Some(9),
         },
         problems: vec![format!("agent b2 is offline since 16:40 {HOSTILE}")],
+
+        conditions: Vec::new(),
     }
 }
 
@@ -151,6 +153,7 @@ pub fn event(number: u32) -> EventView {
         slot: Some(Slot(0)),
         outcome: Some(Outcome::Failed),
         late_ms: Some(3),
+        condition: None,
         operator: None,
         reason: HOSTILE.to_owned(),
     }

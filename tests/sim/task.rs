@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
-use ucron::model::{AgentName, Execute, Overlap, Target, Task, TaskName, TaskSpec, UserName, Work};
+use ucron::model::{AgentName, Execute, Overlap, Target, Task, TaskName, TaskSpec, UserName, Watch, Work};
 use ucron::proto::request::{IfExists, Request, TaskAdd, TaskEdit};
 use ucron::rule::{Rule, parse_duration_or_zero};
 
@@ -46,6 +46,14 @@ pub struct TaskText {
     timeout: Option<String>,
     #[serde(default)]
     env: BTreeMap<String, String>,
+    #[serde(default)]
+    warn_late: Option<String>,
+    #[serde(default)]
+    warn_failures: Option<u16>,
+    #[serde(default)]
+    max_duration: Option<String>,
+    #[serde(default)]
+    min_duration: Option<String>,
     /// Added by an `add` among the events, not at the beginning.
     #[serde(default)]
     pub later: bool,
@@ -88,6 +96,10 @@ impl TaskText {
             retries: None,
             timeout: None,
             env: BTreeMap::new(),
+            warn_late: None,
+            warn_failures: None,
+            max_duration: None,
+            min_duration: None,
             later: false,
         }
     }
@@ -183,7 +195,15 @@ impl TaskText {
         };
         let mut spec = TaskSpec::new(Rule::parse(rule).unwrap(), work);
         spec.target = target(self.target.as_deref().unwrap_or("all"));
+        self.watch(&mut spec.watch);
         spec
+    }
+
+    fn watch(&self, watch: &mut Watch) {
+        watch.late = self.warn_late.as_deref().map(span).or(watch.late);
+        watch.failures = self.warn_failures.unwrap_or(watch.failures);
+        watch.longest = self.max_duration.as_deref().map(span);
+        watch.shortest = self.min_duration.as_deref().map(span);
     }
 
     /// The request that adds it.

@@ -123,6 +123,10 @@ pub const CRATES: &[(&str, &[&str], &[Exception])] = &[
         &[
             but("src/bin/ucron/dev.rs", "the account it runs as"),
             but(
+                "src/center/notify.rs",
+                "ends a notify command's process group",
+            ),
+            but(
                 "src/tui/run/",
                 "watches the terminal for its end, and stops itself for the shell",
             ),
@@ -169,6 +173,7 @@ pub const CRATES: &[(&str, &[&str], &[Exception])] = &[
         &[
             but("src/center/accept.rs", "shell"),
             but("src/center/dialling.rs", "shell"),
+            but("src/center/notify.rs", "shell"),
             but("src/center/program.rs", "shell"),
             but("src/center/run.rs", "shell"),
             but("src/center/shell.rs", "shell"),
@@ -199,6 +204,7 @@ pub const PURE: &[(&str, &[&str])] = &[
     ("src/center/adding.rs", &[]),
     ("src/center/changes.rs", &[]),
     ("src/center/clients.rs", &[]),
+    ("src/center/conditions.rs", &[]),
     ("src/center/core.rs", &[]),
     ("src/center/ends.rs", &[]),
     ("src/center/entropy.rs", &[]),
@@ -209,6 +215,7 @@ pub const PURE: &[(&str, &[&str])] = &[
     ("src/center/join.rs", &[]),
     ("src/center/lateness.rs", &[]),
     ("src/center/logs.rs", &[]),
+    ("src/center/notices.rs", &[]),
     ("src/center/orders.rs", &[]),
     ("src/center/planner.rs", &[]),
     ("src/center/reads.rs", &[]),
@@ -219,8 +226,10 @@ pub const PURE: &[(&str, &[&str])] = &[
     ("src/center/select.rs", &[]),
     ("src/center/sessions.rs", &[]),
     ("src/center/tasks.rs", &[]),
+    ("src/center/telling.rs", &[]),
     ("src/center/views.rs", &[]),
     ("src/center/watch.rs", &[]),
+    ("src/center/watching.rs", &[]),
     ("src/cli/spec.rs", &[]),
     ("src/tui/keys.rs", &[]),
     ("src/tui/state/", &[]),
@@ -299,6 +308,10 @@ pub const CODE_WORDS: &[(&str, &str, &[Exception])] = &[
             but("src/exec/program.rs", "starts the keeper's program"),
             but("src/bin/ucron/start.rs", "starts this executable again"),
             but("src/cli/editor.rs", "starts the operator's editor"),
+            but(
+                "src/center/notify.rs",
+                "starts the notify commands of the settings",
+            ),
         ],
     ),
     (

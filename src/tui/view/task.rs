@@ -18,7 +18,7 @@ use super::paint::{TextLine, piece, plain};
 use super::run;
 use super::theme::{Tone, outcome};
 use crate::cli::print::time;
-use crate::model::{Outcome, Parole, UnixMs};
+use crate::model::{Outcome, Parole, UnixMs, Watch};
 use crate::proto::view::TaskView;
 use crate::rule::{RuleKind, Schedule, format_duration, words};
 use crate::tui::state::{State, Thing, ended_at, path_of, target};
@@ -175,6 +175,7 @@ fn policies(lines: &mut Vec<TextLine>, view: &TaskView, width: u16) {
     if !spec.jitter.is_zero() {
         said.push(format!("jitter {}", format_duration(spec.jitter)));
     }
+    said.extend(watched(&spec.watch));
     if let Some(cwd) = &work.cwd {
         said.push(format!("cwd {cwd}"));
     }
@@ -186,6 +187,32 @@ fn policies(lines: &mut Vec<TextLine>, view: &TaskView, width: u16) {
         field(lines, "env", &format!("{name}={value}"), Tone::Plain, width);
     }
     field(lines, "id", view.id.as_str(), Tone::Dim, width);
+}
+
+/// From when on a run is called wrong, where that is not the default.
+fn watched(watch: &Watch) -> Vec<String> {
+    let usual = Watch::default();
+    let mut said = Vec::new();
+    if watch.late != usual.late {
+        let late = watch.late.map_or_else(|| "never".to_owned(), format_duration);
+        said.push(format!("warn late {late}"));
+    }
+    if watch.failures != usual.failures {
+        said.push(format!("warn failures {}", watch.failures));
+    }
+    if watch.missed != usual.missed {
+        said.push(format!("warn missed {}", watch.missed));
+    }
+    if let Some(longest) = watch.longest {
+        said.push(format!("max duration {}", format_duration(longest)));
+    }
+    if let Some(shortest) = watch.shortest {
+        said.push(format!("min duration {}", format_duration(shortest)));
+    }
+    if watch.expect_output {
+        said.push("expects output".to_owned());
+    }
+    said
 }
 
 /// The page that says why: the state, what comes, what was, folded by reason.

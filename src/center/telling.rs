@@ -1,0 +1,241 @@
+//! What of the conditions is told, and to whom: events for whoever watches, log lines, notices for the notify
+//! commands, views for `status`. Decides nothing about what is wrong.
+
+use std::collections::BTreeSet;
+
+use super::conditions::{Condition, Key, Place, Subject, Turn};
+use super::core::Core;
+use super::event::{Effect, LogLevel, Now};
+use super::events::{Audience, EventLog};
+use super::notices::{Due, Notice, Route};
+use super::watch::Touched;
+use crate::auth::Access;
+use crate::model::{AgentId, AgentName, ConditionKind, GroupName, TaskPath};
+use crate::proto::view::ConditionView;
+
+impl Core {
+    /// Tells what began and ended, and what was held back for a while.
+    pub(super) fn tell_turns(&mut self, now: Now) {
+        let turns = self.conditions.take_turns();
+        if !turns.is_empty() {
+            self.touch(&Touched::Status);
+            let kept = serde_json::to_string(&self.conditions.kept()).unwrap_or_default();
+            self.now(Effect::Keep(kept));
+        }
+        for turn in turns {
+            self.tell_turn(now, turn);
+        }
+        for due in self.notices.take(now.at) {
+            self.notify(&due);
+        }
+    }
+
+    /// Tells everybody who may see it.
+    fn tell_turn(&mut self, now: Now, turn: Turn) {
+        let begins = turn.ended_at.is_none();
+        let text = self.sentence(&turn);
+        let level = if begins { LogLevel::Warn } else { LogLevel::Info };
+        let word = if begins { "began" } else { "ended" };
+        self.log(level, format!("condition {} {word}: {text}", turn.key.kind));
+        let event = if begins { "condition_began" } else { "condition_ended" };
+        let mut event = EventLog::blank(now.at, event);
+        event.condition = Some(turn.key.kind);
+        event.reason.clone_from(&turn.reason);
+        (event.task, event.agent) = self.names_of(&turn.key.subject);
+        if let [only] = self.names_at(&turn).as_slice() {
+            event.agent = Some(only.clone());
+        }
+        let audience = Audience::AnyOf(self.concerned(&turn.key));
+        self.publish(audience, event);
+        self.notices.note(now.at, turn);
+    }
+
+    /// The task or the agent by its name.
+    fn names_of(&self, subject: &Subject) -> (Option<TaskPath>, Option<AgentName>) {
+        match subject {
+            Subject::Center => (None, None),
+            Subject::Agent(id) => (None, self.name_at(id)),
+            Subject::Task(id) => {
+                let entry = self.fleet.tasks.get(id);
+                (entry.map(|entry| entry.task.path()), None)
+            }
+        }
+    }
+
+    fn name_at(&self, agent: &AgentId) -> Option<AgentName> {
+        self.fleet.agents.get(agent).map(|row| row.name.clone())
+    }
+
+    /// Where a task is in trouble.
+    fn names_at(&self, turn: &Turn) -> Vec<AgentName> {
+        turn.agents.iter().filter_map(|id| self.name_at(id)).collect()
+    }
+
+    /// The groups that a condition concerns: all where it is the center's.
+    fn concerned(&self, key: &Key) -> Vec<GroupName> {
+        match &key.subject {
+            Subject::Center => self.fleet.groups.keys().cloned().collect(),
+            Subject::Agent(id) => {
+                let row = self.fleet.agents.get(id);
+                row.map_or_else(Vec::new, |row| row.groups.iter().cloned().collect())
+            }
+            Subject::Task(id) => {
+                let entry = self.fleet.tasks.get(id);
+                entry.map_or_else(Vec::new, |entry| vec![entry.task.group.clone()])
+            }
+        }
+    }
+
+    /// A condition in one sentence.
+    fn sentence(&self, turn: &Turn) -> String {
+        let reason = &turn.reason;
+        let subject = match &turn.key.subject {
+            Subject::Center => "the center".to_owned(),
+            Subject::Agent(id) => format!("agent {}", self.fleet.agent_name(id)),
+            Subject::Task(id) => match self.fleet.tasks.get(id) {
+                Some(entry) if entry.task.spec.work.daemon => {
+                    format!("daemon {}", entry.task.path())
+                }
+                Some(entry) => format!("task {}", entry.task.path()),
+                None => format!("task {id}"),
+            },
+        };
+        if turn.ended_at.is_some() {
+            return format!("{subject}: {} is over: {reason}", turn.key.kind);
+        }
+        let names: Vec<String> = turn.agents.iter().map(|id| self.fleet.agent_name(id)).collect();
+        let on = match names.as_slice() {
+            [] => String::new(),
+            [one] => format!(" on {one}"),
+            [one, rest @ ..] => format!(" on {one} and {} more", rest.len()),
+        };
+        match turn.key.kind {
+            ConditionKind::Silent => format!("{subject} is {reason}"),
+            ConditionKind::Fatal => format!("{subject} is fatal: {reason}"),
+            kind => format!("{subject} {}{on}: {reason}", words(kind)),
+        }
+    }
+
+    /// Gives a notice to the commands that it is for: the center's, and those of the groups that it concerns. What
+    /// is wrong with the center's own command is told to nobody, and with a group's to the center's only.
+    fn notify(&mut self, due: &Due) {
+        let key = &due.turn.key;
+        let groups = self.concerned(key);
+        let mut routes: Vec<Route> = vec![None];
+        if key.kind == ConditionKind::Notify {
+            let own = Place::Route(None);
+            routes.retain(|_| !self.conditions.is_at(key, &own));
+        } else {
+            routes.extend(groups.iter().cloned().map(Some));
+        }
+        routes.retain(|route| self.routes.contains(route));
+        if routes.is_empty() {
+            return;
+        }
+        let notice = self.notice(due, groups);
+        let Ok(json) = serde_json::to_string(&notice) else {
+            return;
+        };
+        for route in routes {
+            self.now(Effect::Notify(route, json.clone()));
+        }
+    }
+
+    fn notice(&self, due: &Due, groups: Vec<GroupName>) -> Notice {
+        let turn = &due.turn;
+        let (task, agent) = self.names_of(&turn.key.subject);
+        Notice {
+            version: 1,
+            event: turn.ended_at.map_or("began", |_| "ended"),
+            condition: turn.key.kind,
+            task,
+            agent,
+            agents: self.names_at(&turn),
+            groups,
+            began_at: turn.began_at,
+            ended_at: turn.ended_at,
+            reason: turn.reason.clone(),
+            times: due.times,
+            text: self.sentence(turn),
+            fleet: self.settings.fleet.to_string(),
+            center: self.settings.addresses.first().cloned().unwrap_or_default(),
+        }
+    }
+
+    /// The notify commands that there are from now on.
+    pub(super) fn set_routes(&mut self, now: Now, routes: BTreeSet<Route>) {
+        self.routes = routes;
+        self.prune_conditions(now);
+    }
+
+    /// A notify command has ended.
+    pub(super) fn notified(&mut self, now: Now, route: Route, result: Result<(), String>) {
+        let key = Key::center(ConditionKind::Notify);
+        let place = Place::Route(route);
+        match result {
+            Ok(()) => {
+                self.conditions
+                    .clear(now.at, &key, &place, "a notify command succeeded");
+            }
+            Err(why) => {
+                let Place::Route(route) = &place else { return };
+                let whose = route.as_ref().map_or("the center's notify command".to_owned(), |g| {
+                    format!("the notify command of group {g}")
+                });
+                self.conditions.raise(now.at, &key, place, format!("{whose} {why}"));
+            }
+        }
+    }
+
+    /// What is wrong now, of what the asker sees.
+    pub(super) fn condition_views(&self, access: &Access) -> Vec<ConditionView> {
+        let seen = |key: &Key| {
+            matches!(key.subject, Subject::Center)
+                || access.sees_all()
+                || self.concerned(key).iter().any(|group| access.sees(group))
+        };
+        let all = self.conditions.iter().filter(|(key, _)| seen(key));
+        all.map(|(key, held)| self.condition_view(key, held)).collect()
+    }
+
+    fn condition_view(&self, key: &Key, held: &Condition) -> ConditionView {
+        let turn = Turn {
+            key: key.clone(),
+            began_at: held.began_at,
+            ended_at: None,
+            reason: held.reason.clone(),
+            agents: held.agents(),
+        };
+        let (task, agent) = self.names_of(&key.subject);
+        ConditionView {
+            condition: key.kind,
+            task,
+            agent,
+            agents: self.names_at(&turn),
+            began_at: held.began_at,
+            text: self.sentence(&turn),
+            reason: turn.reason,
+        }
+    }
+}
+
+/// What happens to a task while it is in trouble of a kind.
+fn words(kind: ConditionKind) -> &'static str {
+    match kind {
+        ConditionKind::Late => "is late",
+        ConditionKind::Missed => "was missed",
+        ConditionKind::Failed => "failed",
+        ConditionKind::TooLong => "takes too long",
+        ConditionKind::TooShort => "ended too soon",
+        ConditionKind::NoOutput => "has no output",
+        ConditionKind::Journal => "cannot write its journal",
+        ConditionKind::Keeper => "has no keeper",
+        ConditionKind::Disk => "is short of disk",
+        ConditionKind::Clock => "has a wrong clock",
+        ConditionKind::Store => "cannot write its store",
+        ConditionKind::Notify => "cannot notify",
+        ConditionKind::Silent => "is silent",
+        ConditionKind::Fatal => "is fatal",
+    }
+}
+
