@@ -100,11 +100,13 @@ fn hook(settings: &AgentSettings) -> Result<Option<SilenceHook>, AgentError> {
     let user = user.map(UserName::parse).transpose();
     let user = user.map_err(AgentError::SilenceUser)?;
     let command = settings.on_center_silent.clone();
-    Ok(user.filter(|_| !command.is_empty()).map(|user| SilenceHook {
-        command,
-        user,
-        after: settings.center_silent_after,
-    }))
+    Ok(user
+        .filter(|_| !command.is_empty())
+        .map(|user| SilenceHook {
+            command,
+            user,
+            after: settings.center_silent_after,
+        }))
 }
 
 /// Runs the agent of a state directory until `stop`; keeper and processes stay.
@@ -237,7 +239,8 @@ impl Shell {
             Ok(settings) => {
                 self.core.set_heartbeat(settings.heartbeat);
                 // It was good a moment ago.
-                self.core.set_silence_hook(hook(&settings).unwrap_or_default());
+                self.core
+                    .set_silence_hook(hook(&settings).unwrap_or_default());
                 self.feed(Event::Wake);
                 info!(
                     "read the settings again; addresses, frame limit and logs follow at the next start"

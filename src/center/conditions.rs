@@ -14,6 +14,8 @@ use crate::model::{AgentId, ConditionKind, GroupName, RunId, Slot, TaskId, UnixM
 pub enum Subject {
     /// The center's own.
     Center,
+    /// A group's: its notify command.
+    Group(GroupName),
     /// An agent's.
     Agent(AgentId),
     /// A task's.
@@ -38,8 +40,6 @@ pub enum Place {
     Whole,
     /// A task's slot on an agent; without one where the task has target `one`, or no agent.
     Slot(Option<AgentId>, Slot),
-    /// The notify command of a group; without one, the center's.
-    Route(Option<GroupName>),
 }
 
 /// Something wrong now.
@@ -177,7 +177,7 @@ impl Conditions {
             .is_some_and(|known| known.places.contains(place))
     }
 
-    /// All of them: the center's, then agents', then tasks'.
+    /// All of them: the center's first, then groups', agents', tasks'.
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &Condition)> {
         self.now.iter()
     }
@@ -251,7 +251,7 @@ impl Condition {
     pub fn agents(&self) -> BTreeSet<AgentId> {
         let agents = self.places.iter().filter_map(|place| match place {
             Place::Slot(agent, _) => agent.clone(),
-            Place::Whole | Place::Route(_) => None,
+            Place::Whole => None,
         });
         agents.collect()
     }
@@ -289,11 +289,12 @@ mod tests {
     fn it_begins_with_the_first_place_and_ends_with_the_last() {
         let mut all = Conditions::default();
         let raise = |slot: u16| {
-            move |all: &mut Conditions| all.raise(UnixMs(1), &key(), at(slot), format!("bad {slot}"))
+            move |all: &mut Conditions| {
+                all.raise(UnixMs(1), &key(), at(slot), format!("bad {slot}"))
+            }
         };
-        let clear = |slot: u16| {
-            move |all: &mut Conditions| all.clear(UnixMs(2), &key(), &at(slot), "good")
-        };
+        let clear =
+            |slot: u16| move |all: &mut Conditions| all.clear(UnixMs(2), &key(), &at(slot), "good");
         check(&mut all, raise(0), &["+bad 0"]);
         check(&mut all, raise(1), &[]);
         assert_eq!(all.iter().next().unwrap().1.reason, "bad 1");
@@ -306,11 +307,14 @@ mod tests {
     #[test]
     fn it_is_told_when_it_is_so_often_enough_in_a_row() {
         let mut all = Conditions::default();
-        let count =
-            |all: &mut Conditions| all.count(UnixMs(1), &key(), at(0), 3, "bad".to_owned());
+        let count = |all: &mut Conditions| all.count(UnixMs(1), &key(), at(0), 3, "bad".to_owned());
         check(&mut all, count, &[]);
         check(&mut all, count, &[]);
-        check(&mut all, |all| all.clear(UnixMs(1), &key(), &at(0), "good"), &[]);
+        check(
+            &mut all,
+            |all| all.clear(UnixMs(1), &key(), &at(0), "good"),
+            &[],
+        );
         check(&mut all, count, &[]);
         check(&mut all, count, &[]);
         check(&mut all, count, &["+bad"]);
@@ -320,13 +324,25 @@ mod tests {
     #[test]
     fn what_cannot_be_any_more_ends_and_what_was_known_before_does_not_begin_anew() {
         let mut all = Conditions::default();
-        check(&mut all, |all| all.raise(UnixMs(1), &key(), at(0), "bad".to_owned()), &["+bad"]);
+        check(
+            &mut all,
+            |all| all.raise(UnixMs(1), &key(), at(0), "bad".to_owned()),
+            &["+bad"],
+        );
         let kept = all.kept();
         let mut next = Conditions::default();
         next.recall(serde_json::from_str(&serde_json::to_string(&kept).unwrap()).unwrap());
-        check(&mut next, |all| all.raise(UnixMs(2), &key(), at(0), "bad".to_owned()), &[]);
+        check(
+            &mut next,
+            |all| all.raise(UnixMs(2), &key(), at(0), "bad".to_owned()),
+            &[],
+        );
         assert_eq!(next.iter().next().unwrap().1.began_at, UnixMs(1));
         check(&mut next, |all| all.prune(UnixMs(3), |_, _| None), &[]);
-        check(&mut next, |all| all.prune(UnixMs(3), |_, _| Some("gone")), &["-gone"]);
+        check(
+            &mut next,
+            |all| all.prune(UnixMs(3), |_, _| Some("gone")),
+            &["-gone"],
+        );
     }
 }

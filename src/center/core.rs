@@ -100,6 +100,8 @@ pub struct Core {
     pub(super) conditions: Conditions,
     /// What of it was told to the notify commands.
     pub(super) notices: Notices,
+    /// Until when agents may be away because the center was.
+    pub(super) agents_by: UnixMs,
     /// The notify commands that there are.
     pub(super) routes: BTreeSet<Route>,
     pub(super) next_ticket: u64,
@@ -139,6 +141,7 @@ impl Core {
             early: BTreeSet::new(),
             conditions: Conditions::default(),
             notices: Notices::default(),
+            agents_by: now.at,
             routes: BTreeSet::new(),
             next_ticket: 0,
             flushed_at: UnixMs(0),
@@ -291,6 +294,7 @@ impl Core {
                 self.health = Health::Well;
                 self.wait_anew();
                 self.watch_store(now);
+                self.await_agents(now);
                 self.prune_conditions(now);
                 self.log(
                     LogLevel::Info,

@@ -41,6 +41,6 @@ mod watching;
 
 pub use self::core::{Core, CoreSettings};
 pub use args::CenterArgs;
-pub use notices::Route;
 pub use event::{AddTrouble, Effect, Event, Issue, LogLevel, Now, SessionId, Ticket};
+pub use notices::Route;
 pub use program::main;

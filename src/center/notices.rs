@@ -190,7 +190,11 @@ mod tests {
 
     #[test]
     fn a_beginning_and_its_end_are_told_at_once() {
-        check(&[(10, false), (20, true)], 1000, &["10 begin 1", "20 end 1"]);
+        check(
+            &[(10, false), (20, true)],
+            1000,
+            &["10 begin 1", "20 end 1"],
+        );
     }
 
     #[test]
@@ -204,7 +208,11 @@ mod tests {
             (60, true),
         ];
         check(&flaps, 2000, &["10 begin 1", "20 end 1"]);
-        check(&flaps[..5], 2000, &["10 begin 1", "20 end 1", "310 begin 2"]);
+        check(
+            &flaps[..5],
+            2000,
+            &["10 begin 1", "20 end 1", "310 begin 2"],
+        );
         let long = [(10, false), (20, true), (30, false), (315, true)];
         check(
             &long,
@@ -222,6 +230,32 @@ mod tests {
     #[test]
     fn what_goes_on_is_told_once() {
         check(&[(10, false)], 5000, &["10 begin 1"]);
+    }
+
+    /// The line in ucron-center(8), put together.
+    #[test]
+    fn a_notice_has_the_form_of_the_page() {
+        let notice = Notice {
+            version: 1,
+            event: "began",
+            condition: ConditionKind::Failed,
+            task: Some("web/dump".parse().unwrap()),
+            agent: None,
+            agents: vec!["a1".parse().unwrap()],
+            groups: vec!["web".parse().unwrap()],
+            began_at: UnixMs(1_795_366_202_320),
+            ended_at: None,
+            reason: "exited with code 3".to_owned(),
+            times: 1,
+            text: "task web/dump failed on a1: exited with code 3".to_owned(),
+            fleet: "01kb3kxxq2m4n6p8r0s2t4v6w8".to_owned(),
+            center: "192.0.2.10:9502".to_owned(),
+        };
+        let page = include_str!("../../man/ucron-center.8");
+        let from = page.find("{\"version\":1").unwrap();
+        let block = &page[from..][..page[from..].find(".Ed").unwrap()];
+        let shown: String = block.lines().map(str::trim_start).collect();
+        assert_eq!(serde_json::to_string(&notice).unwrap(), shown);
     }
 
     #[test]

@@ -258,7 +258,11 @@ fn said(status: ExitStatus, words: &str) -> Result<(), String> {
         Some(code) => format!("exited with code {code}"),
         None => "was killed by a signal".to_owned(),
     };
-    let words: String = words.chars().filter(|c| !c.is_control()).take(200).collect();
+    let words: String = words
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(200)
+        .collect();
     Err(match words.trim() {
         "" => how,
         words => format!("{how}: {words}"),

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::args::{CenterArgs, CenterCommand, InitArgs, RunArgs};
-use super::notify::NotifyCommands;
 use super::init::{Init, Initialised, init};
+use super::notify::NotifyCommands;
 use super::run::{check_store, keep, run};
 use crate::config::{CenterSettings, Settings, init_logs};
 use crate::store::Keep;

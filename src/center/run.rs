@@ -15,8 +15,8 @@ use super::accept::Accept;
 use super::core::{Core, CoreSettings};
 use super::dialling::Dialling;
 use super::event::Now;
-use super::notify::{KEPT_FILE, Notifier, NotifyCommands};
 use super::init::{CA_DIR, STORE_FILE, dial_address};
+use super::notify::{KEPT_FILE, Notifier, NotifyCommands};
 use super::shell::Shell;
 use crate::auth::{Authority, AuthorityError};
 use crate::clock;
@@ -188,9 +188,7 @@ pub async fn run(
         epoch = shell.epoch().0,
         "the center answers"
     );
-    let ended = shell
-        .run(Dialling::new(accept, identity), notifier)
-        .await;
+    let ended = shell.run(Dialling::new(accept, identity), notifier).await;
     workers.drain(DRAIN).await;
     store.close().await;
     ended

@@ -9,8 +9,8 @@ use tracing::{error, info, warn};
 
 use super::core::Core;
 use super::dialling::Dialling;
-use super::notify::Notifier;
 use super::event::{Effect, Event, Issue, LogLevel, SessionId};
+use super::notify::Notifier;
 use super::run::{RunError, now};
 use crate::auth::Authority;
 use crate::clock::{self, Alarm};

@@ -34,10 +34,18 @@ impl Core {
     fn tell_turn(&mut self, now: Now, turn: Turn) {
         let begins = turn.ended_at.is_none();
         let text = self.sentence(&turn);
-        let level = if begins { LogLevel::Warn } else { LogLevel::Info };
+        let level = if begins {
+            LogLevel::Warn
+        } else {
+            LogLevel::Info
+        };
         let word = if begins { "began" } else { "ended" };
         self.log(level, format!("condition {} {word}: {text}", turn.key.kind));
-        let event = if begins { "condition_began" } else { "condition_ended" };
+        let event = if begins {
+            "condition_began"
+        } else {
+            "condition_ended"
+        };
         let mut event = EventLog::blank(now.at, event);
         event.condition = Some(turn.key.kind);
         event.reason.clone_from(&turn.reason);
@@ -53,7 +61,7 @@ impl Core {
     /// The task or the agent by its name.
     fn names_of(&self, subject: &Subject) -> (Option<TaskPath>, Option<AgentName>) {
         match subject {
-            Subject::Center => (None, None),
+            Subject::Center | Subject::Group(_) => (None, None),
             Subject::Agent(id) => (None, self.name_at(id)),
             Subject::Task(id) => {
                 let entry = self.fleet.tasks.get(id);
@@ -68,13 +76,17 @@ impl Core {
 
     /// Where a task is in trouble.
     fn names_at(&self, turn: &Turn) -> Vec<AgentName> {
-        turn.agents.iter().filter_map(|id| self.name_at(id)).collect()
+        turn.agents
+            .iter()
+            .filter_map(|id| self.name_at(id))
+            .collect()
     }
 
     /// The groups that a condition concerns: all where it is the center's.
     fn concerned(&self, key: &Key) -> Vec<GroupName> {
         match &key.subject {
             Subject::Center => self.fleet.groups.keys().cloned().collect(),
+            Subject::Group(group) => vec![group.clone()],
             Subject::Agent(id) => {
                 let row = self.fleet.agents.get(id);
                 row.map_or_else(Vec::new, |row| row.groups.iter().cloned().collect())
@@ -91,6 +103,7 @@ impl Core {
         let reason = &turn.reason;
         let subject = match &turn.key.subject {
             Subject::Center => "the center".to_owned(),
+            Subject::Group(group) => format!("group {group}"),
             Subject::Agent(id) => format!("agent {}", self.fleet.agent_name(id)),
             Subject::Task(id) => match self.fleet.tasks.get(id) {
                 Some(entry) if entry.task.spec.work.daemon => {
@@ -103,7 +116,11 @@ impl Core {
         if turn.ended_at.is_some() {
             return format!("{subject}: {} is over: {reason}", turn.key.kind);
         }
-        let names: Vec<String> = turn.agents.iter().map(|id| self.fleet.agent_name(id)).collect();
+        let names: Vec<String> = turn
+            .agents
+            .iter()
+            .map(|id| self.fleet.agent_name(id))
+            .collect();
         let on = match names.as_slice() {
             [] => String::new(),
             [one] => format!(" on {one}"),
@@ -119,14 +136,12 @@ impl Core {
     /// Gives a notice to the commands that it is for: the center's, and those of the groups that it concerns. What
     /// is wrong with the center's own command is told to nobody, and with a group's to the center's only.
     fn notify(&mut self, due: &Due) {
-        let key = &due.turn.key;
-        let groups = self.concerned(key);
+        let groups = self.concerned(&due.turn.key);
         let mut routes: Vec<Route> = vec![None];
-        if key.kind == ConditionKind::Notify {
-            let own = Place::Route(None);
-            routes.retain(|_| !self.conditions.is_at(key, &own));
-        } else {
-            routes.extend(groups.iter().cloned().map(Some));
+        match (&due.turn.key.subject, due.turn.key.kind) {
+            (Subject::Center, ConditionKind::Notify) => routes.clear(),
+            (Subject::Group(_), _) => {}
+            _ => routes.extend(groups.iter().cloned().map(Some)),
         }
         routes.retain(|route| self.routes.contains(route));
         if routes.is_empty() {
@@ -170,19 +185,17 @@ impl Core {
 
     /// A notify command has ended.
     pub(super) fn notified(&mut self, now: Now, route: Route, result: Result<(), String>) {
-        let key = Key::center(ConditionKind::Notify);
-        let place = Place::Route(route);
+        let key = Key {
+            subject: route.map_or(Subject::Center, Subject::Group),
+            kind: ConditionKind::Notify,
+        };
         match result {
-            Ok(()) => {
-                self.conditions
-                    .clear(now.at, &key, &place, "a notify command succeeded");
-            }
+            Ok(()) => self
+                .conditions
+                .clear(now.at, &key, &Place::Whole, "the command succeeded"),
             Err(why) => {
-                let Place::Route(route) = &place else { return };
-                let whose = route.as_ref().map_or("the center's notify command".to_owned(), |g| {
-                    format!("the notify command of group {g}")
-                });
-                self.conditions.raise(now.at, &key, place, format!("{whose} {why}"));
+                let reason = format!("its notify command {why}");
+                self.conditions.raise(now.at, &key, Place::Whole, reason);
             }
         }
     }
@@ -195,7 +208,8 @@ impl Core {
                 || self.concerned(key).iter().any(|group| access.sees(group))
         };
         let all = self.conditions.iter().filter(|(key, _)| seen(key));
-        all.map(|(key, held)| self.condition_view(key, held)).collect()
+        all.map(|(key, held)| self.condition_view(key, held))
+            .collect()
     }
 
     fn condition_view(&self, key: &Key, held: &Condition) -> ConditionView {
@@ -238,4 +252,3 @@ fn words(kind: ConditionKind) -> &'static str {
         ConditionKind::Fatal => "is fatal",
     }
 }
-

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::conditions::{Deadline, Key, Kept, Place, Subject};
+use super::conditions::{Deadline, Kept, Key, Place, Subject};
 use super::core::{Core, Health};
 use super::event::Now;
 use super::runs::Stage;
@@ -19,6 +19,10 @@ use crate::store::RunRow;
 
 /// How long agents may take to find a center that has just started: they dial every 30 s at the latest.
 const FIRST_LINK: Duration = Duration::from_secs(45);
+/// When to look again at what cannot be told yet.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// Why a notify command fails no longer.
+const NO_ROUTE: &str = "it is not configured any more";
 /// A clock further off than this is wrong; the design's limit for small offsets.
 const SKEW: u64 = 1_000;
 /// It is right again below this, so that one at the limit does not come and go.
@@ -60,8 +64,10 @@ impl Core {
         self.conditions.recall(kept);
     }
 
-    /// Every agent that does not come within the time is silent.
+    /// The center has started, or can write its store again: agents that it let go of may take their time. Every
+    /// one that does not come is silent then.
     pub(super) fn await_agents(&mut self, now: Now) {
+        self.agents_by = now.at.plus(FIRST_LINK);
         for agent in self.fleet.agents.keys() {
             self.conditions
                 .remind(now.at.plus(FIRST_LINK), Deadline::Agent(agent.clone()));
@@ -119,6 +125,10 @@ impl Core {
             return;
         }
         let row = run.row.clone();
+        if self.is_too_early(now, row.agent.as_ref()) {
+            let later = self.agents_by.max(now.at.plus(LOOK_AGAIN));
+            return self.conditions.remind(later, Deadline::Start(id.clone()));
+        }
         let Some(late) = self.late_after(&row.run) else {
             return;
         };
@@ -135,6 +145,12 @@ impl Core {
         let reason = format!("due at {}, not started: {why}", hms(row.run.scheduled_at));
         let key = Key::task(&row.run.task, ConditionKind::Late);
         self.conditions.raise(now.at, &key, place(&row), reason);
+    }
+
+    /// Whether an agent may be away because of the center.
+    fn is_too_early(&self, now: Now, agent: Option<&AgentId>) -> bool {
+        let is_away = agent.is_some_and(|agent| !self.sessions.is_linked(agent));
+        is_away && (self.health != Health::Well || now.at < self.agents_by)
     }
 
     /// A run's first attempt has started, or is found running.
@@ -172,7 +188,10 @@ impl Core {
             return;
         };
         let span = format_duration(longest);
-        let reason = format!("has been running for more than {span}, since {}", hms(started_at));
+        let reason = format!(
+            "has been running for more than {span}, since {}",
+            hms(started_at)
+        );
         let key = Key::task(&row.run.task, ConditionKind::TooLong);
         self.conditions.raise(now.at, &key, place(&row), reason);
     }
@@ -188,16 +207,21 @@ impl Core {
         let watch = watch.clone();
         let key = |kind| Key::task(&row.run.task, kind);
         let at = place(row);
-        let reason = format!("{}: {}", ending.outcome, ending.reason);
+        let reason = match ending.outcome {
+            Outcome::Failed => ending.reason.clone(),
+            outcome => format!("{outcome}: {}", ending.reason),
+        };
         match ending.outcome {
             Outcome::Missed if watch.missed > 0 && !self.is_draining(row) => {
                 let missed = key(ConditionKind::Missed);
                 let reason = format!("{}, due at {}", ending.reason, hms(row.run.scheduled_at));
-                self.conditions.count(now.at, &missed, at.clone(), watch.missed, reason);
+                self.conditions
+                    .count(now.at, &missed, at.clone(), watch.missed, reason);
             }
             Outcome::Failed | Outcome::TimedOut | Outcome::Lost if watch.failures > 0 => {
                 let failed = key(ConditionKind::Failed);
-                self.conditions.count(now.at, &failed, at.clone(), watch.failures, reason);
+                self.conditions
+                    .count(now.at, &failed, at.clone(), watch.failures, reason);
             }
             Outcome::Succeeded => {
                 self.right_at(now, &key(ConditionKind::Failed), &at, "a run succeeded");
@@ -209,9 +233,21 @@ impl Core {
             self.right_at(now, &key(ConditionKind::Missed), &at, "a run started");
             self.watch_span(now, row, ending, &watch);
         } else {
-            // Whatever it is, it is not late any more.
-            let late = key(ConditionKind::Late);
-            self.conditions.clear(now.at, &late, &at, "the run will not start");
+            self.watch_unstarted(now, row);
+        }
+    }
+
+    /// A run that will not start is not late any more, unless another of its place is.
+    fn watch_unstarted(&mut self, now: Now, row: &RunRow) {
+        let is_late = |id: &RunId| {
+            let run = self.open.get(id).filter(|run| !run.stage.has_started());
+            let at_place = run.filter(|run| place(&run.row) == place(row));
+            at_place.is_some_and(|run| run.row.run.scheduled_at < row.run.scheduled_at)
+        };
+        if !self.open.of_task(&row.run.task).iter().any(is_late) {
+            let key = Key::task(&row.run.task, ConditionKind::Late);
+            self.conditions
+                .clear(now.at, &key, &place(row), "the run will not start");
         }
     }
 
@@ -225,7 +261,11 @@ impl Core {
     fn watch_span(&mut self, now: Now, row: &RunRow, ending: &Ending, watch: &Watch) {
         let (key, at) = (Key::task(&row.run.task, ConditionKind::TooLong), place(row));
         let took = span_of(ending);
-        match watch.longest.zip(took).filter(|(longest, took)| took > longest) {
+        match watch
+            .longest
+            .zip(took)
+            .filter(|(longest, took)| took > longest)
+        {
             Some((longest, took)) => {
                 let (took, longest) = (format_duration(took), format_duration(longest));
                 let reason = format!("took {took}, more than {longest}");
@@ -240,7 +280,11 @@ impl Core {
         let key = |kind| Key::task(&row.run.task, kind);
         let (short, empty) = (key(ConditionKind::TooShort), key(ConditionKind::NoOutput));
         let took = span_of(ending);
-        match watch.shortest.zip(took).filter(|(shortest, took)| took < shortest) {
+        match watch
+            .shortest
+            .zip(took)
+            .filter(|(shortest, took)| took < shortest)
+        {
             Some((shortest, took)) => {
                 let (took, shortest) = (format_duration(took), format_duration(shortest));
                 let reason = format!("took {took}, less than {shortest}");
@@ -259,8 +303,9 @@ impl Core {
     /// A run of a place did well; what was wrong while there was no agent is over too.
     fn right_at(&mut self, now: Now, key: &Key, at: &Place, why: &str) {
         self.conditions.clear(now.at, key, at, why);
-        self.conditions
-            .clear_where(now.at, key, why, |held| matches!(held, Place::Slot(None, _)));
+        self.conditions.clear_where(now.at, key, why, |held| {
+            matches!(held, Place::Slot(None, _))
+        });
     }
 
     /// A daemon's slot has changed its state.
@@ -292,6 +337,11 @@ impl Core {
         };
         if row.draining || self.sessions.of(agent).is_some() {
             return;
+        }
+        if self.is_too_early(now, Some(agent)) {
+            let later = self.agents_by.max(now.at.plus(LOOK_AGAIN));
+            let of = Deadline::Agent(agent.clone());
+            return self.conditions.remind(later, of);
         }
         if let Some(since) = self.sessions.offline_since(agent) {
             let due = since.plus(self.settings.silent);
@@ -338,14 +388,21 @@ impl Core {
             ConditionKind::Disk,
         ] {
             let key = Key::agent(agent, kind);
-            match troubles.iter().find(|trouble| trouble.kind.condition() == kind) {
+            match troubles
+                .iter()
+                .find(|trouble| trouble.kind.condition() == kind)
+            {
                 Some(trouble) => {
                     let reason = trouble.reason.clone();
                     self.conditions.raise(now.at, &key, Place::Whole, reason);
                 }
                 None => {
-                    self.conditions
-                        .clear(now.at, &key, &Place::Whole, "the agent says that it is over");
+                    self.conditions.clear(
+                        now.at,
+                        &key,
+                        &Place::Whole,
+                        "the agent says that it is over",
+                    );
                 }
             }
         }
@@ -356,9 +413,9 @@ impl Core {
         let key = Key::agent(agent, ConditionKind::Clock);
         let off = skew.unsigned_abs();
         if off > SKEW {
-            let span = format_duration(Duration::from_millis(off));
+            let span = format_duration(Duration::from_millis(off - off % 100));
             let way = if skew > 0 { "ahead of" } else { "behind" };
-            let reason = format!("its clock is {span} {way} the center's");
+            let reason = format!("{span} {way} the center's");
             self.conditions.raise(now.at, &key, Place::Whole, reason);
         } else if off < SKEW_RIGHT {
             self.conditions
@@ -373,20 +430,27 @@ impl Core {
             let reason = trouble.clone();
             self.conditions.raise(now.at, &key, Place::Whole, reason);
         } else {
-            self.conditions
-                .clear(now.at, &key, &Place::Whole, "the store can be written again");
+            self.conditions.clear(
+                now.at,
+                &key,
+                &Place::Whole,
+                "the store can be written again",
+            );
         }
     }
 
     /// What a condition is about may be gone, or may not be watched any more.
     pub(super) fn prune_conditions(&mut self, now: Now) {
         let (fleet, routes) = (&self.fleet, &self.routes);
-        self.conditions.prune(now.at, |key, place| {
-            match &key.subject {
-                Subject::Center => match place {
-                    Place::Route(route) if !routes.contains(route) => Some("no longer configured"),
-                    _ => None,
-                },
+        self.conditions
+            .prune(now.at, |key, place| match &key.subject {
+                Subject::Center if key.kind == ConditionKind::Notify => {
+                    (!routes.contains(&None)).then_some(NO_ROUTE)
+                }
+                Subject::Center => None,
+                Subject::Group(group) => {
+                    (!routes.contains(&Some(group.clone()))).then_some(NO_ROUTE)
+                }
                 Subject::Agent(id) => match fleet.agents.get(id) {
                     None => Some("the agent was removed"),
                     Some(row) if row.draining && key.kind == ConditionKind::Silent => {
@@ -402,8 +466,7 @@ impl Core {
                         outdated(task, key.kind, place, &members)
                     }
                 },
-            }
-        });
+            });
     }
 }
 

@@ -124,8 +124,12 @@ impl Settings for CenterSettings {
         if self.listen.is_empty() {
             misfits.push("`listen` is empty; give at least one ADDR:PORT".to_owned());
         }
-        let groups = self.notify_group.iter().map(|(group, words)| (group.as_str(), words));
-        misfits.extend(groups.filter_map(|(group, words)| no_program("notify_group", group, words)));
+        let groups = self
+            .notify_group
+            .iter()
+            .map(|(group, words)| (group.as_str(), words));
+        misfits
+            .extend(groups.filter_map(|(group, words)| no_program("notify_group", group, words)));
         if !self.notify.is_empty() {
             misfits.extend(no_program("notify", "", &self.notify));
         }
@@ -154,9 +158,8 @@ fn no_program(key: &str, group: &str, words: &[String]) -> Option<String> {
     } else {
         format!("`{key}` of `{}`", group.escape_debug())
     };
-    (!program.starts_with('/')).then(|| {
-        format!("{whose} names no program; give its absolute path, then its arguments")
-    })
+    (!program.starts_with('/'))
+        .then(|| format!("{whose} names no program; give its absolute path, then its arguments"))
 }
 
 fn small_frame(max_frame: Bytes) -> Vec<String> {
@@ -229,6 +232,13 @@ impl Settings for AgentSettings {
 
     fn misfits(&self) -> Vec<String> {
         let mut misfits = small_frame(self.max_frame);
+        if self.center_silent_after <= self.heartbeat * SILENT_AFTER {
+            misfits.push(format!(
+                "`center_silent_after` ({}) must be longer than three heartbeats ({})",
+                format_duration(self.center_silent_after),
+                format_duration(self.heartbeat * SILENT_AFTER)
+            ));
+        }
         if !self.on_center_silent.is_empty() {
             misfits.extend(no_program("on_center_silent", "", &self.on_center_silent));
             if self.on_center_silent_user.is_none() {

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::hello::{ErrorFrame, Hello, Welcome};
 use crate::model::{
-    ConditionKind, Ending, Epoch, Revision, RunId, RunRef, SessionLease, Slot, TaskId, TaskText, UnixMs,
+    ConditionKind, Ending, Epoch, Revision, RunId, RunRef, SessionLease, Slot, TaskId, TaskText,
+    UnixMs,
 };
 
 /// Agent to center.

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AgentName, AgentState, Cause, ConditionKind, Epoch, GroupName, OperatorName, Outcome, Revision, Role, RunId,
-    Slot, TaskId, TaskName, TaskPath, TaskSpec, UnixMs,
+    AgentName, AgentState, Cause, ConditionKind, Epoch, GroupName, OperatorName, Outcome, Revision,
+    Role, RunId, Slot, TaskId, TaskName, TaskPath, TaskSpec, UnixMs,
 };
 use crate::rule::Zone;
 

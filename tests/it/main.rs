@@ -10,6 +10,7 @@ mod installing;
 mod ledger;
 mod logs;
 mod membership;
+mod notifying;
 mod overlapping;
 mod page;
 mod programs;

@@ -227,6 +227,11 @@ impl History {
                 broken.push(format!("never answered: {:?}", asked.ask));
             }
         }
+        // Every task is stopped and every agent is there: nothing can be wrong.
+        if !matches!(self.world.center.kept.as_str(), "" | "[]") {
+            broken.push(format!("still wrong: {}", self.world.center.kept));
+        }
+        broken.extend(self.judge_notices());
         let alive: Vec<String> = self
             .world
             .truth
@@ -239,6 +244,27 @@ impl History {
             "at the end: {broken:#?}\n{}",
             self.world.last_log()
         );
+    }
+
+    /// Of each condition beginnings and ends take turns.
+    fn judge_notices(&self) -> Vec<String> {
+        let mut begun = std::collections::BTreeSet::new();
+        let mut broken = Vec::new();
+        for (at, json) in &self.world.center.notices {
+            let notice: serde_json::Value = serde_json::from_str(json).unwrap();
+            let key = format!(
+                "{} {} {}",
+                notice["condition"], notice["task"], notice["agent"]
+            );
+            let fits = match notice["event"].as_str() {
+                Some("began") => begun.insert(key),
+                _ => begun.remove(&key),
+            };
+            if !fits {
+                broken.push(format!("told out of turn at {at} ms: {json}"));
+            }
+        }
+        broken
     }
 
     fn judge_runs(&self, broken: &mut Vec<String>) {

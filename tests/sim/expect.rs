@@ -13,7 +13,10 @@ impl Player {
         };
         let told: Vec<String> = self.world.center.notices.iter().map(told).collect();
         let fits = wanted.len() == told.len()
-            && wanted.iter().zip(&told).all(|(line, told)| is_told(line, told));
+            && wanted
+                .iter()
+                .zip(&told)
+                .all(|(line, told)| is_told(line, told));
         assert!(
             fits,
             "was told {told:#?}\nnot {wanted:#?}\n{}",
@@ -82,7 +85,12 @@ impl Player {
 fn told((at, json): &(i64, String)) -> String {
     let notice: serde_json::Value = serde_json::from_str(json).unwrap();
     let word = |name: &str| notice[name].as_str().unwrap().to_owned();
-    format!("{at}ms {} {}: {}", word("event"), word("condition"), word("text"))
+    format!(
+        "{at}ms {} {}: {}",
+        word("event"),
+        word("condition"),
+        word("text")
+    )
 }
 
 fn is_told(line: &str, told: &str) -> bool {

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
-use ucron::model::{AgentName, Execute, Overlap, Target, Task, TaskName, TaskSpec, UserName, Watch, Work};
+use ucron::model::{
+    AgentName, Execute, Overlap, Target, Task, TaskName, TaskSpec, UserName, Watch, Work,
+};
 use ucron::proto::request::{IfExists, Request, TaskAdd, TaskEdit};
 use ucron::rule::{Rule, parse_duration_or_zero};
 

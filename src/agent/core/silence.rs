@@ -123,7 +123,9 @@ impl AgentCore {
         .into();
         Some(Start {
             run: RunRef {
-                run_id: RunId::hash(format!("{NAME}\n{event}\n{}\n{}", heard_at.0, at.0).as_bytes()),
+                run_id: RunId::hash(
+                    format!("{NAME}\n{event}\n{}\n{}", heard_at.0, at.0).as_bytes(),
+                ),
                 task: task.clone(),
                 revision: Revision(1),
                 slot: Slot(0),

@@ -64,8 +64,13 @@ impl AgentCore {
             (TroubleKind::Disk, host.disk.clone()),
         ];
         let told = all.into_iter();
-        told.filter_map(|(kind, reason)| Some(Trouble { kind, reason: reason? }))
-            .collect()
+        told.filter_map(|(kind, reason)| {
+            Some(Trouble {
+                kind,
+                reason: reason?,
+            })
+        })
+        .collect()
     }
 }
 
@@ -106,7 +111,11 @@ mod tests {
 
     #[test]
     fn a_journal_that_writes_again_is_no_trouble() {
-        check(|host| host.journal_fails("full"), 0, &[TroubleKind::Journal]);
+        check(
+            |host| host.journal_fails("full"),
+            0,
+            &[TroubleKind::Journal],
+        );
         let over = |host: &mut Host| {
             host.journal_fails("full");
             host.journal_writes();

@@ -7,8 +7,8 @@ use clap::{Arg, ArgAction, ArgMatches, Args};
 
 use super::value;
 use crate::model::{
-    Backoff, GroupName, Limit, Output, Overlap, Parole, Patience, Restart, StopSignal, Target, TaskName,
-    UserName,
+    Backoff, GroupName, Limit, Output, Overlap, Parole, Patience, Restart, StopSignal, Target,
+    TaskName, UserName,
 };
 use crate::proto::request::IfExists;
 use crate::rule::{Rule, Zone};

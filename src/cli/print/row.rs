@@ -50,7 +50,9 @@ pub fn task(view: &TaskView) -> Value {
     for (name, value) in fields(plain(&view.spec.watch)) {
         row.insert(name, value);
     }
-    for name in ["spec", "work", "watch", "backoff", "parole", "limits", "zone"] {
+    for name in [
+        "spec", "work", "watch", "backoff", "parole", "limits", "zone",
+    ] {
         row.remove(name);
     }
     // `timezone` is the zone in which the rule is read, `tz` the flag: the task's own, if it has one.

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 
 use super::cells;
-use super::page::{field, heading};
+use super::page::{field, heading, wrong};
 use super::paint::{TextLine, piece, plain};
 use super::run;
 use super::theme::{Tone, outcome};
@@ -39,10 +39,12 @@ pub fn details(state: &State, now: UnixMs, view: &TaskView, width: u16) -> (Stri
         tone(view),
         width,
     );
+    let path = path_of(view);
+    let conditions = state.fleet.conditions_of(Some(&path), None);
+    wrong(&mut lines, state, now, conditions, width);
     due(&mut lines, view, now, width);
     command(&mut lines, view, width);
     policies(&mut lines, view, width);
-    let path = path_of(view);
     let live: Vec<_> = state.fleet.processes_of(&path).collect();
     if !live.is_empty() {
         heading(&mut lines, "running");
@@ -194,7 +196,9 @@ fn watched(watch: &Watch) -> Vec<String> {
     let usual = Watch::default();
     let mut said = Vec::new();
     if watch.late != usual.late {
-        let late = watch.late.map_or_else(|| "never".to_owned(), format_duration);
+        let late = watch
+            .late
+            .map_or_else(|| "never".to_owned(), format_duration);
         said.push(format!("warn late {late}"));
     }
     if watch.failures != usual.failures {
