@@ -32,6 +32,32 @@ pub struct Key {
     pub kind: ConditionKind,
 }
 
+impl Key {
+    /// A task's.
+    pub fn task(id: &TaskId, kind: ConditionKind) -> Self {
+        Self {
+            subject: Subject::Task(id.clone()),
+            kind,
+        }
+    }
+
+    /// An agent's.
+    pub fn agent(id: &AgentId, kind: ConditionKind) -> Self {
+        Self {
+            subject: Subject::Agent(id.clone()),
+            kind,
+        }
+    }
+
+    /// The center's.
+    pub fn center(kind: ConditionKind) -> Self {
+        Self {
+            subject: Subject::Center,
+            kind,
+        }
+    }
+}
+
 /// Where a subject is in trouble.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

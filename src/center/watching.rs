@@ -28,29 +28,6 @@ const SKEW: u64 = 1_000;
 /// It is right again below this, so that one at the limit does not come and go.
 const SKEW_RIGHT: u64 = 500;
 
-impl Key {
-    pub(super) fn task(id: &TaskId, kind: ConditionKind) -> Self {
-        Self {
-            subject: Subject::Task(id.clone()),
-            kind,
-        }
-    }
-
-    pub(super) fn agent(id: &AgentId, kind: ConditionKind) -> Self {
-        Self {
-            subject: Subject::Agent(id.clone()),
-            kind,
-        }
-    }
-
-    pub(super) fn center(kind: ConditionKind) -> Self {
-        Self {
-            subject: Subject::Center,
-            kind,
-        }
-    }
-}
-
 /// Where a run is: the agent that it is for, the same for all agents where the target is `one`.
 fn place(row: &RunRow) -> Place {
     Place::Slot(row.target.clone(), row.run.slot)
