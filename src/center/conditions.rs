@@ -80,7 +80,8 @@ pub struct Condition {
 }
 
 /// A condition that began or ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Turn {
     /// Which.
     pub key: Key,
@@ -316,7 +317,7 @@ mod tests {
         let mut all = Conditions::default();
         let raise = |slot: u16| {
             move |all: &mut Conditions| {
-                all.raise(UnixMs(1), &key(), at(slot), format!("bad {slot}"))
+                all.raise(UnixMs(1), &key(), at(slot), format!("bad {slot}"));
             }
         };
         let clear =

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::conditions::{Key, Turn};
 use crate::model::{AgentName, ConditionKind, GroupName, TaskPath, UnixMs};
@@ -24,9 +24,10 @@ pub struct Due {
     pub times: u32,
 }
 
-/// What was told of one condition.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Told {
+/// What was told of one condition; a restart of the center must not forget it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Told {
     /// Whether the last notice was of a beginning.
     begun: bool,
     begin_at: Option<UnixMs>,
@@ -110,6 +111,20 @@ impl Notices {
         };
         if self.told.get(key).is_some_and(is_old) {
             self.told.remove(key);
+        }
+    }
+
+    /// What a restart of the center must not forget.
+    pub fn kept(&self) -> Vec<Told> {
+        self.told.values().cloned().collect()
+    }
+
+    /// Goes on with what a center before told.
+    pub fn recall(&mut self, now: UnixMs, kept: Vec<Told>) {
+        for told in kept {
+            let key = told.last.key.clone();
+            self.due.insert((now, key.clone()));
+            self.told.insert(key, told);
         }
     }
 

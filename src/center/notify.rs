@@ -281,7 +281,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_that_fails_says_why() {
-        let long = Duration::from_secs(60);
+        let long = Duration::from_mins(1);
         check("read line && test \"$line\" = '{}'", long, Ok(())).await;
         check("exit 3", long, Err("exited with code 3")).await;
         check("echo no >&2; exit 1", long, Err("exited with code 1: no")).await;

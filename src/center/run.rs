@@ -157,7 +157,7 @@ pub async fn run(
         now(),
     );
     if let Ok(known) = std::fs::read_to_string(dir.join(KEPT_FILE)) {
-        core.recall(&known);
+        core.recall(now(), &known);
     }
     let (shell, inbox) = Shell::new(
         core,

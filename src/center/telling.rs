@@ -165,7 +165,7 @@ impl Core {
             condition: turn.key.kind,
             task,
             agent,
-            agents: self.names_at(&turn),
+            agents: self.names_at(turn),
             groups,
             began_at: turn.began_at,
             ended_at: turn.ended_at,

@@ -36,9 +36,10 @@ fn place(row: &RunRow) -> Place {
 impl Core {
     /// Goes on with the conditions that a center before this one has kept, as [`Effect::Keep`] gave them. Text that
     /// is none counts as nothing.
-    pub fn recall(&mut self, kept: &str) {
+    pub fn recall(&mut self, now: Now, kept: &str) {
         let kept: Vec<Kept> = serde_json::from_str(kept).unwrap_or_default();
         self.conditions.recall(kept);
+        self.watch_store(now);
     }
 
     /// The center has started, or can write its store again: agents that it let go of may take their time. Every

@@ -85,7 +85,7 @@ impl World {
         self.note(&format!("center starts, epoch {}", self.center.life));
         let settings = settings(self.center.life, self.center.lost_after);
         let mut core = Core::new(settings, &self.store.snapshot(), self.center_now());
-        core.recall(&self.center.kept);
+        core.recall(self.center_now(), &self.center.kept);
         self.center.core = Some(core);
         self.center_event(Event::Routes(BTreeSet::from([None])));
         self.center_event(Event::Wake);
