@@ -3,10 +3,10 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-# Two Debian packages beside Rust and a C compiler: mandoc reads the man pages as people will, tmux is the terminal
-# in which the dashboard is tried. Without them those checks are skipped, and say so.
+# Three Debian packages beside Rust and a C compiler: mandoc reads the man pages as people will, tmux is the terminal
+# in which the dashboard is tried, sudo starts a keeper for an agent that is not root. Without them those checks are skipped, and say so.
 missing=()
-for package in mandoc tmux; do
+for package in mandoc tmux sudo; do
   command -v "$package" >/dev/null || missing+=("$package")
 done
 if [ ${#missing[@]} -gt 0 ]; then
@@ -15,6 +15,18 @@ if [ ${#missing[@]} -gt 0 ]; then
       echo "test.sh: cannot install ${missing[*]}; what needs them is skipped"
   else
     echo "test.sh: what needs ${missing[*]} is skipped; install the Debian packages for that"
+  fi
+fi
+
+# A private MariaDB, on which every test of the store runs beside SQLite; UCRON_TEST_MYSQL=mysql://USER@HOST/any with
+# UCRON_TEST_MYSQL_PASSWORD names another server for that.
+if ! command -v mariadbd >/dev/null || ! command -v mariadb >/dev/null; then
+  packages=(mariadb-server-core mariadb-client-core)
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >/dev/null 2>&1 ||
+      echo "test.sh: cannot install ${packages[*]}; tests on MariaDB are skipped"
+  else
+    echo "test.sh: tests on MariaDB are skipped; install ${packages[*]} for them"
   fi
 fi
 

@@ -250,5 +250,6 @@ fn run(number: i64) -> RunView {
         output_bytes: Some(12),
         revision: Revision(1),
         tail: None,
+        span: None,
     }
 }

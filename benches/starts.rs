@@ -35,10 +35,7 @@ fn main() {
     let user = if root { "nobody".to_owned() } else { own };
     let dir = tempfile::tempdir().unwrap();
     std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o700)).unwrap();
-    let program = KeeperProgram {
-        program: env!("CARGO_BIN_EXE_ucron-keeper").into(),
-        args: Vec::new(),
-    };
+    let program = KeeperProgram::new(env!("CARGO_BIN_EXE_ucron-keeper").into(), Vec::new());
     program.start(dir.path()).unwrap();
     idle(dir.path(), "fresh");
     let (sender, events) = channel();
@@ -72,6 +69,7 @@ fn start(user: &str, words: &[&str], name: &str, output: Output) -> Start {
             slot: Slot(0),
             cause: Cause::Rule,
             scheduled_at: UnixMs(0),
+            delay: Duration::ZERO,
         },
         text,
         epoch: Epoch(1),

@@ -16,11 +16,16 @@ use thiserror::Error;
 use toml::de::DeTable;
 
 pub use logs::{LogFormat, LogLevel, init_logs};
-pub use settings::{AgentSettings, CenterSettings, KeeperSettings, TreeKind};
+pub use settings::{AgentSettings, CenterSettings, KeeperSettings, StoreTls, TreeKind};
 pub use values::Bytes;
 
 /// Where a packaged installation keeps its settings.
 const SYSTEM_DIR: &str = "/etc/ucron";
+
+/// A settings file of the whole host.
+pub fn system_file(name: &str) -> PathBuf {
+    Path::new(SYSTEM_DIR).join(name)
+}
 
 /// What one program can be told.
 pub trait Settings: DeserializeOwned + Default {
@@ -36,7 +41,13 @@ pub trait Settings: DeserializeOwned + Default {
 
     /// Reads all layers. `flags` are (key, value) as in a file, lists with commas.
     fn load(dir: &Path, flags: &[(&str, String)]) -> Result<Self, ConfigError> {
-        let files = [Path::new(SYSTEM_DIR).join(Self::FILE), dir.join(Self::FILE)];
+        let files = [system_file(Self::FILE), dir.join(Self::FILE)];
+        read_layers(&files, |name| std::env::var_os(name), flags)
+    }
+
+    /// Reads all layers but the state directory's file, for a program that does not believe who owns that.
+    fn load_system(flags: &[(&str, String)]) -> Result<Self, ConfigError> {
+        let files = [system_file(Self::FILE)];
         read_layers(&files, |name| std::env::var_os(name), flags)
     }
 }

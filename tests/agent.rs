@@ -252,6 +252,8 @@ impl Peer {
                         };
                         self.send(ToAgent::HeartbeatAck(ack)).await;
                     }
+                    // It comes whenever the keeper has said it, among everything else.
+                    FromAgent::Policy(_) => {}
                     frame => return frame,
                 }
             }
@@ -303,8 +305,10 @@ impl Peer {
                     slot: Slot(0),
                     cause: Cause::Rule,
                     scheduled_at: at,
+                    delay: Duration::ZERO,
                 },
                 start_before: at.plus(Duration::from_mins(1)),
+                catch_up: false,
             }];
             order.texts = vec![text];
         })

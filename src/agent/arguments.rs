@@ -7,13 +7,14 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::error::AgentError;
 use super::home::Home;
 use super::joining::{Joining, Way, join};
 use super::shell::{Reading, run};
 use crate::config::init_logs;
-use crate::exec::KeeperProgram;
+use crate::exec::{KeeperProgram, become_owner, is_root, read_instead_of_stdin, steps_down};
 use crate::model::AgentName;
 
 /// Runs what its center plans on this host, through its keeper.
@@ -63,6 +64,12 @@ pub struct RunArguments {
     /// Wait for the center here instead of dialling it.
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<String>,
+    /// Start the keeper as root, with `sudo -n`; the agent itself stays what it is.
+    #[arg(long)]
+    pub sudo: bool,
+    /// Start no keeper; wait for the one that a unit of its own starts.
+    #[arg(long, conflicts_with = "sudo")]
+    pub no_keeper: bool,
     /// What is logged: error, warn, info, debug or trace [default: info].
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
@@ -72,7 +79,8 @@ pub struct RunArguments {
 }
 
 /// Does what the command line says; `keeper` is the program started as keeper where none runs.
-pub fn start(arguments: Arguments, keeper: KeeperProgram) -> Result<(), AgentError> {
+pub fn start(mut arguments: Arguments, keeper: KeeperProgram) -> Result<(), AgentError> {
+    let keeper = step_down(&mut arguments.command, keeper)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -80,6 +88,31 @@ pub fn start(arguments: Arguments, keeper: KeeperProgram) -> Result<(), AgentErr
     match arguments.command {
         Command::Join(arguments) => runtime.block_on(do_join(arguments)),
         Command::Run(arguments) => runtime.block_on(do_run(&arguments, keeper)),
+    }
+}
+
+/// Root on another account's directory becomes that account before anything else; what it may start the keeper
+/// with is given back.
+fn step_down(command: &mut Command, keeper: KeeperProgram) -> Result<KeeperProgram, AgentError> {
+    match command {
+        Command::Run(arguments) if arguments.sudo && !is_root() => Ok(keeper.through_sudo()),
+        Command::Run(arguments) => {
+            let keeper = keeper.step_down(&arguments.state)?;
+            Ok(if arguments.no_keeper {
+                keeper.by_others()
+            } else {
+                keeper
+            })
+        }
+        Command::Join(arguments) => {
+            if steps_down(&arguments.state) {
+                if let Some(token) = arguments.token_file.take() {
+                    read_instead_of_stdin(&token)?;
+                }
+                become_owner(&arguments.state)?;
+            }
+            Ok(keeper)
+        }
     }
 }
 
@@ -106,6 +139,12 @@ async fn do_run(arguments: &RunArguments, keeper: KeeperProgram) -> Result<(), A
     let reading = reading(arguments);
     let settings = reading.read()?;
     init_logs(settings.log, settings.log_format);
+    if is_root() {
+        warn!(
+            "the agent speaks to the network as root; give `{}` to an account of its own with `chown -R`, and it will be that",
+            arguments.state.display()
+        );
+    }
     let (home, identity) = Home::open(&arguments.state)?;
     let stop = stop_on_signal()?;
     run(home, identity, reading, keeper, stop).await

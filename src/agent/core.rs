@@ -18,8 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::exec::wire::{BootMs, Command};
-use crate::model::{BootId, Epoch, Incarnation, Revision, RunId, Slot, TaskId};
-use crate::proto::agent::{Confirm, FromAgent, Order, SlotReport};
+use crate::model::{BootId, Epoch, HostPolicy, Incarnation, Revision, RunId, Slot, TaskId};
+use crate::proto::agent::{Confirm, FromAgent, Order, RunEvent, SlotReport};
 
 use super::estimate::Estimate;
 use super::event::{Effect, Event, LinkId, Now, Ticket};
@@ -94,15 +94,26 @@ pub struct AgentCore {
     silence: silence::Silence,
 
     keeper: KeeperState,
+    /// What the host allows, as the keeper last said.
+    policy: Option<HostPolicy>,
     /// Runs that shall not start, of which only the keeper's set will tell whether they have; and why.
     unsure_cancels: BTreeMap<RunId, String>,
     /// Cancelled runs whose cancel is not on the disk: the next life would know them as armed.
     cancelling: BTreeMap<RunId, Revision>,
+    /// Those of them that a center was told of as armed.
+    told_armed: BTreeSet<RunId>,
+    /// Runs that the keeper was told to stop and that have not ended, with the reason: a keeper that is killed may
+    /// not have read it.
+    stops: BTreeMap<RunId, String>,
     /// Commands of confirmed orders and stop sequences that no keeper could be told of yet.
     untold: Vec<Command>,
     /// Whether links may be served: the keeper's set is known, or was waited for long enough.
     ready: bool,
     ready_by: BootMs,
+    /// What was due by then may have been started by a former life.
+    doubted_until: BootMs,
+    /// The center's clock less the boot-time clock, where that was furthest in this boot.
+    furthest: Option<i64>,
     deferred: Vec<(LinkId, Order)>,
 
     ticket: u64,
@@ -298,8 +309,18 @@ impl AgentCore {
                 After::Confirm(link, confirm, _) => self.confirm(link, confirm),
                 After::Keeper(command) => self.stop(command),
                 After::Report(run_id) => self.may_report(&run_id),
-                After::Cancelled(run_id) => drop(self.cancelling.remove(&run_id)),
+                After::Cancelled(run_id) => self.is_cancelled(run_id),
             }
+        }
+    }
+
+    /// A cancel will not be forgotten. A center that was told meanwhile that the run is armed, and let it be, learns
+    /// that it is not, and may give it anew.
+    fn is_cancelled(&mut self, run_id: RunId) {
+        self.cancelling.remove(&run_id);
+        if self.told_armed.remove(&run_id) && self.runs.get(&run_id).is_none() {
+            let reason = "the agent had taken it back".to_owned();
+            self.say(RunEvent::NotStarted { run_id, reason });
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::config::ConfigError;
+use crate::exec::KeeperError;
 use crate::exec::journal::JournalError;
 use crate::files::FileError;
 use crate::model::{NameError, TokenError};
@@ -38,6 +39,9 @@ pub enum AgentError {
     /// The settings.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The keeper, or what this program's privileges are.
+    #[error(transparent)]
+    Keeper(#[from] KeeperError),
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),

@@ -2,8 +2,9 @@
 //! disk ever delays a fire. What waits together is written together and synced once.
 
 use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tracing::{error, info};
 
@@ -56,7 +57,11 @@ enum Write {
         records: Vec<Record>,
         sync: bool,
     },
-    Rewrite(Vec<Record>),
+    Rewrite {
+        records: Vec<Record>,
+        /// Failed appends that whoever made these records had heard of.
+        failures: u64,
+    },
 }
 
 /// The writing thread; it ends, with everything written, when this is dropped or finished.
@@ -64,6 +69,7 @@ enum Write {
 pub struct Writer {
     queue: Option<Sender<Write>>,
     thread: Option<JoinHandle<()>>,
+    failures: u64,
 }
 
 impl Writer {
@@ -80,6 +86,7 @@ impl Writer {
         Ok(Self {
             queue: Some(queue),
             thread: Some(thread),
+            failures: 0,
         })
     }
 
@@ -92,9 +99,17 @@ impl Writer {
         });
     }
 
-    /// Replaces everything written so far.
+    /// Replaces everything written so far, unless an append has failed of which nobody has heard yet.
     pub fn rewrite(&self, records: Vec<Record>) {
-        self.push(Write::Rewrite(records));
+        self.push(Write::Rewrite {
+            records,
+            failures: self.failures,
+        });
+    }
+
+    /// An [`Event::NotWritten`] was heard: what is rewritten from here on does not hold its records any more.
+    pub fn heard_of_failure(&mut self) {
+        self.failures += 1;
     }
 
     fn push(&self, write: Write) {
@@ -122,62 +137,127 @@ impl Drop for Writer {
     }
 }
 
-fn write_all(mut journal: Journal<Record>, writes: &Receiver<Write>, tell: &impl Fn(Event)) {
-    while let Ok(first) = writes.recv() {
-        let more = writes.try_iter().take(BATCH);
-        write_batch(&mut journal, std::iter::once(first).chain(more), tell);
-    }
-}
-
-fn write_batch(
-    journal: &mut Journal<Record>,
-    batch: impl Iterator<Item = Write>,
-    tell: &impl Fn(Event),
-) {
-    let mut written = Vec::new();
-    let mut must_sync = false;
-    for write in batch {
-        match write {
-            Write::Append {
-                ticket,
-                records,
-                sync,
-            } => match journal.append(&records) {
-                Ok(()) => {
-                    must_sync |= sync;
-                    written.push((ticket, records));
-                }
-                Err(error) => tell(not_written(ticket, records, &error)),
-            },
-            Write::Rewrite(records) => rewrite(journal, &records),
-        }
-    }
-    finish_batch(journal, written, must_sync, tell);
-}
-
-/// What could not be synced may be in the file all the same: its repetition there changes nothing.
-fn finish_batch(
-    journal: &mut Journal<Record>,
-    written: Vec<(Ticket, Vec<Record>)>,
-    must_sync: bool,
-    tell: &impl Fn(Event),
-) {
-    let Some(last) = written.iter().map(|(ticket, _)| *ticket).max() else {
-        return;
+fn write_all(journal: Journal<Record>, writes: &Receiver<Write>, tell: &impl Fn(Event)) {
+    let mut pen = Pen {
+        journal,
+        tell,
+        unsure: Vec::new(),
+        failures: 0,
     };
-    if must_sync && let Err(error) = journal.sync() {
-        for (ticket, records) in written {
-            tell(not_written(ticket, records, &error));
-        }
-        return;
+    while let Some(first) = pen.wait(writes) {
+        let more = writes.try_iter().take(BATCH);
+        pen.write_batch(first.into_iter().chain(more));
     }
-    tell(Event::Synced(last));
 }
 
-fn rewrite(journal: &mut Journal<Record>, records: &[Record]) {
+/// Until a journal that could not be cut is tried again.
+const CUT_AGAIN: Duration = Duration::from_secs(1);
+
+/// The journal in the hand of its thread.
+struct Pen<'a, F: Fn(Event)> {
+    journal: Journal<Record>,
+    tell: &'a F,
+    /// Appends that failed and may be in the file all the same. Nobody is told before they are certainly not: a run
+    /// of which was said that it does not start must not be read as armed by the agent's next life.
+    unsure: Vec<Event>,
+    /// How many appends have failed.
+    failures: u64,
+}
+
+impl<F: Fn(Event)> Pen<'_, F> {
+    /// The next write; none inside where it is time to try a cut again, none at all at the end.
+    fn wait(&self, writes: &Receiver<Write>) -> Option<Option<Write>> {
+        if self.unsure.is_empty() {
+            return writes.recv().ok().map(Some);
+        }
+        match writes.recv_timeout(CUT_AGAIN) {
+            Ok(write) => Some(Some(write)),
+            Err(RecvTimeoutError::Timeout) => Some(None),
+            Err(RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    fn write_batch(&mut self, batch: impl Iterator<Item = Write>) {
+        self.make_sure();
+        let mut written = Vec::new();
+        let mut must_sync = false;
+        let mut size = self.journal.size();
+        for write in batch {
+            match write {
+                Write::Append {
+                    ticket,
+                    records,
+                    sync,
+                } => match self.journal.append(&records) {
+                    Ok(()) => {
+                        must_sync |= sync;
+                        written.push((ticket, records));
+                    }
+                    Err(error) => self.failed(not_written(ticket, records, &error)),
+                },
+                Write::Rewrite { records, failures } => {
+                    // One that was made before a failure was heard of holds what failed.
+                    if failures == self.failures && rewrite(&mut self.journal, &records) {
+                        // What was appended before is in it, and on the disk.
+                        self.done(std::mem::take(&mut written));
+                        size = self.journal.size();
+                    }
+                }
+            }
+        }
+        self.finish_batch(written, must_sync, size);
+    }
+
+    fn finish_batch(&mut self, written: Vec<(Ticket, Vec<Record>)>, must_sync: bool, size: u64) {
+        let synced = if must_sync {
+            self.journal.sync()
+        } else {
+            Ok(())
+        };
+        let Err(error) = synced else {
+            return self.done(written);
+        };
+        if let Err(error) = self.journal.take_back(size) {
+            error!(%error, "what could not be synced stays in the journal for now");
+        }
+        for (ticket, records) in written {
+            self.failed(not_written(ticket, records, &error));
+        }
+    }
+
+    /// These are written; what failed before them is told first.
+    fn done(&mut self, written: Vec<(Ticket, Vec<Record>)>) {
+        self.make_sure();
+        if let Some(last) = written.iter().map(|(ticket, _)| *ticket).max() {
+            (self.tell)(Event::Synced(last));
+        }
+    }
+
+    /// An append failed: said now, or when it is certain that nothing of it is left.
+    fn failed(&mut self, event: Event) {
+        self.failures += 1;
+        self.unsure.push(event);
+        self.make_sure();
+    }
+
+    fn make_sure(&mut self) {
+        if self.journal.mend().is_ok() {
+            self.unsure.drain(..).for_each(self.tell);
+        }
+    }
+}
+
+/// Whether it was made anew.
+fn rewrite(journal: &mut Journal<Record>, records: &[Record]) -> bool {
     match journal.rewrite(records) {
-        Ok(()) => info!(records = records.len(), "made the journal anew"),
-        Err(error) => error!(%error, "the journal stays as it is and grows"),
+        Ok(()) => {
+            info!(records = records.len(), "made the journal anew");
+            true
+        }
+        Err(error) => {
+            error!(%error, "the journal stays as it is and grows");
+            false
+        }
     }
 }
 
@@ -209,6 +289,29 @@ mod tests {
             assert_eq!(opened.incarnation, Incarnation(life));
             assert_eq!(opened.records.len(), usize::try_from(life).unwrap());
         }
+    }
+
+    /// What failed may be among the records of a new journal that was made before anybody heard of it.
+    #[test]
+    fn a_journal_is_not_made_anew_from_records_older_than_a_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut opened = open(dir.path(), &boot("b")).unwrap();
+        let epoch = |n| Record::Epoch { epoch: Epoch(n) };
+        opened.journal.append(&[epoch(1)]).unwrap();
+        let mut pen = Pen {
+            journal: opened.journal,
+            tell: &|_| {},
+            unsure: Vec::new(),
+            failures: 1,
+        };
+        let anew = |failures| Write::Rewrite {
+            records: vec![epoch(2)],
+            failures,
+        };
+        pen.write_batch([anew(0)].into_iter());
+        assert_eq!(open(dir.path(), &boot("b")).unwrap().records[1], epoch(1));
+        pen.write_batch([anew(1)].into_iter());
+        assert_eq!(open(dir.path(), &boot("b")).unwrap().records[0], epoch(2));
     }
 
     #[test]

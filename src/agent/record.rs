@@ -84,6 +84,9 @@ pub struct Planned {
     pub run: RunRef,
     /// A first attempt after this is refused.
     pub start_before: BootMs,
+    /// Whether its task catches up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub catch_up: bool,
     /// The epoch of its order.
     pub epoch: Epoch,
 }

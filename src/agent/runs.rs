@@ -96,6 +96,8 @@ pub struct Held {
     pub run: RunRef,
     /// A first attempt after this is refused.
     pub start_before: BootMs,
+    /// Whether its task catches up: late, its cause is `catch-up`.
+    pub catch_up: bool,
     /// The epoch of its order.
     pub epoch: Epoch,
     /// Where it stands.
@@ -110,6 +112,7 @@ impl Held {
         Self {
             run: planned.run,
             start_before: planned.start_before,
+            catch_up: planned.catch_up,
             epoch: planned.epoch,
             phase: Phase::Armed,
             excuse: Excuse::None,
@@ -121,6 +124,7 @@ impl Held {
         Self {
             run,
             start_before,
+            catch_up: false,
             epoch: Epoch::default(),
             phase,
             excuse: Excuse::None,
@@ -264,7 +268,7 @@ impl Runs {
     }
 
     fn index(&mut self, held: &Held) {
-        let key = (held.run.scheduled_at, held.run.run_id.clone());
+        let key = (held.run.fire_at(), held.run.run_id.clone());
         match held.phase {
             Phase::Armed => drop(self.armed.insert(key)),
             Phase::Due => drop(self.due.insert(key)),
@@ -275,7 +279,7 @@ impl Runs {
     }
 
     fn unindex(&mut self, held: &Held) {
-        let key = (held.run.scheduled_at, held.run.run_id.clone());
+        let key = (held.run.fire_at(), held.run.run_id.clone());
         match held.phase {
             Phase::Armed => drop(self.armed.remove(&key)),
             Phase::Due => drop(self.due.remove(&key)),

@@ -337,6 +337,9 @@ impl Shell {
     }
 
     fn feed(&mut self, event: Event) {
+        if matches!(event, Event::NotWritten { .. }) {
+            self.writer.heard_of_failure();
+        }
         let now = Now {
             boot: BootMs(clock::boot_ms()),
             wall: clock::now(),

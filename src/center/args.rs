@@ -23,6 +23,13 @@ pub enum CenterCommand {
     Init(InitArgs),
     /// Run the center in the foreground until TERM or INT.
     Run(RunArgs),
+    /// Work on stores.
+    #[command(subcommand)]
+    Store(StoreCommand),
+    /// Write a backup of the store to a file, while the center runs or not.
+    Backup(BackupArgs),
+    /// Put a backup in the place of what the store holds; the center is stopped.
+    Restore(RestoreArgs),
 }
 
 /// Flags of `init`.
@@ -34,12 +41,74 @@ pub struct InitArgs {
     /// Address to listen on; a port of 0 is chosen once, now. May be given several times.
     #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:9502")]
     pub listen: Vec<SocketAddr>,
-    /// Where the store is: `sqlite:PATH`; a file in the state directory if left out.
+    /// Where the store is: `sqlite:PATH` or `mysql://USER@HOST[:PORT]/DATABASE`; a file in the state directory if
+    /// left out.
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
+    /// File with the database's password, mode 0600, read at every start.
+    #[arg(long, value_name = "FILE", conflicts_with = "store_password_env")]
+    pub store_password_file: Option<PathBuf>,
+    /// Variable of the environment with the database's password, read at every start.
+    #[arg(long, value_name = "NAME")]
+    pub store_password_env: Option<String>,
+    /// Encryption of the connection to the database: auto (unless it is on this host), on, off.
+    #[arg(long, value_name = "WHEN", value_parser = ["auto", "on", "off"])]
+    pub store_tls: Option<String>,
+    /// The authority of the database server's certificate, a PEM file; public ones if left out.
+    #[arg(long, value_name = "FILE")]
+    pub store_ca: Option<PathBuf>,
     /// Zone of tasks that name none, an IANA name; UTC if left out.
     #[arg(long, value_name = "Z", value_parser = Zone::parse)]
     pub timezone: Option<Zone>,
+}
+
+/// Commands of `store`.
+#[derive(Subcommand, Debug)]
+pub enum StoreCommand {
+    /// Copy everything from one store to another, and read it again to be sure; the center is stopped.
+    Copy(CopyArgs),
+}
+
+/// Flags of `store copy`.
+#[derive(Args, Debug)]
+pub struct CopyArgs {
+    /// State directory; its settings say how a database is reached.
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+    /// Delete what the target holds.
+    #[arg(long)]
+    pub replace: bool,
+    /// The store to read: `sqlite:PATH` or `mysql://USER@HOST[:PORT]/DATABASE`.
+    #[arg(value_name = "FROM")]
+    pub from: String,
+    /// The store to write, a new file or an empty database.
+    #[arg(value_name = "TO")]
+    pub to: String,
+}
+
+/// Flags of `backup`.
+#[derive(Args, Debug)]
+pub struct BackupArgs {
+    /// State directory.
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+    /// The file to write, a SQLite store whatever the store is; one that is there is replaced when all is written.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// Flags of `restore`.
+#[derive(Args, Debug)]
+pub struct RestoreArgs {
+    /// State directory.
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+    /// Delete what the database holds; a SQLite file is always kept beside the restored one.
+    #[arg(long)]
+    pub replace: bool,
+    /// The backup; it stays as it is.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
 }
 
 /// Flags of `run`. All but `--state` stand over `UCRON_*` variables and the settings files.

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AgentId, ConditionKind, GroupName, RunId, Slot, TaskId, UnixMs};
+use crate::model::{
+    AgentId, AgentName, ConditionKind, GroupName, RunId, Slot, TaskId, TaskPath, UnixMs,
+};
 
 /// Whose condition it is.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -68,6 +70,18 @@ pub enum Place {
     Slot(Option<AgentId>, Slot),
 }
 
+/// A subject by its name, and whom it concerns; known also when it is gone.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Label {
+    /// A task's.
+    pub task: Option<TaskPath>,
+    /// An agent's.
+    pub agent: Option<AgentName>,
+    /// The groups that it concerns.
+    pub groups: Vec<GroupName>,
+}
+
 /// Something wrong now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Condition {
@@ -77,6 +91,8 @@ pub struct Condition {
     pub reason: String,
     /// Where.
     pub places: BTreeSet<Place>,
+    /// Whose, as last told.
+    pub label: Label,
 }
 
 /// A condition that began or ended.
@@ -93,6 +109,8 @@ pub struct Turn {
     pub reason: String,
     /// The agents where it is, or last was.
     pub agents: BTreeSet<AgentId>,
+    /// Whose, as last told.
+    pub label: Label,
 }
 
 /// An instant at which something may be wrong if nothing was heard until then.
@@ -118,6 +136,8 @@ pub struct Kept {
     pub reason: String,
     /// Where.
     pub places: BTreeSet<Place>,
+    /// Whose, as last told.
+    pub label: Label,
 }
 
 /// The table.
@@ -142,6 +162,7 @@ impl Conditions {
             began_at: now,
             reason,
             places: BTreeSet::from([place]),
+            label: Label::default(),
         };
         self.turns.push(turn(key, &begun, None));
         self.now.insert(key.clone(), begun);
@@ -204,6 +225,13 @@ impl Conditions {
             .is_some_and(|known| known.places.contains(place))
     }
 
+    /// Notes whose it is, for when that cannot be looked up any more.
+    pub fn set_label(&mut self, key: &Key, label: Label) {
+        if let Some(held) = self.now.get_mut(key) {
+            held.label = label;
+        }
+    }
+
     /// All of them: the center's first, then groups', agents', tasks'.
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &Condition)> {
         self.now.iter()
@@ -240,6 +268,7 @@ impl Conditions {
             began_at: held.began_at,
             reason: held.reason.clone(),
             places: held.places.clone(),
+            label: held.label.clone(),
         };
         self.now.iter().map(kept).collect()
     }
@@ -251,12 +280,14 @@ impl Conditions {
             began_at,
             reason,
             places,
+            label,
         } in kept
         {
             let held = Condition {
                 began_at,
                 reason,
                 places,
+                label,
             };
             self.now.entry(key).or_insert(held);
         }
@@ -270,6 +301,7 @@ fn turn(key: &Key, of: &Condition, ended_at: Option<UnixMs>) -> Turn {
         ended_at,
         reason: of.reason.clone(),
         agents: of.agents(),
+        label: of.label.clone(),
     }
 }
 

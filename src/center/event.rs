@@ -28,6 +28,13 @@ pub struct Now {
     pub mono: Duration,
 }
 
+impl Now {
+    /// A reading of the boot-time clock on the wall clock as that is now; what is past is now.
+    pub fn wall(&self, mono: Duration) -> UnixMs {
+        self.at.plus(mono.saturating_sub(self.mono))
+    }
+}
+
 /// What the core is told.
 #[derive(Debug)]
 pub enum Event {
@@ -35,6 +42,8 @@ pub enum Event {
     Wake,
     /// The batch under way is durable, or is not and changed nothing.
     Committed(Result<(), String>),
+    /// The store has not answered for a while, whether or not anything was to be written.
+    StoreSilent(String),
     /// The store read anew after a failed batch.
     Loaded(Result<Box<Snapshot>, String>),
     /// Runs read from the store.

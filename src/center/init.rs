@@ -8,16 +8,17 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use ulid::Ulid;
 
+use super::place::{FLEET, PlaceFault, StoreAsk};
 use crate::auth::{Authority, AuthorityError};
 use crate::clock;
-use crate::config::{CenterSettings, Settings};
+use crate::config::{CenterSettings, Settings, StoreTls};
 use crate::files::{FileError, make_private_dir, write_private};
 use crate::model::{FleetId, OperatorId, OperatorName, PeerRole, PeerUri, Role, UnixMs};
 use crate::proto::identity::{
     CertificateFault, Identity, IdentityError, PrivateKey, store_centers,
 };
 use crate::rule::Zone;
-use crate::store::{OperatorRow, StoreError, Write};
+use crate::store::{OperatorRow, Place, Snapshot, Store, StoreError, Write};
 
 /// What `init` is told.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,8 +27,8 @@ pub struct Init {
     pub dir: PathBuf,
     /// Addresses to listen on; a port of 0 is chosen now, for good.
     pub listen: Vec<SocketAddr>,
-    /// The store; a file in the state directory where none.
-    pub store: Option<String>,
+    /// The store; a file in the state directory where its URL is none.
+    pub store: StoreAsk,
     /// Zone of tasks that name none.
     pub timezone: Option<Zone>,
 }
@@ -72,6 +73,14 @@ pub enum InitError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Where it is.
+    #[error(transparent)]
+    Place(#[from] PlaceFault),
+    /// The store is a fleet's.
+    #[error(
+        "`{0}` holds a fleet already, and nothing was changed there; name an empty database, or run the center that it belongs to"
+    )]
+    Occupied(Place),
     /// What was begun before cannot be taken away.
     #[error("cannot take away `{path}`, left by an `init` that was interrupted: {source}")]
     Leftover {
@@ -94,7 +103,12 @@ pub async fn init(ask: &Init) -> Result<Initialised, InitError> {
     if ask.dir.join(CenterSettings::FILE).exists() {
         return Err(InitError::Exists(ask.dir.display().to_string()));
     }
+    let place = ask.store.place(&ask.dir)?;
+    ask.store.misfit(&place)?;
     make_private_dir(&ask.dir)?;
+    let begun = Identity::load(&ask.dir)
+        .ok()
+        .map(|identity| identity.uri().fleet.to_string());
     clear_leftovers(&ask.dir)?;
     let addresses = choose_ports(&ask.listen)?;
     let now = clock::now();
@@ -117,7 +131,7 @@ pub async fn init(ask: &Init) -> Result<Initialised, InitError> {
         .map(|at| dial_address(*at).to_string())
         .collect();
     store_centers(&home, &dialled)?;
-    make_store(ask, admin, now).await?;
+    make_store(&place, begun.as_deref(), &fleet, admin, now).await?;
     write_private(
         &ask.dir.join(CenterSettings::FILE),
         settings_text(ask, &addresses).as_bytes(),
@@ -192,27 +206,55 @@ fn make_identity(
     Ok(())
 }
 
-async fn make_store(ask: &Init, admin: OperatorId, now: UnixMs) -> Result<(), InitError> {
-    let store = super::run::open_store(&ask.dir, ask.store.as_deref(), now)?;
+/// Makes the store. `begun` is the fleet of an `init` that was interrupted in this directory.
+async fn make_store(
+    place: &Place,
+    begun: Option<&str>,
+    fleet: &FleetId,
+    admin: OperatorId,
+    now: UnixMs,
+) -> Result<(), InitError> {
+    let store = Store::open(place, now).await?;
     let lead = store.take_lead("init").await?;
-    let row = OperatorRow {
+    let before = store.load().await?;
+    let found = store.meta(FLEET).await?;
+    let ours = found.is_none() || found.as_deref() == begun;
+    if !(ours && is_begun(&before)) {
+        store.release(&lead).await?;
+        return Err(InitError::Occupied(place.clone()));
+    }
+    store.set_meta(FLEET, &fleet.to_string()).await?;
+    // What an `init` that was interrupted has left of its operator.
+    let old = before.operators.into_iter().map(|row| row.id);
+    let mut batch: Vec<Write> = old
+        .map(|operator| Write::RemoveOperator { operator, at: now })
+        .collect();
+    batch.push(Write::PutOperator(Box::new(OperatorRow {
         id: admin,
         name: OperatorName::parse(ADMIN).expect("a plain word is a name"),
         role: Some(Role::Admin),
         roles: std::collections::BTreeMap::new(),
         logged_in: true,
         created_at: now,
-    };
-    store
-        .commit(&lead, vec![Write::PutOperator(Box::new(row))], now)
-        .await?;
+    })));
+    store.commit(&lead, batch, now).await?;
+    store.release(&lead).await?;
     store.close().await;
     Ok(())
+}
+
+/// Whether nothing is in a store but what `init` itself writes.
+fn is_begun(found: &Snapshot) -> bool {
+    let operators = &found.operators;
+    let only_admin = operators.len() < 2 && operators.iter().all(|row| row.name.as_str() == ADMIN);
+    only_admin && found.groups.is_empty() && found.agents.is_empty() && found.tasks.is_empty()
 }
 
 fn settings_text(ask: &Init, addresses: &[SocketAddr]) -> String {
     let listen: Vec<String> = addresses.iter().map(|at| format!("\"{at}\"")).collect();
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let shown = |path: Option<&PathBuf>| path.map(|path| path.display().to_string());
+    let tls = Some(ask.store.tls.as_str()).filter(|_| ask.store.tls != StoreTls::Auto);
     let lines = [
         Some(
             "# Made by `ucron-center init`; config/center.toml in the sources tells every key."
@@ -222,12 +264,23 @@ fn settings_text(ask: &Init, addresses: &[SocketAddr]) -> String {
         ask.timezone
             .as_ref()
             .map(|zone| format!("timezone = {}", quoted(zone.name()))),
-        ask.store
-            .as_ref()
-            .map(|store| format!("store = {}", quoted(store))),
     ];
+    let store = [
+        ("store", ask.store.url.clone()),
+        (
+            "store_password_file",
+            shown(ask.store.password_file.as_ref()),
+        ),
+        ("store_password_env", ask.store.password_env.clone()),
+        ("store_ca", shown(ask.store.ca.as_ref())),
+        ("store_tls", tls.map(str::to_owned)),
+    ];
+    let store = store
+        .into_iter()
+        .map(|(key, value)| Some(format!("{key} = {}", quoted(&value?))));
     lines
         .into_iter()
+        .chain(store)
         .flatten()
         .map(|line| line + "\n")
         .collect()

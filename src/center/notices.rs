@@ -182,6 +182,7 @@ mod tests {
             ended_at: ended.then_some(UnixMs(at * 1000)),
             reason: String::new(),
             agents: BTreeSet::new(),
+            label: super::super::conditions::Label::default(),
         }
     }
 

@@ -180,7 +180,7 @@ impl Core {
         let Some((outstanding, changes)) = session.outstanding.remove(&confirm.seq) else {
             return;
         };
-        let later = self.asked_later(id);
+        let later = self.asked_later(id, confirm.seq);
         let again: BTreeSet<&RunId> = later.iter().chain(&outstanding.planned).collect();
         for run in &outstanding.cancelled {
             let had_started = confirm.started.contains(run);
@@ -214,12 +214,12 @@ impl Core {
         }
     }
 
-    /// Runs that orders not confirmed yet plan or cancel: what an earlier order did to them is not the last word.
-    fn asked_later(&self, id: SessionId) -> BTreeSet<RunId> {
+    /// Runs that later orders, not confirmed yet, plan or cancel: what this one did to them is not the last word.
+    fn asked_later(&self, id: SessionId, seq: u64) -> BTreeSet<RunId> {
         let session = self.sessions.iter().filter(|session| session.id == id);
         session
-            .flat_map(|session| session.outstanding.values())
-            .flat_map(|(order, _)| order.planned.iter().chain(&order.cancelled))
+            .flat_map(|session| session.outstanding.range(seq + 1..))
+            .flat_map(|(_, (order, _))| order.planned.iter().chain(&order.cancelled))
             .cloned()
             .collect()
     }
@@ -232,12 +232,17 @@ impl Core {
             run.cancelled = None;
             return;
         }
-        let Some(Cancelled { confirmed, .. }) = &mut run.cancelled else {
+        if run.stage.has_started() {
             return;
-        };
-        *confirmed = true;
+        }
         run.stage = Stage::Waiting;
-        if run.row.run.scheduled_at <= now.at {
+        let due = run.row.run.fire_at() <= now.at;
+        match &mut run.cancelled {
+            Some(Cancelled { confirmed, .. }) => *confirmed = true,
+            // Taken back to be given in another revision, which its agent was not given: it takes no new runs.
+            None => self.hand_out(id),
+        }
+        if due {
             self.look_at_run(now, id);
         }
     }

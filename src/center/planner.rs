@@ -1,58 +1,181 @@
-//! Rule to runs. What is due within the lead gets its runs, in the order of the instants, bounded per event so
-//! that no task's backlog delays another's; a change plans its task's window anew. Reads no clock.
+//! Rule to runs. What is due within the lead gets its runs, the tasks in turn, bounded per event so that no task's
+//! backlog delays another's; what is past is told as missed, a stretch at once; a change plans its task's window anew.
+//! Reads no clock.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::core::{Core, START_BEFORE};
+use super::core::Core;
 use super::event::Now;
 use super::runs::{Cancelled, OpenRun, Stage};
-use crate::model::{AgentId, Cause, RunId, RunKey, RunRef, Slot, Task, TaskId, UnixMs};
+use crate::model::{
+    AgentId, Cause, Revision, RunId, RunKey, RunRef, START_WITHIN, Slot, Task, TaskId, UnixMs,
+};
 use crate::proto::agent::{Cancel, PlannedRun, RestartSlots};
 use crate::rule::RuleKind;
 use crate::store::{RunRow, Write};
 
-/// Occurrences planned per event at most; the rest follows in the next batch.
-const MOST_OCCURRENCES: usize = 1_000;
+/// Runs planned per event at most; the rest follows in the next batch.
+const MOST_RUNS: usize = 2_000;
+/// Runs that one task plans before it is another one's turn.
+const SHARE: usize = 200;
 /// How long after a boot the center may learn of it for `@reboot` to fire.
 const REBOOT_WITHIN: Duration = Duration::from_mins(10);
+/// Why nothing was planned for an instant that is past.
+const CENTER_DOWN: &str = "the center was down, or could not write its store, when it was due";
 
 impl Core {
-    /// Plans what is due within the lead.
+    /// Plans what is due within the lead, in turns.
     pub(super) fn plan(&mut self, now: Now) {
-        for _ in 0..MOST_OCCURRENCES {
-            let Some((plan_at, id)) = self.fleet.first_due() else {
+        let mut left = MOST_RUNS;
+        while left > 0 {
+            let Some(id) = self.fleet.next_turn(now.at) else {
                 return;
             };
-            if plan_at > now.at {
-                return;
+            let mut turn = 0;
+            while turn < SHARE.min(left) && self.fleet.plan_at(&id).is_some_and(|at| at <= now.at) {
+                turn += self.plan_next(now, &id).max(1);
             }
-            self.plan_occurrence(now, &id);
+            left = left.saturating_sub(turn);
         }
     }
 
-    fn plan_occurrence(&mut self, now: Now, id: &TaskId) {
+    /// Plans a task's next occurrence, or tells of a stretch that is not run; how many runs that were.
+    fn plan_next(&mut self, now: Now, id: &TaskId) -> usize {
         let Some(entry) = self.fleet.tasks.get(id) else {
-            return;
+            return 0;
         };
-        let Some(at) = entry.next_at else { return };
+        let Some(at) = entry.next_at else { return 0 };
         let task = entry.task.clone();
         if task.spec.work.daemon {
-            self.restart_daemon(&task, &format!("restarted by its rule at {at}"));
+            self.plan_restart(now, &task, at);
+            return 1;
+        }
+        if at < now.at && self.close_past(now, id, task.spec.catch_up) {
+            return 1;
+        }
+        if self.spans.first_told(id, at, at).is_some() {
+            self.move_cursor(id, at);
+            return 1;
+        }
+        if let Some(to) = self.beyond_rate(&task, at) {
+            let reason = format!("rate: more than {} runs in a second", task.spec.max_rate);
+            self.miss_stretch(now, &task, (at, to), &reason);
+            self.move_cursor(id, to);
+            return 1;
+        }
+        let rows = self.rows(&task, at, Cause::Rule);
+        let runs = rows.len();
+        for row in rows {
+            self.plan_run(now, row);
+        }
+        self.move_cursor(id, at);
+        runs
+    }
+
+    /// Leaves nothing of a task unplanned that is past: before a change, which only counts from now on.
+    pub(super) fn settle_past(&mut self, now: Now, id: &TaskId, catch_up: bool) {
+        self.close_past(now, id, catch_up);
+        let past = |core: &Self| {
+            let entry = core.fleet.tasks.get(id);
+            entry.is_some_and(|entry| entry.next_at.is_some_and(|at| at <= now.at))
+        };
+        while past(self) {
+            self.plan_next(now, id);
+        }
+    }
+
+    /// Tells what of a task is past on every target, as one stretch, and closes it behind the cursor. With `catch_up`
+    /// the latest occurrence is planned, if there is time for it. Whether anything was past.
+    fn close_past(&mut self, now: Now, id: &TaskId, catch_up: bool) -> bool {
+        let Some(entry) = self.fleet.tasks.get(id) else {
+            return false;
+        };
+        let (task, schedule) = (entry.task.clone(), entry.schedule.clone());
+        let Some(first) = entry.next_at.filter(|_| !task.spec.work.daemon) else {
+            return false;
+        };
+        // What jitter may still delay to now is planned one by one.
+        let past = UnixMs(now.at.minus(task.spec.jitter).0 - 1);
+        let before = |at: UnixMs| UnixMs(at.0 - 1);
+        let Some(last) = schedule.last_in(before(first), past) else {
+            return false;
+        };
+        let kept = catch_up && last.plus(task.spec.start_within()) > now.at;
+        let end = if kept {
+            schedule.last_in(before(first), before(last))
         } else {
-            for row in self.rows(&task, at, Cause::Rule) {
+            Some(last)
+        };
+        if let Some(end) = end {
+            self.miss_stretch(now, &task, (first, end), CENTER_DOWN);
+        }
+        if kept {
+            for row in self.rows(&task, last, Cause::Rule) {
                 self.plan_run(now, row);
             }
         }
-        self.move_cursor(id, at);
+        self.move_cursor(id, last);
+        true
+    }
+
+    /// Where an occurrence is beyond the task's rate: the end of the stretch that is missed with it. Of every second
+    /// the first occurrences are run, as many as make no more runs than allowed, at least one; so an occurrence
+    /// planned again is decided again alike.
+    fn beyond_rate(&self, task: &Task, at: UnixMs) -> Option<UnixMs> {
+        let RuleKind::Every(span) = task.spec.rule.kind() else {
+            // Calendars are due once a second at most.
+            return None;
+        };
+        if span >= Duration::from_secs(1) {
+            return None;
+        }
+        let schedule = &self.fleet.tasks.get(&task.id)?.schedule;
+        let runs = u64::try_from(self.places(task).len().max(1)).unwrap_or(u64::MAX);
+        let second = UnixMs(at.0.div_euclid(1_000) * 1_000);
+        let before = UnixMs(second.0 - 1);
+        let number = schedule.count_in(before, at, u64::MAX).count;
+        if number <= (u64::from(task.spec.max_rate) / runs).max(1) {
+            return None;
+        }
+        let end = UnixMs(second.0 + 999);
+        // What is planned or told already stays so.
+        let planned = self.open.of_task(&task.id).into_iter();
+        let planned = planned.filter_map(|id| Some(self.open.get(&id)?.row.run.scheduled_at));
+        let planned = planned.filter(|of| (at..=end).contains(of));
+        let told = self.spans.first_told(&task.id, at, end);
+        match planned.chain(told).min() {
+            Some(known) if known == at => None,
+            known => schedule.last_in(UnixMs(at.0 - 1), known.map_or(end, |at| UnixMs(at.0 - 1))),
+        }
+    }
+
+    /// A rule of a daemon restarts it; of what is past only the latest, and only within a minute.
+    fn plan_restart(&mut self, now: Now, task: &Task, at: UnixMs) {
+        let Some(entry) = self.fleet.tasks.get(&task.id) else {
+            return;
+        };
+        let last = entry
+            .schedule
+            .last_in(UnixMs(at.0 - 1), now.at)
+            .unwrap_or(at);
+        if now.at.since(last) <= START_WITHIN {
+            self.restart_daemon(task, &format!("restarted by its rule at {last}"));
+        }
+        self.move_cursor(&task.id, last);
     }
 
     fn move_cursor(&mut self, id: &TaskId, at: UnixMs) {
         self.fleet.set_cursor(id, at);
-        self.write(Write::SetCursor {
-            task: id.clone(),
-            at,
-        });
+        self.moved.insert(id.clone());
+    }
+
+    /// The cursors that were moved since the last batch, each once.
+    pub(super) fn write_cursors(&mut self) {
+        for task in std::mem::take(&mut self.moved) {
+            if let Some(at) = self.fleet.tasks.get(&task).map(|entry| entry.cursor) {
+                self.write(Write::SetCursor { task, at });
+            }
+        }
     }
 
     fn restart_daemon(&mut self, task: &Task, reason: &str) {
@@ -75,28 +198,30 @@ impl Core {
 
     /// The runs of one occurrence: one per target and slot; one without agent where there is no target.
     pub(super) fn rows(&self, task: &Task, at: UnixMs, cause: Cause) -> Vec<RunRow> {
-        let targets = self.targets(task);
-        if targets.is_empty() {
+        let one = task.spec.target.is_one();
+        let agent = if one { self.pick_one(task, None) } else { None };
+        if one && agent.is_none() {
             return vec![row(task, at, cause, Slot(0), None, None)];
         }
-        let slots = (0..task.spec.work.processes).map(Slot);
-        let one = task.spec.target.is_one();
-        slots
-            .flat_map(|slot| targets.iter().map(move |agent| (slot, agent)))
-            .map(|(slot, agent)| {
-                let key = (!one).then(|| agent.clone());
-                row(task, at, cause, slot, key, Some(agent.clone()))
-            })
+        let places = self.places(task).into_iter();
+        places
+            .map(|(slot, target, own)| row(task, at, cause, slot, target, own.or(agent.clone())))
             .collect()
     }
 
-    fn targets(&self, task: &Task) -> Vec<AgentId> {
+    /// Slots and targets of a task now, with the agent where the target is one.
+    pub(super) fn places(&self, task: &Task) -> Vec<(Slot, Option<AgentId>, Option<AgentId>)> {
+        let slots = (0..task.spec.work.processes).map(Slot);
         if task.spec.target.is_one() {
-            return self.pick_one(task, None).into_iter().collect();
+            return slots.map(|slot| (slot, None, None)).collect();
         }
-        self.fleet
-            .candidates(task)
-            .map(|agent| agent.id.clone())
+        let agents: Vec<&AgentId> = self.fleet.candidates(task).map(|agent| &agent.id).collect();
+        if agents.is_empty() {
+            return vec![(Slot(0), None, None)];
+        }
+        slots
+            .flat_map(|slot| agents.iter().map(move |agent| (slot, *agent)))
+            .map(|(slot, agent)| (slot, Some(agent.clone()), Some(agent.clone())))
             .collect()
     }
 
@@ -132,24 +257,25 @@ impl Core {
         if self.early.contains(&key) {
             return;
         }
+        let overdue = row.run.fire_at() < now.at && row.run.cause.is_of_rule();
+        if overdue && !self.may_be_caught_up(now, &row) {
+            return self.miss_unplanned(now, &row, CENTER_DOWN);
+        }
         self.write(Write::PlanRun(row.clone()));
         let run = OpenRun {
             row,
             stage: Stage::Waiting,
             cancelled: None,
+            refused: None,
         };
         let id = run.id().clone();
-        let overdue = run.row.run.scheduled_at < now.at && run.row.run.cause == Cause::Rule;
         self.open.insert(run);
-        if overdue {
-            self.end_missed(
-                now,
-                &id,
-                "the center was down, or could not write its store, when it was due",
-            );
-        } else {
-            self.hand_out(&id);
-        }
+        self.hand_out(&id);
+    }
+
+    fn may_be_caught_up(&self, now: Now, row: &RunRow) -> bool {
+        let entry = self.fleet.tasks.get(&row.run.task);
+        entry.is_some_and(|entry| entry.task.spec.catch_up) && now.at < row.start_before
     }
 
     /// An agent takes runs now, again or at last: it gets what waits for it, and what of target `one` has no
@@ -211,51 +337,143 @@ impl Core {
         if drained || run.cancelled.is_some() || !self.sessions.is_linked(&agent) {
             return;
         }
+        self.bring_up_to_date(id);
+        let Some(run) = self.open.get(id) else { return };
         let planned = PlannedRun {
             run: run.row.run.clone(),
             start_before: run.row.start_before,
+            catch_up: run.row.run.cause.is_of_rule() && self.catches_up(&run.row.run.task),
         };
         self.drafts.of(&agent).plan.push(planned);
         if let Some(run) = self.open.get_mut(id) {
             run.stage = Stage::Handed;
+            run.refused = None;
         }
+    }
+
+    fn catches_up(&self, task: &TaskId) -> bool {
+        let entry = self.fleet.tasks.get(task);
+        entry.is_some_and(|entry| entry.task.spec.catch_up)
+    }
+
+    /// A run that its agent has not takes the task as it is now, the only text that is sent.
+    fn bring_up_to_date(&mut self, id: &RunId) {
+        let Some(run) = self.open.get(id) else { return };
+        let Some(entry) = self.fleet.tasks.get(&run.row.run.task) else {
+            return;
+        };
+        if run.row.run.revision != entry.task.revision {
+            let RunRow {
+                run, target, agent, ..
+            } = run.row.clone();
+            let now_due = row(
+                &entry.task,
+                run.scheduled_at,
+                run.cause,
+                run.slot,
+                target,
+                agent,
+            );
+            self.revise(id, &now_due);
+        }
+    }
+
+    /// An open run takes what its task says now.
+    fn revise(&mut self, id: &RunId, row: &RunRow) {
+        let Some(run) = self.open.get_mut(id) else {
+            return;
+        };
+        run.row.run.revision = row.run.revision;
+        run.row.run.delay = row.run.delay;
+        run.row.start_before = row.start_before;
+        self.open.look_at(id, row.run.fire_at());
+        self.write(Write::ReviseRun {
+            run_id: id.clone(),
+            revision: row.run.revision,
+            delay: row.run.delay,
+            start_before: row.start_before,
+        });
     }
 
     /// Plans a task's window anew after a change: runs still due stay (in the new revision), others are
     /// cancelled with this reason, missing ones are added.
     pub(super) fn replan(&mut self, now: Now, id: &TaskId, reason: &str) {
-        let wanted = self.wanted(now, id);
+        self.settle_past(now, id, self.catches_up(id));
+        let from = self.first_plannable(now, id);
         for run_id in self.open.of_task(id) {
-            let Some(run) = self.open.get(&run_id) else {
-                continue;
-            };
-            let ahead = run.is_pending() && run.row.run.scheduled_at > now.at;
-            if ahead && !wanted.contains_key(&run_id) {
-                self.cancel(now, &run_id, reason, false);
-            }
+            self.replan_run(now, from, &run_id, reason);
         }
-        let last = wanted.values().map(|row| row.run.scheduled_at).max();
-        for row in wanted.into_values() {
-            self.plan_run(now, row);
+        self.move_cursor(id, from);
+        let daemon = |core: &Self| {
+            core.fleet
+                .tasks
+                .get(id)
+                .is_none_or(|entry| entry.task.spec.work.daemon)
+        };
+        while !daemon(self) && self.fleet.plan_at(id).is_some_and(|at| at <= now.at) {
+            self.plan_next(now, id);
         }
-        self.move_cursor(id, last.unwrap_or(now.at).max(now.at));
     }
 
-    /// The runs that a task shall have within the lead from now.
-    fn wanted(&self, now: Now, id: &TaskId) -> BTreeMap<RunId, RunRow> {
-        let Some(entry) = self.fleet.tasks.get(id) else {
-            return BTreeMap::new();
-        };
-        if !entry.task.enabled || entry.task.spec.work.daemon {
-            return BTreeMap::new();
+    /// After this a task may be planned anew: what was due before, by a clock that was set back since, has its
+    /// outcome or is on its way to it. A task just made has nothing behind it.
+    fn first_plannable(&self, now: Now, id: &TaskId) -> UnixMs {
+        let entry = self.fleet.tasks.get(id);
+        let is_new = entry.is_some_and(|entry| {
+            entry.task.revision == Revision(1) && entry.task.saved_at == now.at
+        });
+        if is_new {
+            now.at
+        } else {
+            now.at.max(self.latest())
         }
-        let horizon = now.at.plus(self.settings.lead);
-        let next = |after: UnixMs| entry.schedule.next_after(after).unwrap_or_default();
-        std::iter::successors(next(now.at), |at| next(*at))
-            .take_while(|at| *at <= horizon)
-            .flat_map(|at| self.rows(&entry.task, at, Cause::Rule))
-            .map(|row| (row.run.run_id.clone(), row))
-            .collect()
+    }
+
+    /// A run after a change of its task. One whose instant is past and that has not started (jitter delays it, or it
+    /// is to be caught up) goes on in the revision that was due, and only where no other is due now: nothing is run for
+    /// a time before the task was saved.
+    fn replan_run(&mut self, now: Now, from: UnixMs, id: &RunId, reason: &str) {
+        let Some(run) = self.open.get(id).filter(|run| run.is_pending()) else {
+            return;
+        };
+        let wanted = self.is_wanted(run);
+        let ahead = run.row.run.scheduled_at > from;
+        let same = self.revision_of(run) == Some(run.row.run.revision);
+        let waiting = run.stage == Stage::Waiting;
+        if ahead && !wanted || !ahead && waiting && !(wanted && same) {
+            self.cancel(now, id, reason, false);
+        } else if !ahead && run.row.run.fire_at() > now.at {
+            if wanted && same {
+                let row = run.row.clone();
+                self.revive(&row);
+            } else if !wanted {
+                self.cancel(now, id, reason, false);
+            }
+        }
+    }
+
+    fn revision_of(&self, run: &OpenRun) -> Option<Revision> {
+        let entry = self.fleet.tasks.get(&run.row.run.task)?;
+        Some(entry.task.revision)
+    }
+
+    /// Whether a rule's run is one that its task, as it is now, has at its instant.
+    fn is_wanted(&self, run: &OpenRun) -> bool {
+        let Some(entry) = self.fleet.tasks.get(&run.row.run.task) else {
+            return false;
+        };
+        let task = &entry.task;
+        if !task.enabled
+            || task.spec.work.daemon
+            || !entry.schedule.is_due_at(run.row.run.scheduled_at)
+        {
+            return false;
+        }
+        let homeless = run.row.agent.is_none() && !task.spec.target.is_one();
+        let place = |(slot, target, agent): &(Slot, Option<AgentId>, Option<AgentId>)| {
+            (*slot, target) == (run.row.run.slot, &run.row.target) && (agent.is_none() || !homeless)
+        };
+        self.places(task).iter().any(place)
     }
 
     /// A run that is open and due again, or in another revision.
@@ -270,9 +488,7 @@ impl Core {
         }
         run.cancelled = None;
         if run.row.run.revision != row.run.revision {
-            run.row.run.revision = row.run.revision;
-            let (run_id, revision) = (id.clone(), row.run.revision);
-            self.write(Write::ReviseRun { run_id, revision });
+            self.revise(id, row);
         }
         self.take_back_armed(id);
         self.hand_out(id);
@@ -379,27 +595,30 @@ fn row(
         slot,
         cause,
     };
-    let run_id = RunId::of(&key);
-    let revision = task.revision;
-    let RunKey {
-        task,
-        scheduled_at,
-        target,
-        slot,
-        cause,
-    } = key;
+    let of_rule = cause.is_of_rule();
+    let delay = if of_rule {
+        task.delay(key.target.as_ref())
+    } else {
+        Duration::ZERO
+    };
+    let within = if of_rule {
+        task.spec.start_within()
+    } else {
+        START_WITHIN
+    };
     let run = RunRef {
-        run_id,
-        task,
-        revision,
+        run_id: RunId::of(&key),
+        task: key.task,
+        revision: task.revision,
         slot,
         cause,
-        scheduled_at,
+        scheduled_at: at,
+        delay,
     };
     RunRow {
+        start_before: run.fire_at().plus(within),
         run,
-        target,
+        target: key.target,
         agent,
-        start_before: at.plus(START_BEFORE),
     }
 }

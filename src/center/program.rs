@@ -1,7 +1,7 @@
 //! What `ucron-center` does once its arguments are read; `ucron dev` runs the same.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -10,11 +10,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::args::{CenterArgs, CenterCommand, InitArgs, RunArgs};
+use super::args::{
+    BackupArgs, CenterArgs, CenterCommand, CopyArgs, InitArgs, RestoreArgs, RunArgs, StoreCommand,
+};
+use super::copy::{backup, copy, restore};
 use super::init::{Init, Initialised, init};
 use super::notify::NotifyCommands;
-use super::run::{check_store, keep, run};
-use crate::config::{CenterSettings, Settings, init_logs};
+use super::place::StoreAsk;
+use super::run::{keep, run};
+use crate::config::{CenterSettings, Settings, StoreTls, init_logs};
 use crate::store::Keep;
 use crate::workers::Workers;
 
@@ -42,6 +46,9 @@ fn perform(command: CenterCommand) -> Result<()> {
     match command {
         CenterCommand::Init(args) => runtime()?.block_on(perform_init(args)),
         CenterCommand::Run(args) => runtime()?.block_on(perform_run(args)),
+        CenterCommand::Store(StoreCommand::Copy(args)) => runtime()?.block_on(perform_copy(args)),
+        CenterCommand::Backup(args) => runtime()?.block_on(perform_backup(args)),
+        CenterCommand::Restore(args) => runtime()?.block_on(perform_restore(args)),
     }
 }
 
@@ -55,15 +62,61 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 }
 
 async fn perform_init(args: InitArgs) -> Result<()> {
-    check_store(args.store.as_deref())?;
+    let store = StoreAsk {
+        url: args.store,
+        password_file: args
+            .store_password_file
+            .as_deref()
+            .map(absolute)
+            .transpose()?,
+        password_env: args.store_password_env,
+        tls: match args.store_tls.as_deref() {
+            Some("on") => StoreTls::On,
+            Some("off") => StoreTls::Off,
+            _ => StoreTls::Auto,
+        },
+        ca: args.store_ca.as_deref().map(absolute).transpose()?,
+        lease: None,
+    };
     let ask = Init {
         dir: args.state,
         listen: args.listen,
-        store: args.store,
+        store,
         timezone: args.timezone,
     };
     let made = init(&ask).await?;
     next_steps(&ask.dir, &made).context("cannot write to stdout")
+}
+
+/// Settings count whatever directory the center is started in.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("cannot use `{}`", path.display()))
+}
+
+async fn perform_copy(args: CopyArgs) -> Result<()> {
+    let (sums, to) = copy(&args.state, &args.from, &args.to, args.replace).await?;
+    let mut out = std::io::stdout().lock();
+    let told = sums
+        .iter()
+        .try_for_each(|sum| writeln!(out, "{sum}"))
+        .and_then(|()| {
+            let dir = args.state.display();
+            writeln!(out, "Copied, read again, and the same. Next:")?;
+            writeln!(out, "  1. set `store = \"{to}\"` in {dir}/center.toml")?;
+            writeln!(out, "  2. ucron-center run --state {dir}")
+        });
+    told.context("cannot write to stdout")
+}
+
+async fn perform_backup(args: BackupArgs) -> Result<()> {
+    backup(&args.state, &args.file).await?;
+    let shown = args.file.display();
+    writeln!(std::io::stdout(), "written to {shown}").context("cannot write to stdout")
+}
+
+async fn perform_restore(args: RestoreArgs) -> Result<()> {
+    let place = restore(&args.state, &args.file, args.replace).await?;
+    writeln!(std::io::stdout(), "restored to {place}").context("cannot write to stdout")
 }
 
 fn next_steps(dir: &Path, made: &Initialised) -> std::io::Result<()> {

@@ -3,7 +3,7 @@
 
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -15,14 +15,15 @@ use super::accept::Accept;
 use super::core::{Core, CoreSettings};
 use super::dialling::Dialling;
 use super::event::Now;
-use super::init::{CA_DIR, STORE_FILE, dial_address};
+use super::init::{CA_DIR, dial_address};
+use super::lead::{keep_lead, wait_for_lead};
 use super::notify::{KEPT_FILE, Notifier, NotifyCommands};
+use super::place::{self, PlaceFault, StoreAsk};
 use super::shell::Shell;
 use crate::auth::{Authority, AuthorityError};
 use crate::clock;
 use crate::config::{CenterSettings, ConfigError};
 use crate::files::{FileError, check_private, write_private};
-use crate::model::UnixMs;
 use crate::proto::identity::{Identity, IdentityError};
 use crate::proto::tls::{TlsError, server_config};
 use crate::store::{Keep, Store, StoreError};
@@ -58,11 +59,9 @@ pub enum RunError {
         /// Why not.
         source: std::io::Error,
     },
-    /// The store's URL is none that this program knows.
-    #[error(
-        "the store `{0}` is of an unknown kind; give `sqlite:PATH`, or leave it out for a file in the state directory"
-    )]
-    StoreKind(String),
+    /// Where the store is, or whose.
+    #[error(transparent)]
+    Place(#[from] PlaceFault),
     /// Settings.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -101,23 +100,6 @@ const PRUNE_STEP: usize = 100;
 const PRUNE_PAUSE: Duration = Duration::from_millis(200);
 const PRUNE_EVERY: Duration = Duration::from_mins(10);
 
-/// Opens the store that the settings name.
-pub(super) fn open_store(dir: &Path, url: Option<&str>, now: UnixMs) -> Result<Store, StoreError> {
-    let path = match url.and_then(|url| url.strip_prefix("sqlite:")) {
-        Some(path) => PathBuf::from(path),
-        None => dir.join(STORE_FILE),
-    };
-    Store::open_sqlite(path, now)
-}
-
-/// Checks that a store's URL is of a kind that this program knows.
-pub fn check_store(url: Option<&str>) -> Result<(), RunError> {
-    match url {
-        Some(url) if !url.starts_with("sqlite:") => Err(RunError::StoreKind(url.to_owned())),
-        _ => Ok(()),
-    }
-}
-
 /// Runs the center in `dir` until `workers` are told to stop, or the lead is lost.
 /// `kept` says how long history is kept, `commands` what is started when something is wrong; both may change
 /// meanwhile.
@@ -129,13 +111,17 @@ pub async fn run(
     workers: Workers,
 ) -> Result<(), RunError> {
     let _lock = lock(dir)?;
-    check_store(settings.store.as_deref())?;
+    let place = StoreAsk::of(&settings).place(dir)?;
     let identity = Identity::load(dir)?;
     let authority = Authority::load(&dir.join(CA_DIR))?;
     let listen = addresses(&settings)?;
     let listeners = bind(&listen).await?;
-    let store = open_store(dir, settings.store.as_deref(), clock::now())?;
-    let guard = store.take_lead(&holder()?).await?;
+    let fleet = identity.uri().fleet.to_string();
+    let store = place::open(&place, &fleet, clock::now()).await?;
+    let Some(guard) = wait_for_lead(&store, &holder()?, &workers).await? else {
+        store.close().await;
+        return Ok(());
+    };
     let snapshot = store.load().await?;
     let dialled: Vec<String> = listen
         .iter()
@@ -162,13 +148,14 @@ pub async fn run(
     let (shell, inbox) = Shell::new(
         core,
         store.clone(),
-        guard,
+        guard.clone(),
         authority,
         dialled.clone(),
         workers.clone(),
     )?;
     let file = dir.join(KEPT_FILE);
     let notifier = Notifier::new(file, commands, workers.clone(), inbox.clone());
+    keep_lead(&workers, &store, &guard, &inbox, settings.renew_every());
     let accept = Accept::new(
         server_config(&identity)?,
         inbox,
@@ -190,6 +177,10 @@ pub async fn run(
     );
     let ended = shell.run(Dialling::new(accept, identity), notifier).await;
     workers.drain(DRAIN).await;
+    // Where the store does not answer the lease ends by itself.
+    if let Err(fault) = store.release(&guard).await {
+        warn!("the lead was not given back: {fault}");
+    }
     store.close().await;
     ended
 }
@@ -211,7 +202,8 @@ pub fn keep(settings: &CenterSettings) -> Keep {
     }
 }
 
-fn lock(dir: &Path) -> Result<File, RunError> {
+/// Takes the state directory: one program at a time changes what is in it.
+pub(super) fn lock(dir: &Path) -> Result<File, RunError> {
     if !dir.join("center.toml").exists() {
         return Err(RunError::Missing(dir.display().to_string()));
     }

@@ -8,7 +8,7 @@ use super::changes::ChangeId;
 use super::core::{Core, CoreSettings, Health};
 use super::event::{Effect, LogLevel, Now, Outstanding, SessionId};
 use super::events::{Audience, EventLog};
-use crate::model::{AgentId, Incarnation, Revision, SessionLease, TaskId, UnixMs};
+use crate::model::{AgentId, HostPolicy, Incarnation, Revision, SessionLease, TaskId, UnixMs};
 use crate::proto::agent::{FromAgent, Heartbeat, HeartbeatAck, State, ToAgent};
 use crate::proto::hello::{AgentHello, ErrorFrame, Hello, LinkError, PROTOCOL, Welcome};
 use crate::store::{AgentRow, Write};
@@ -42,6 +42,8 @@ pub struct AgentSession {
     pub heard: Duration,
     /// Its clock less the center's.
     pub skew_ms: Option<i64>,
+    /// What its host allows, once it has said so.
+    pub policy: Option<Box<HostPolicy>>,
 }
 
 impl AgentSession {
@@ -254,6 +256,7 @@ impl Core {
             outstanding: BTreeMap::new(),
             heard: now.mono,
             skew_ms: None,
+            policy: None,
         });
         self.watch_back(now, &row.id);
         self.greet(now, id, &row, PROTOCOL.min(hello.protocol_max));
@@ -290,6 +293,7 @@ impl Core {
             }
             FromAgent::Heartbeat(beat) => self.heartbeat(now, id, &beat),
             FromAgent::State(state) => self.state_part(now, id, state),
+            FromAgent::Policy(policy) => session.policy = Some(policy),
             FromAgent::Confirm(confirm) => self.confirmed(now, id, &confirm),
             FromAgent::Report(report) => self.reported(now, id, report),
             FromAgent::Log(chunk) => self.log_chunk(id, chunk),
@@ -411,8 +415,9 @@ impl Core {
         }
     }
 
-    /// Closes every link: agents reconcile when the store can be written again.
-    pub(super) fn close_agents(&mut self, trouble: &str) {
+    /// Lets go of every link: agents reconcile when the store can be written again. What still comes on them is
+    /// not heard: it would be decided on memory that is thrown away, and written beside what is read anew.
+    pub(super) fn close_agents(&mut self, now: Now, trouble: &str) {
         let all: Vec<SessionId> = self.sessions.iter().map(|session| session.id).collect();
         for id in all {
             let message = trouble.to_owned();
@@ -423,6 +428,7 @@ impl Core {
                     message,
                 },
             ));
+            self.agent_down(now, id, trouble);
         }
     }
 }

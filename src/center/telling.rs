@@ -3,36 +3,58 @@
 
 use std::collections::BTreeSet;
 
-use super::conditions::{Condition, Key, Place, Subject, Turn};
+use serde::{Deserialize, Serialize};
+
+use super::conditions::{Condition, Kept, Key, Label, Place, Subject, Turn};
 use super::core::Core;
 use super::event::{Effect, LogLevel, Now};
 use super::events::{Audience, EventLog};
-use super::notices::{Due, Notice, Route};
+use super::notices::{Due, Notice, Route, Told};
 use super::watch::Touched;
 use crate::auth::Access;
-use crate::model::{AgentId, AgentName, ConditionKind, GroupName, TaskPath};
+use crate::model::{AgentId, AgentName, ConditionKind, GroupName};
 use crate::proto::view::ConditionView;
+
+/// What a restart of the center must not forget.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Memory {
+    pub conditions: Vec<Kept>,
+    pub told: Vec<Told>,
+}
 
 impl Core {
     /// Tells what began and ended, and what was held back for a while.
     pub(super) fn tell_turns(&mut self, now: Now) {
         let turns = self.conditions.take_turns();
-        if !turns.is_empty() {
+        let mut is_new = !turns.is_empty();
+        if is_new {
             self.touch(&Touched::Status);
-            let kept = serde_json::to_string(&self.conditions.kept()).unwrap_or_default();
-            self.now(Effect::Keep(kept));
         }
         for turn in turns {
             self.tell_turn(now, turn);
         }
         for due in self.notices.take(now.at) {
+            is_new = true;
             self.notify(&due);
+        }
+        if is_new {
+            let kept = Memory {
+                conditions: self.conditions.kept(),
+                told: self.notices.kept(),
+            };
+            // Nothing in it has a form that JSON has not.
+            self.now(Effect::Keep(
+                serde_json::to_string(&kept).unwrap_or_default(),
+            ));
         }
     }
 
     /// Tells everybody who may see it.
-    fn tell_turn(&mut self, now: Now, turn: Turn) {
+    fn tell_turn(&mut self, now: Now, mut turn: Turn) {
         let begins = turn.ended_at.is_none();
+        turn.label = self.label(&turn.key, turn.label);
+        self.conditions.set_label(&turn.key, turn.label.clone());
         let text = self.sentence(&turn);
         let level = if begins {
             LogLevel::Warn
@@ -49,25 +71,33 @@ impl Core {
         let mut event = EventLog::blank(now.at, event);
         event.condition = Some(turn.key.kind);
         event.reason.clone_from(&turn.reason);
-        (event.task, event.agent) = self.names_of(&turn.key.subject);
+        event.task.clone_from(&turn.label.task);
+        event.agent.clone_from(&turn.label.agent);
         if let [only] = self.names_at(&turn).as_slice() {
             event.agent = Some(only.clone());
         }
-        let audience = Audience::AnyOf(self.concerned(&turn.key));
+        let audience = Audience::AnyOf(turn.label.groups.clone());
         self.publish(audience, event);
         self.notices.note(now.at, turn);
     }
 
-    /// The task or the agent by its name.
-    fn names_of(&self, subject: &Subject) -> (Option<TaskPath>, Option<AgentName>) {
-        match subject {
-            Subject::Center | Subject::Group(_) => (None, None),
-            Subject::Agent(id) => (None, self.name_at(id)),
+    /// Whose a condition is: as it is called now, and as it was told where it is gone; it concerns the groups of then
+    /// and of now.
+    fn label(&self, key: &Key, mut told: Label) -> Label {
+        match &key.subject {
+            Subject::Center | Subject::Group(_) => {}
+            Subject::Agent(id) => told.agent = self.name_at(id).or(told.agent),
             Subject::Task(id) => {
                 let entry = self.fleet.tasks.get(id);
-                (entry.map(|entry| entry.task.path()), None)
+                told.task = entry.map(|entry| entry.task.path()).or(told.task);
             }
         }
+        for group in self.concerned(key) {
+            if !told.groups.contains(&group) {
+                told.groups.push(group);
+            }
+        }
+        told
     }
 
     fn name_at(&self, agent: &AgentId) -> Option<AgentName> {
@@ -82,9 +112,11 @@ impl Core {
             .collect()
     }
 
-    /// The groups that a condition concerns: all where it is the center's.
+    /// The groups that a condition concerns: all where it is the center's, none where it is the center's own command,
+    /// of whose words only admins on all groups shall know.
     fn concerned(&self, key: &Key) -> Vec<GroupName> {
         match &key.subject {
+            Subject::Center if key.kind == ConditionKind::Notify => Vec::new(),
             Subject::Center => self.fleet.groups.keys().cloned().collect(),
             Subject::Group(group) => vec![group.clone()],
             Subject::Agent(id) => {
@@ -104,14 +136,19 @@ impl Core {
         let subject = match &turn.key.subject {
             Subject::Center => "the center".to_owned(),
             Subject::Group(group) => format!("group {group}"),
-            Subject::Agent(id) => format!("agent {}", self.fleet.agent_name(id)),
-            Subject::Task(id) => match self.fleet.tasks.get(id) {
-                Some(entry) if entry.task.spec.work.daemon => {
-                    format!("daemon {}", entry.task.path())
-                }
-                Some(entry) => format!("task {}", entry.task.path()),
-                None => format!("task {id}"),
+            Subject::Agent(id) => match &turn.label.agent {
+                Some(name) => format!("agent {name}"),
+                None => format!("agent {id}"),
             },
+            Subject::Task(id) => {
+                let entry = self.fleet.tasks.get(id);
+                let is_daemon = entry.is_some_and(|entry| entry.task.spec.work.daemon);
+                let word = if is_daemon { "daemon" } else { "task" };
+                match &turn.label.task {
+                    Some(path) => format!("{word} {path}"),
+                    None => format!("{word} {id}"),
+                }
+            }
         };
         if turn.ended_at.is_some() {
             return format!("{subject}: {} is over: {reason}", turn.key.kind);
@@ -136,7 +173,7 @@ impl Core {
     /// Gives a notice to the commands that it is for: the center's, and those of the groups that it concerns. What
     /// is wrong with the center's own command is told to nobody, and with a group's to the center's only.
     fn notify(&mut self, due: &Due) {
-        let groups = self.concerned(&due.turn.key);
+        let groups = &due.turn.label.groups;
         let mut routes: Vec<Route> = vec![None];
         match (&due.turn.key.subject, due.turn.key.kind) {
             (Subject::Center, ConditionKind::Notify) => routes.clear(),
@@ -147,7 +184,7 @@ impl Core {
         if routes.is_empty() {
             return;
         }
-        let notice = self.notice(due, groups);
+        let notice = self.notice(due);
         let Ok(json) = serde_json::to_string(&notice) else {
             return;
         };
@@ -156,17 +193,16 @@ impl Core {
         }
     }
 
-    fn notice(&self, due: &Due, groups: Vec<GroupName>) -> Notice {
+    fn notice(&self, due: &Due) -> Notice {
         let turn = &due.turn;
-        let (task, agent) = self.names_of(&turn.key.subject);
         Notice {
             version: 1,
             event: turn.ended_at.map_or("began", |_| "ended"),
             condition: turn.key.kind,
-            task,
-            agent,
+            task: turn.label.task.clone(),
+            agent: turn.label.agent.clone(),
             agents: self.names_at(turn),
-            groups,
+            groups: turn.label.groups.clone(),
             began_at: turn.began_at,
             ended_at: turn.ended_at,
             reason: turn.reason.clone(),
@@ -203,7 +239,8 @@ impl Core {
     /// What is wrong now, of what the asker sees.
     pub(super) fn condition_views(&self, access: &Access) -> Vec<ConditionView> {
         let seen = |key: &Key| {
-            matches!(key.subject, Subject::Center)
+            let is_for_all = key.subject == Subject::Center && key.kind != ConditionKind::Notify;
+            is_for_all
                 || access.sees_all()
                 || self.concerned(key).iter().any(|group| access.sees(group))
         };
@@ -219,16 +256,16 @@ impl Core {
             ended_at: None,
             reason: held.reason.clone(),
             agents: held.agents(),
+            label: self.label(key, held.label.clone()),
         };
-        let (task, agent) = self.names_of(&key.subject);
         ConditionView {
             condition: key.kind,
-            task,
-            agent,
             agents: self.names_at(&turn),
             began_at: held.began_at,
             text: self.sentence(&turn),
             reason: turn.reason,
+            task: turn.label.task,
+            agent: turn.label.agent,
         }
     }
 }

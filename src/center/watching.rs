@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
-use super::conditions::{Deadline, Kept, Key, Place, Subject};
+use super::conditions::{Deadline, Key, Place, Subject};
 use super::core::{Core, Health};
 use super::event::Now;
 use super::runs::Stage;
+use super::telling::Memory;
 use super::views::hms;
 use crate::model::{
     AgentId, Cause, ConditionKind, Ending, Outcome, Overlap, RunId, RunRef, Slot, Task, TaskId,
@@ -15,7 +16,7 @@ use crate::model::{
 };
 use crate::proto::agent::{SlotReport, Trouble};
 use crate::rule::format_duration;
-use crate::store::RunRow;
+use crate::store::{RunRow, SpanRow};
 
 /// How long agents may take to find a center that has just started: they dial every 30 s at the latest.
 const FIRST_LINK: Duration = Duration::from_secs(45);
@@ -37,8 +38,9 @@ impl Core {
     /// Goes on with the conditions that a center before this one has kept, as [`Effect::Keep`] gave them. Text that
     /// is none counts as nothing.
     pub fn recall(&mut self, now: Now, kept: &str) {
-        let kept: Vec<Kept> = serde_json::from_str(kept).unwrap_or_default();
-        self.conditions.recall(kept);
+        let kept: Memory = serde_json::from_str(kept).unwrap_or_default();
+        self.conditions.recall(kept.conditions);
+        self.notices.recall(now.at, kept.told);
         self.watch_store(now);
     }
 
@@ -70,16 +72,17 @@ impl Core {
         next.into_iter().flatten().min()
     }
 
+    /// What a task asks for; nothing while it is stopped.
     fn watch_of(&self, task: &TaskId) -> Option<(&Task, &Watch)> {
         let task = &self.fleet.tasks.get(task)?.task;
-        Some((task, &task.spec.watch))
+        task.enabled.then_some((task, &task.spec.watch))
     }
 
     /// A run is due: whether it starts is looked at when it would be late.
     pub(super) fn expect_start(&mut self, now: Now, id: &RunId) {
         let Some(run) = self.open.get(id) else { return };
-        let due = run.row.run.scheduled_at;
-        let is_due = run.row.run.cause == Cause::Rule && due <= now.at;
+        let due = run.row.run.fire_at();
+        let is_due = run.row.run.cause == Cause::Rule && run.row.run.scheduled_at <= now.at;
         if !is_due || run.stage.has_started() {
             return;
         }
@@ -93,8 +96,7 @@ impl Core {
     fn late_after(&self, run: &RunRef) -> Option<Duration> {
         let (task, watch) = self.watch_of(&run.task)?;
         let waits = task.spec.work.overlap == Overlap::Queue;
-        let late = watch.late.filter(|_| !waits)?;
-        Some(late + task.spec.jitter)
+        watch.late.filter(|_| !waits)
     }
 
     fn should_have_started(&mut self, now: Now, id: &RunId) {
@@ -110,7 +112,7 @@ impl Core {
         let Some(late) = self.late_after(&row.run) else {
             return;
         };
-        if row.run.scheduled_at.plus(late) > now.at {
+        if row.run.fire_at().plus(late) > now.at {
             return;
         }
         let why = match &row.agent {
@@ -143,7 +145,7 @@ impl Core {
         if row.run.cause != Cause::Rule {
             return;
         }
-        let late = started_at.since(row.run.scheduled_at);
+        let late = started_at.since(row.run.fire_at());
         let key = Key::task(&row.run.task, ConditionKind::Late);
         match self.late_after(&row.run) {
             Some(most) if late > most => {
@@ -227,6 +229,21 @@ impl Core {
             self.conditions
                 .clear(now.at, &key, &place(row), "the run will not start");
         }
+    }
+
+    /// A stretch of time in which nothing of a task was run is over; what is beyond its rate is as it was asked for.
+    pub(super) fn watch_stretch(&mut self, now: Now, row: &SpanRow) {
+        let most = self
+            .watch_of(&row.task)
+            .map_or(0, |(_, watch)| watch.missed);
+        let count = row.count.unwrap_or_default();
+        if most == 0 || row.reason.starts_with("rate") || count < u64::from(most) {
+            return;
+        }
+        let key = Key::task(&row.task, ConditionKind::Missed);
+        let at = Place::Slot(row.target.clone(), row.slot);
+        let reason = format!("{}, {count} from {} on", row.reason, hms(row.from));
+        self.conditions.raise(now.at, &key, at, reason);
     }
 
     /// What a drained agent misses is what somebody wanted.

@@ -77,6 +77,7 @@ pub fn run(group: &str, name: &str) -> RunView {
         output_bytes: Some(12),
         revision: Revision(3),
         tail: None,
+        span: None,
     }
 }
 

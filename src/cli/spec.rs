@@ -88,6 +88,7 @@ fn apply(flags: &TaskFlags, spec: &mut TaskSpec) {
     set(&mut spec.target, flags.target.as_ref());
     set(&mut spec.misfire_grace, flags.misfire_grace.as_ref());
     set(&mut spec.jitter, flags.jitter.as_ref());
+    set(&mut spec.max_rate, flags.max_rate.as_ref());
     set(
         &mut spec.timezone,
         flags.timezone.clone().map(Some).as_ref(),
@@ -165,6 +166,7 @@ fn reset(flag: &str, spec: &mut TaskSpec) -> Result<(), Fault> {
         "catch-up" => spec.catch_up = fresh.catch_up,
         "misfire-grace" => spec.misfire_grace = fresh.misfire_grace,
         "jitter" => spec.jitter = fresh.jitter,
+        "max-rate" => spec.max_rate = fresh.max_rate,
         "note" => spec.note = fresh.note,
         "target" => spec.target = fresh.target,
         "daemon" => work.daemon = new.daemon,

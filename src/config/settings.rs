@@ -1,9 +1,10 @@
 //! What each program can be told, with the defaults and what must fit together.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::values::{Bytes, list, span};
 use super::{LogFormat, LogLevel, Settings};
@@ -19,6 +20,30 @@ const RENEWALS: u32 = 3;
 /// A task's text has at most 64 KiB and its frame stays under half the limit.
 const LEAST_FRAME: Bytes = Bytes(256 << 10);
 
+/// Encryption of the connection to a database.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreTls {
+    /// Unless the server is on this host.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
+impl StoreTls {
+    /// Its word in settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// Settings of `ucron-center`.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -28,6 +53,14 @@ pub struct CenterSettings {
     pub listen: Vec<String>,
     /// Where the store is; a SQLite file in the state directory where none.
     pub store: Option<String>,
+    /// A file with the password of the store's database.
+    pub store_password_file: Option<PathBuf>,
+    /// A variable of the environment with that password.
+    pub store_password_env: Option<String>,
+    /// Whether the connection to the database is encrypted.
+    pub store_tls: StoreTls,
+    /// The authority of the database server's certificate, a PEM file.
+    pub store_ca: Option<PathBuf>,
     /// Zone of tasks without one.
     pub timezone: Zone,
     /// How far ahead runs are sent to their agents.
@@ -68,6 +101,10 @@ impl Default for CenterSettings {
         Self {
             listen: vec!["0.0.0.0:9502".to_owned()],
             store: None,
+            store_password_file: None,
+            store_password_env: None,
+            store_tls: StoreTls::default(),
+            store_ca: None,
             timezone: Zone::utc(),
             lead: 10 * SECOND,
             heartbeat: 3 * SECOND,
@@ -102,6 +139,10 @@ impl Settings for CenterSettings {
     const KEYS: &'static [&'static str] = &[
         "listen",
         "store",
+        "store_password_file",
+        "store_password_env",
+        "store_tls",
+        "store_ca",
         "timezone",
         "lead",
         "heartbeat",
@@ -265,6 +306,16 @@ pub enum TreeKind {
     Subreaper,
 }
 
+/// A table whose content is another reader's.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+struct ElsewhereRead;
+
+impl<'de> Deserialize<'de> for ElsewhereRead {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        toml::Table::deserialize(from).map(|_| Self)
+    }
+}
+
 /// Settings of `ucron-keeper`.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -278,6 +329,8 @@ pub struct KeeperSettings {
     pub output_cap: Bytes,
     /// How processes are held together.
     pub tree: TreeKind,
+    /// A table, which the keeper reads by itself.
+    policy: ElsewhereRead,
     /// What is logged.
     pub log: LogLevel,
     /// How.
@@ -291,6 +344,7 @@ impl Default for KeeperSettings {
             output_size: Bytes(1 << 30),
             output_cap: Bytes(64 << 20),
             tree: TreeKind::default(),
+            policy: ElsewhereRead,
             log: LogLevel::default(),
             log_format: LogFormat::default(),
         }
@@ -304,6 +358,7 @@ impl Settings for KeeperSettings {
         "output_size",
         "output_cap",
         "tree",
+        "policy",
         "log",
         "log_format",
     ];

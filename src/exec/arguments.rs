@@ -7,9 +7,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use tracing::warn;
 
+use super::attend::attend;
+use super::dir::believes;
 use super::keeper;
 use super::output::Retention;
+use super::program::KeeperProgram;
 use super::{TreeKind, run_stub, stop};
 use crate::config::{self, KeeperSettings, Settings, init_logs};
 
@@ -36,6 +40,13 @@ pub enum Verb {
         #[arg(long)]
         leave: bool,
     },
+    /// Start the keeper for an agent that is not root any more; the agent starts this.
+    #[command(hide = true)]
+    Attend {
+        /// The state directory.
+        #[arg(long, value_name = "DIR")]
+        state: PathBuf,
+    },
     /// One run's sub-reaper; the keeper starts it.
     #[command(hide = true)]
     Stub {
@@ -50,6 +61,9 @@ pub struct RunArguments {
     /// The state directory, shared with the agent.
     #[arg(long, value_name = "DIR")]
     pub state: PathBuf,
+    /// The file that says what may run [default: DIR/policy.toml].
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
     /// Leave the session of who started this.
     #[arg(long)]
     pub detach: bool,
@@ -83,6 +97,7 @@ fn perform(arguments: Arguments, prefix: &[OsString]) -> anyhow::Result<()> {
             keeper::run(settings)?;
         }
         Verb::Stop { state, leave } => stop(&state, leave)?,
+        Verb::Attend { state } => attend(&state, &KeeperProgram::own(prefix.iter().cloned())?)?,
         Verb::Stub { args } => run_stub(&args)?,
     }
     Ok(())
@@ -98,10 +113,25 @@ fn settings(run: &RunArguments, prefix: &[OsString]) -> anyhow::Result<keeper::S
         .into_iter()
         .filter_map(|(key, value)| Some((key, value.clone()?)));
     let given: Vec<(&str, String)> = given.collect();
-    let told = KeeperSettings::load(&run.state, &given)?;
+    // Root reads nothing by a name that another account may have given to something else.
+    let believed = believes(&run.state);
+    let told = if believed {
+        KeeperSettings::load(&run.state, &given)?
+    } else {
+        KeeperSettings::load_system(&given)?
+    };
     init_logs(told.log, told.log_format);
+    let passed_over = run.state.join("keeper.toml");
+    if !believed && passed_over.exists() {
+        warn!(
+            "`{}` is passed over: it lies in a directory of the agent's account; use `{}`",
+            passed_over.display(),
+            config::system_file("keeper.toml").display()
+        );
+    }
     let mut settings = keeper::Settings::new(&run.state);
     settings.detach = run.detach;
+    settings.policy.clone_from(&run.policy);
     settings.trees = match told.tree {
         config::TreeKind::Auto => TreeKind::Auto,
         config::TreeKind::Cgroup => TreeKind::Cgroup,

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::Shutdown;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Mutex;
@@ -11,11 +12,15 @@ use tracing::warn;
 
 use super::dir;
 use super::error::KeeperError;
+use super::tree::open_pid;
 use super::wire::{Command, Event, KEEPER_PROTOCOL};
 use crate::model::AgentName;
 
 /// How long a write may wait for a keeper that hangs.
 const WRITE_WAIT: Duration = Duration::from_secs(10);
+
+/// How long a keeper that closed its end may take to be gone.
+const END_WAIT: Duration = Duration::from_secs(10);
 
 /// What comes over a link.
 #[derive(Clone, PartialEq, Debug)]
@@ -126,6 +131,10 @@ pub fn is_running(dir: &Path) -> bool {
 pub fn stop(dir: &Path, leave: bool) -> Result<(), KeeperError> {
     let mut stream = dir::connect(dir).map_err(|e| not_running(dir, e))?;
     let system = KeeperError::system;
+    let keeper = rustix::net::sockopt::socket_peercred(&stream)
+        .map_err(io::Error::from)
+        .and_then(|peer| open_pid(peer.pid.as_raw_pid()))
+        .map_err(system("find the keeper's process"))?;
     let mut line = serde_json::to_vec(&Command::Shutdown { leave })
         .map_err(|e| system("write a command")(io::Error::from(e)))?;
     line.push(b'\n');
@@ -133,6 +142,26 @@ pub fn stop(dir: &Path, leave: bool) -> Result<(), KeeperError> {
         .write_all(&line)
         .map_err(system("speak to the keeper"))?;
     // It sends nothing; the end of the stream is its end.
-    io::copy(&mut stream, &mut io::sink()).map_err(system("wait for the keeper's end"))?;
-    Ok(())
+    // A keeper that turned this away closes its end too, with an error where it has not read what was said.
+    let ended = io::copy(&mut stream, &mut io::sink());
+    if ends(&keeper).map_err(system("wait for the keeper's end"))? {
+        return Ok(());
+    }
+    ended.map_err(system("wait for the keeper's end"))?;
+    Err(KeeperError::Deaf(dir.to_owned()))
+}
+
+/// Whether a process that has said its last word ends.
+fn ends(process: &OwnedFd) -> io::Result<bool> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let patience = Timespec {
+        tv_sec: END_WAIT.as_secs().cast_signed(),
+        tv_nsec: 0,
+    };
+    loop {
+        match poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&patience)) {
+            Err(rustix::io::Errno::INTR) => {}
+            ready => return Ok(ready? > 0),
+        }
+    }
 }

@@ -8,6 +8,8 @@ use super::wire::{Command, Event};
 
 /// Bytes of one command at most: a task's text is at most 64 KiB.
 const MAX_LINE: usize = 1024 * 1024;
+/// Reads of one peer in a row at most.
+const MAX_READS: usize = 16;
 /// Bytes waiting for a peer that does not read; what matters is said again at its next connect.
 const MAX_WAITING: usize = 16 * 1024 * 1024;
 
@@ -57,7 +59,8 @@ impl Connection {
     pub fn read(&mut self) -> Vec<Input> {
         let mut found = Vec::new();
         let mut bytes = [0u8; 16 * 1024];
-        loop {
+        // What more there is wakes the loop again: nobody who never stops speaking keeps it from its work.
+        for _ in 0..MAX_READS {
             match self.stream.read(&mut bytes) {
                 Ok(0) => {
                     found.push(Input::Closed);

@@ -39,6 +39,9 @@ pub enum KeeperError {
     /// No keeper serves this directory.
     #[error("no keeper is running for `{}`", .0.display())]
     NotRunning(PathBuf),
+    /// A keeper serves this directory, and does not do what this account says.
+    #[error("the keeper of `{}` did not end; it obeys root, its own account and the directory's owner only", .0.display())]
+    Deaf(PathBuf),
     /// The keeper's records cannot be kept.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -50,6 +53,9 @@ pub enum KeeperError {
         /// Why.
         source: io::Error,
     },
+    /// No keeper could be started on the agent's behalf.
+    #[error("no keeper could be started: {0}")]
+    Attendant(String),
     /// A keeper was started and ended, or does not answer.
     #[error("the keeper program `{}` {fault}; its log is `{}`", program.display(), log.display())]
     Program {

@@ -56,6 +56,8 @@ pub struct Journal<T> {
     path: PathBuf,
     file: File,
     len: u64,
+    /// Whether something that was not to be there may stand behind `len`.
+    torn: bool,
     records: PhantomData<fn(T)>,
 }
 
@@ -76,23 +78,45 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
             path: path.to_owned(),
             file,
             len: good as u64,
+            torn: false,
             records: PhantomData,
         };
         Ok((journal, records))
     }
 
     /// Writes records behind the others, in one write; they outlive this process, not yet the host. On an error
-    /// none of them is in the journal.
+    /// none of them is in the journal, once [`Self::mend`] has returned well.
     pub fn append(&mut self, records: &[T]) -> Result<(), JournalError> {
+        self.mend()?;
         let lines = self.lines(records)?;
         if let Err(source) = self.file.write_all(&lines) {
             // Half a line would hide everything behind it.
-            if let Err(e) = self.file.set_len(self.len) {
-                error!(path = %self.path.display(), error = %e, "cannot take back half a record");
+            self.torn = true;
+            if let Err(e) = self.mend() {
+                error!(error = %e, "cannot take back half a record");
             }
             return Err(io_error("append to", &self.path)(source));
         }
         self.len += lines.len() as u64;
+        Ok(())
+    }
+
+    /// Takes back everything appended since the journal had this size, because it could not be synced: what the next
+    /// life of its owner reads must be what this one was told.
+    pub fn take_back(&mut self, size: u64) -> Result<(), JournalError> {
+        self.len = self.len.min(size);
+        self.torn = true;
+        self.mend()
+    }
+
+    /// Makes certain that nothing of a failed append is left; nothing to do where none failed.
+    pub fn mend(&mut self) -> Result<(), JournalError> {
+        if self.torn {
+            self.file
+                .set_len(self.len)
+                .map_err(io_error("cut", &self.path))?;
+            self.torn = false;
+        }
         Ok(())
     }
 
@@ -117,6 +141,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
                 .map_err(fail("sync the directory of"))?;
         }
         self.len = lines.len() as u64;
+        self.torn = false;
         self.file = file;
         Ok(())
     }
@@ -240,6 +265,20 @@ mod tests {
         );
         check(|bytes| bytes[20] ^= 1, &[1], true);
         check(|bytes| bytes[0] = b'z', &[], true);
+    }
+
+    #[test]
+    fn what_is_taken_back_is_not_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.journal");
+        let (mut journal, _) = Journal::<u32>::open(&path).unwrap();
+        journal.append(&[1]).unwrap();
+        let size = journal.size();
+        journal.append(&[2, 3]).unwrap();
+        journal.take_back(size).unwrap();
+        journal.append(&[4]).unwrap();
+        let (_, records) = Journal::<u32>::open(&path).unwrap();
+        assert_eq!(records, [1, 4]);
     }
 
     #[test]

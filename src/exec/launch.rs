@@ -18,6 +18,8 @@ use crate::model::{AgentName, Execute, Limit, LimitKind, Work};
 
 /// PATH of every run, unless the task sets its own.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+/// Open files that a program may have unless it asks for more: `select(2)` knows no higher ones.
+const SESSION_NOFILE: u64 = 1024;
 /// Bytes of an environment file at most.
 const MAX_ENV_FILE: u64 = 64 * 1024;
 
@@ -269,8 +271,9 @@ fn resource(kind: LimitKind) -> (u32, Resource) {
     }
 }
 
-/// Raises the keeper's own limit of open files; what it was, for the runs.
-pub(super) fn raise_nofile() -> Rlimit {
+/// Raises the keeper's own limit of open files; what it was, for the runs. What root starts gets the soft limit of
+/// every session (`pam_limits(8)`, `systemd.exec(5)`), wherever the keeper was started.
+pub(super) fn raise_nofile(root: bool) -> Rlimit {
     let before = getrlimit(Resource::Nofile);
     let raised = rustix::process::Rlimit {
         current: before.maximum,
@@ -278,10 +281,16 @@ pub(super) fn raise_nofile() -> Rlimit {
     };
     // Without more descriptors fewer runs can be armed; nothing else changes.
     let _ = rustix::process::setrlimit(Resource::Nofile, raised);
+    let hard = before.maximum.unwrap_or(u64::MAX);
+    let soft = if root {
+        SESSION_NOFILE.min(hard)
+    } else {
+        before.current.unwrap_or(u64::MAX)
+    };
     Rlimit {
         resource: libc::RLIMIT_NOFILE,
-        soft: before.current.unwrap_or(u64::MAX),
-        hard: before.maximum.unwrap_or(u64::MAX),
+        soft,
+        hard,
     }
 }
 
@@ -305,7 +314,9 @@ pub(super) fn failure(launch: &Launch, stage: sys::Stage, error: &std::io::Error
 /// The failure of an execve.
 pub(super) fn exec_failure(program: &str, errno: i32) -> Failure {
     let missing = matches!(errno, libc::ENOENT | libc::ENOTDIR);
+    let there = program.contains('/') && std::path::Path::new(program).exists();
     let why = match errno {
+        libc::ENOENT if there => "its interpreter is not found".to_owned(),
         libc::ENOENT => "not found".to_owned(),
         libc::EACCES => "not executable".to_owned(),
         libc::ENOEXEC => "not a program, and no script with a `#!` line".to_owned(),

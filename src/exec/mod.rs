@@ -3,6 +3,7 @@
 
 mod account;
 pub mod arguments;
+mod attend;
 mod client;
 mod clock;
 mod connection;
@@ -26,6 +27,7 @@ mod tree;
 pub mod wire;
 mod words;
 
+pub use attend::{become_owner, is_root, read_instead_of_stdin, steps_down};
 pub use client::{KeeperLink, LinkEvent, is_running, stop};
 pub use error::KeeperError;
 pub use output::Retention;

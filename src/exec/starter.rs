@@ -257,6 +257,9 @@ impl Workshop {
 
     fn prepare(&self, order: &Order) -> Result<Launch, Failure> {
         let work = &order.text.work;
+        // Whatever the agent has become: a text that no center would take is not run.
+        work.check()
+            .map_err(|fault| Failure::Refused(fault.to_string()))?;
         let account = self
             .accounts
             .find(work.run_user.as_str())
@@ -269,7 +272,8 @@ impl Workshop {
         let question = Question {
             account: &account,
             agents: &agents,
-            nice: work.nice,
+            group: &order.text.group,
+            work,
             raised: launch::raised(&work.limits, &self.host),
         };
         self.policy.check(&question).map_err(Failure::Refused)?;

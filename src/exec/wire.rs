@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AgentName, BootId, Ending, Epoch, GroupName, Revision, RunId, RunRef, Slot, TaskId, TaskName,
-    TaskText, UnixMs, ms,
+    AgentName, BootId, Ending, Epoch, GroupName, HostPolicy, Revision, RunId, RunRef, Slot, TaskId,
+    TaskName, TaskText, UnixMs, ms,
 };
 
 /// Version of this protocol; the keeper also speaks the one before.
@@ -206,6 +206,8 @@ pub enum Event {
         /// Account the keeper runs as (`root` runs every user that its policy allows).
         user: String,
     },
+    /// What this host allows; after the hello, and whenever it has changed.
+    Policy(Box<HostPolicy>),
     /// One member of the set at connect: a run that is active, or ended and not yet forgotten.
     Known {
         /// The run.

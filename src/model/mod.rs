@@ -9,6 +9,7 @@ mod id;
 mod name;
 mod outcome;
 mod peer;
+mod policy;
 mod run;
 mod task;
 mod token;
@@ -24,8 +25,11 @@ pub use id::{
 pub use name::{AgentName, GroupName, NameError, OperatorName, TaskName, TaskPath, UserName};
 pub use outcome::{Ending, Outcome};
 pub use peer::{Fingerprint, FingerprintError, PeerRole, PeerUri, PeerUriError};
+pub use policy::{HostPolicy, PolicyRules, RunAs};
 pub use run::{Cause, RunKey, RunRef};
-pub use task::{Target, TargetWord, Task, TaskSpec, TaskText};
+pub use task::{
+    HIGHEST_RATE, MAX_RATE, START_WITHIN, Target, TargetWord, Task, TaskSpec, TaskText,
+};
 pub use token::{Token, TokenError};
 pub use work::{
     Backoff, Execute, Limit, LimitKind, Output, Overlap, Parole, Restart, SpecError, StopSignal,

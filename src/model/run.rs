@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AgentId, Revision, RunId, Slot, TaskId, UnixMs};
+use super::{AgentId, Revision, RunId, Slot, TaskId, UnixMs, ms};
 
 /// Why a run exists.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -15,13 +16,19 @@ pub enum Cause {
     Rule,
     /// An operator said `ucron run`.
     Operator,
-    /// A missed occurrence, run late.
+    /// The task's rule was due, and the run was started late because the task catches up. Never part of a run's
+    /// key: caught up or not, it is the same run.
     CatchUp,
     /// A daemon's slot was started by its keeper.
     Daemon,
 }
 
 impl Cause {
+    /// Whether the task's rule made it, on time or caught up.
+    pub fn is_of_rule(self) -> bool {
+        matches!(self, Self::Rule | Self::CatchUp)
+    }
+
     /// The word in tables, JSON and `UCRON_CAUSE`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -61,7 +68,7 @@ pub struct RunKey {
     pub target: Option<AgentId>,
     /// The slot on that agent.
     pub slot: Slot,
-    /// Why it runs.
+    /// Why it exists; of what the rule made always [`Cause::Rule`].
     pub cause: Cause,
 }
 
@@ -81,4 +88,19 @@ pub struct RunRef {
     pub cause: Cause,
     /// When it is due, in the center's time.
     pub scheduled_at: UnixMs,
+    /// How long after that it is started: the task's jitter on this agent.
+    #[serde(
+        rename = "delay_ms",
+        with = "ms",
+        default,
+        skip_serializing_if = "Duration::is_zero"
+    )]
+    pub delay: Duration,
+}
+
+impl RunRef {
+    /// When it is to be started, from which lateness counts.
+    pub fn fire_at(&self) -> UnixMs {
+        self.scheduled_at.plus(self.delay)
+    }
 }

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::hello::{ErrorFrame, Hello, Welcome};
 use crate::model::{
-    ConditionKind, Ending, Epoch, Revision, RunId, RunRef, SessionLease, Slot, TaskId, TaskText,
-    UnixMs,
+    ConditionKind, Ending, Epoch, HostPolicy, Revision, RunId, RunRef, SessionLease, Slot, TaskId,
+    TaskText, UnixMs,
 };
 
 /// Agent to center.
@@ -18,6 +18,8 @@ pub enum FromAgent {
     Heartbeat(Heartbeat),
     /// After the welcome: everything the agent holds, in as many frames as needed.
     State(State),
+    /// What the agent's host allows; after the state, and whenever it has changed.
+    Policy(Box<HostPolicy>),
     /// Answer to an [`Order`], once it is on disk.
     Confirm(Confirm),
     /// What happened to runs; repeated until acknowledged.
@@ -207,6 +209,9 @@ pub struct PlannedRun {
     pub run: RunRef,
     /// A first attempt after this is refused.
     pub start_before: UnixMs,
+    /// Whether its task catches up: started late, its cause is `catch-up`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub catch_up: bool,
 }
 
 /// A run that shall not start.

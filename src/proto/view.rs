@@ -86,6 +86,19 @@ pub struct RunView {
     pub revision: Revision,
     /// The returned end of the output; only in `show`, elsewhere null.
     pub tail: Option<String>,
+    /// The misses in a row that it stands for, where they are told as one; the run is the last of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<SpanView>,
+}
+
+/// Misses in a row, told as one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpanView {
+    /// The first occurrence.
+    pub from: UnixMs,
+    /// How many there are.
+    pub count: u64,
 }
 
 /// A process.
@@ -291,7 +304,7 @@ pub struct EventView {
     pub cursor: String,
     /// When, in the center's time.
     pub at: UnixMs,
-    /// What: `run_started run_ended attempt_ended slot agent_online agent_offline task_saved task_stopped
+    /// What: `run_started run_ended runs_missed attempt_ended slot agent_online agent_offline task_saved task_stopped
     /// task_started task_removed condition_began condition_ended group operator …`.
     pub event: String,
     /// The task, `group/name`.

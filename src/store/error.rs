@@ -2,6 +2,7 @@
 //! are kept as text.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -11,6 +12,63 @@ pub enum StoreError {
     /// The guard is not of the present epoch and holder.
     #[error("another center has taken the lead; nothing was written")]
     NotLeader,
+    /// Another center has the lead and its lease has not run out.
+    #[error("another center ({holder}) has the lead of this store for another {} ms", left.as_millis())]
+    Held {
+        /// Who has it.
+        holder: String,
+        /// For how long, unless it renews.
+        left: Duration,
+    },
+    /// The lease ran out before it was renewed, and no other center took it; it can be renewed.
+    #[error("the lease ran out while the store did not answer; nothing was written")]
+    Lapsed,
+    /// The answer to a commit was lost; the batch is written whole or not at all.
+    #[error(
+        "the connection to the store was lost in a commit: {cause}; whether it was written is seen when the store answers again"
+    )]
+    Unknown {
+        /// What was lost.
+        cause: String,
+    },
+    /// The database server does not answer.
+    #[error("cannot reach the database server `{server}`: {cause}")]
+    Unreachable {
+        /// Host and port.
+        server: String,
+        /// Why not.
+        cause: String,
+    },
+    /// The server refuses the account.
+    #[error(
+        "the database server `{server}` denied access: {cause}; look at user, password (`store_password_file`) and grants"
+    )]
+    Denied {
+        /// Host and port.
+        server: String,
+        /// What it said.
+        cause: String,
+    },
+    /// The server has no such database.
+    #[error(
+        "the database server `{server}` has no database `{name}`, or none for this user; make it with `CREATE DATABASE {name} CHARACTER SET utf8mb4` and grant the user all on it"
+    )]
+    NoDatabase {
+        /// Host and port.
+        server: String,
+        /// The database.
+        name: String,
+    },
+    /// The server's version is too low.
+    #[error(
+        "the database server `{server}` is of version `{found}`; ucron needs MariaDB 10.6 or MySQL 8.0, or newer"
+    )]
+    Old {
+        /// Host and port.
+        server: String,
+        /// Its version.
+        found: String,
+    },
     /// Another program holds the database; the same batch may be tried again.
     #[error(
         "the store is locked by another program: {cause}; nothing was written, it can be tried again"
@@ -21,16 +79,14 @@ pub enum StoreError {
     },
     /// Disk full, read-only, input/output error; the same batch may be tried again.
     #[error(
-        "the store cannot be written: {cause}; nothing new is planned until it can (look at free space, mount and permissions of its file)"
+        "the store cannot be written: {cause}; nothing new is planned until it can (look at free space, and whether it is read-only)"
     )]
     NotWritable {
         /// What the database said.
         cause: String,
     },
     /// The database, or a row in it, is not what it must be.
-    #[error(
-        "the store is damaged: {cause}; stop the center, keep a copy of the file and restore a backup"
-    )]
+    #[error("the store is damaged: {cause}; stop the center, keep a copy and restore a backup")]
     Corrupt {
         /// What is wrong.
         cause: String,
@@ -79,7 +135,7 @@ pub enum SchemaError {
     /// Made by a later program.
     #[error("the store `{}` has schema version {found}, this program knows versions up to {known}; upgrade ucron-center, or restore the copy made before the upgrade", path.display())]
     Newer {
-        /// The file.
+        /// The file, or the database's URL.
         path: PathBuf,
         /// Its version.
         found: i64,
@@ -95,7 +151,7 @@ pub enum SchemaError {
         version: i64,
     },
     /// A database of something else.
-    #[error("`{}` is a database, but not a store of ucron; name another file", path.display())]
+    #[error("`{}` is a database, but not a store of ucron; name another, new or empty", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,

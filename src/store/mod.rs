@@ -1,9 +1,14 @@
-//! The durable side of the center: one interface, SQLite behind it now, MySQL later. What is written is a
-//! closed list ([`Write`]); a batch of them is one transaction that begins by renewing the lease. Knows no
-//! clock: `now` is given.
+//! The durable side of the center: one interface, SQLite and MySQL behind it. What is written is a closed list
+//! ([`Write`]); a batch of them is one transaction that begins by renewing the lease. Knows no clock: `now` is given,
+//! and leases are on the database's.
 
+mod checksum;
+mod copy;
 mod error;
+mod mysql;
+mod place;
 mod rows;
+mod span;
 mod sqlite;
 mod task_row;
 #[cfg(test)]
@@ -15,13 +20,19 @@ use std::sync::Arc;
 
 use crate::model::{Epoch, GroupName, UnixMs};
 
+pub use copy::{CopyError, CopyHow, TableSum};
 pub use error::{SchemaError, StoreError};
+pub use place::{Database, Place, PlaceError, Secret, Tls};
 pub use rows::{
-    AgentRow, AnswerRow, AuditRow, GroupRow, Keep, LeaseGuard, OperatorRow, RunQuery, RunRow,
+    AgentRow, AnswerRow, AuditRow, GroupRow, Keep, Lead, LeaseGuard, OperatorRow, RunQuery, RunRow,
     Snapshot, StoredRun, TokenFor, TokenRow, Write,
 };
+pub use span::{Folded, SpanRow};
 
+use copy::Page;
+use mysql::Mysql;
 use sqlite::Sqlite;
+use tokio::sync::mpsc;
 
 /// A handle to the store; clones are the same store. Calls are carried out in the order in which they are
 /// made, reads beside writes. A call once made is carried out even if its future is dropped.
@@ -34,6 +45,7 @@ pub struct Store {
 #[derive(Clone)]
 enum Engine {
     Sqlite(Arc<Sqlite>),
+    Mysql(Arc<Mysql>),
 }
 
 impl Store {
@@ -46,11 +58,61 @@ impl Store {
         })
     }
 
-    /// Takes the lead for `holder` (unique for each start of a center) with a new epoch; whoever had it
-    /// before can write nothing more.
-    pub async fn take_lead(&self, holder: &str) -> Result<LeaseGuard, StoreError> {
+    /// Opens the store at `place`, makes it where there is none, and brings its schema up to date.
+    pub async fn open(place: &Place, now: UnixMs) -> Result<Self, StoreError> {
+        match place {
+            Place::Sqlite(path) => Self::open_sqlite(path, now),
+            Place::Mysql(database) => Ok(Self {
+                engine: Engine::Mysql(Arc::new(Mysql::open(database, now).await?)),
+            }),
+        }
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> Place {
         match &self.engine {
-            Engine::Sqlite(sqlite) => sqlite.take_lead(holder).await,
+            Engine::Sqlite(sqlite) => Place::Sqlite(sqlite.path().to_owned()),
+            Engine::Mysql(mysql) => Place::Mysql(Box::new(mysql.database().clone())),
+        }
+    }
+
+    /// Takes the lead for `holder` (unique for each start of a center) with a new epoch, unless another holds it and
+    /// its lease has not run out; whoever had it before can write nothing more. A SQLite file is one center's, who has
+    /// its directory, so there the lead is always taken.
+    pub async fn try_take_lead(&self, holder: &str) -> Result<Lead, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.take_lead(holder).await.map(Lead::Taken),
+            Engine::Mysql(mysql) => mysql.try_take_lead(holder).await,
+        }
+    }
+
+    /// The same where nothing but the lead will do: [`StoreError::Held`] while another has it.
+    pub async fn take_lead(&self, holder: &str) -> Result<LeaseGuard, StoreError> {
+        match self.try_take_lead(holder).await? {
+            Lead::Taken(guard) => Ok(guard),
+            Lead::Held { holder, left, .. } => Err(StoreError::Held { holder, left }),
+        }
+    }
+
+    /// Whether the lead ends by itself when it is not renewed.
+    pub fn has_lease(&self) -> bool {
+        matches!(self.engine, Engine::Mysql(_))
+    }
+
+    /// Renews the lease, to be called several times in its length: [`StoreError::NotLeader`] where another has taken
+    /// it. A lease that ran out and was taken by nobody is good again.
+    pub async fn renew(&self, guard: &LeaseGuard) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.renew(guard).await,
+            Engine::Mysql(mysql) => mysql.renew(guard).await,
+        }
+    }
+
+    /// Gives the lead back: another center may take it at once. Nothing where the guard is no longer the lease's.
+    pub async fn release(&self, guard: &LeaseGuard) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.release(guard).await,
+            Engine::Mysql(mysql) => mysql.release(guard).await,
         }
     }
 
@@ -63,6 +125,7 @@ impl Store {
     ) -> Result<LeaseGuard, StoreError> {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.raise_epoch(guard, above).await,
+            Engine::Mysql(mysql) => mysql.raise_epoch(guard, above).await,
         }
     }
 
@@ -70,6 +133,7 @@ impl Store {
     pub async fn load(&self) -> Result<Snapshot, StoreError> {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.load().await,
+            Engine::Mysql(mysql) => mysql.load().await,
         }
     }
 
@@ -83,13 +147,15 @@ impl Store {
     ) -> Result<(), StoreError> {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.commit(guard, batch, now).await,
+            Engine::Mysql(mysql) => mysql.commit(guard, &batch, now).await,
         }
     }
 
-    /// The runs asked for, newest first by `scheduled_at`, then id.
+    /// The runs asked for, newest first by `scheduled_at`, then id; the occurrences of spans among them.
     pub async fn runs(&self, query: RunQuery) -> Result<Vec<StoredRun>, StoreError> {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.runs(query).await,
+            Engine::Mysql(mysql) => mysql.runs(query).await,
         }
     }
 
@@ -102,14 +168,16 @@ impl Store {
     ) -> Result<Vec<AuditRow>, StoreError> {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.audit(groups, limit).await,
+            Engine::Mysql(mysql) => mysql.audit(groups, limit).await,
         }
     }
 
-    /// Deletes at most `step` ended runs that need not be kept, and says how many. The work of one call is
+    /// Deletes at most `step` ended runs, and as many spans, that need not be kept, and says how many. The work of one call is
     /// bounded, so it is made again and again: at once after a full step, else after some time.
     pub async fn prune(&self, keep: &Keep, now: UnixMs, step: usize) -> Result<usize, StoreError> {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.prune(*keep, now, step).await,
+            Engine::Mysql(mysql) => mysql.prune(*keep, now, step).await,
         }
     }
 
@@ -117,6 +185,7 @@ impl Store {
     pub async fn meta(&self, name: &str) -> Result<Option<String>, StoreError> {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.meta(name).await,
+            Engine::Mysql(mysql) => mysql.meta(name).await,
         }
     }
 
@@ -124,14 +193,16 @@ impl Store {
     pub async fn set_meta(&self, name: &str, value: &str) -> Result<(), StoreError> {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.set_meta(name, value).await,
+            Engine::Mysql(mysql) => mysql.set_meta(name, value).await,
         }
     }
 
-    /// Writes a consistent copy (mode 0600) to `path` while the store is in use; a file there is replaced
-    /// once the copy is complete.
-    pub async fn backup(&self, path: impl AsRef<Path>) -> Result<(), StoreError> {
+    /// Writes a consistent copy, always a SQLite file (mode 0600), to `path` while the store is in use; a file there
+    /// is replaced once the copy is complete.
+    pub async fn backup(&self, path: impl AsRef<Path>, now: UnixMs) -> Result<(), StoreError> {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.backup(path.as_ref()).await,
+            Engine::Mysql(_) => self.backup_tables(path.as_ref(), now).await,
         }
     }
 
@@ -140,6 +211,59 @@ impl Store {
     pub async fn close(self) {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.close().await,
+            Engine::Mysql(mysql) => mysql.close().await,
+        }
+    }
+}
+
+/// What copying from store to store is made of.
+impl Store {
+    async fn read_pages(&self, pages: mpsc::Sender<Page>) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.read_pages(pages).await,
+            Engine::Mysql(mysql) => mysql.read_pages(pages).await,
+        }
+    }
+
+    async fn write_page(&self, page: Page) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.write_page(page).await,
+            Engine::Mysql(mysql) => mysql.write_page(page).await,
+        }
+    }
+
+    async fn is_empty(&self) -> Result<bool, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.is_empty().await,
+            Engine::Mysql(mysql) => mysql.is_empty().await,
+        }
+    }
+
+    async fn clear(&self, keep: &'static str) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.clear(keep).await,
+            Engine::Mysql(mysql) => mysql.clear(keep).await,
+        }
+    }
+
+    async fn remove_meta(&self, name: &str) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.remove_meta(name).await,
+            Engine::Mysql(mysql) => mysql.remove_meta(name).await,
+        }
+    }
+
+    async fn epoch(&self) -> Result<Epoch, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.epoch().await,
+            Engine::Mysql(mysql) => mysql.epoch().await,
+        }
+    }
+
+    async fn raise_epoch_to(&self, epoch: Epoch) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.raise_epoch_to(epoch).await,
+            Engine::Mysql(mysql) => mysql.raise_epoch_to(epoch).await,
         }
     }
 }

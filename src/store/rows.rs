@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::checksum::{hex, of_fields};
 use crate::model::{
     AgentId, AgentName, BootId, Ending, Epoch, GroupName, HostPort, Incarnation, OperatorId,
     OperatorName, Outcome, RequestId, Revision, Role, RunId, RunRef, Task, TaskId, TaskPath,
     UnixMs,
 };
+
+use super::span::{Folded, SpanRow};
 
 /// Proof of the lead under which a batch is written; a batch of a deposed center changes nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,6 +19,22 @@ pub struct LeaseGuard {
     pub epoch: Epoch,
     /// This process, unique for each start of a center.
     pub holder: String,
+}
+
+/// What came of asking for the lead.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Lead {
+    /// It is ours, with a new epoch.
+    Taken(LeaseGuard),
+    /// Another has it.
+    Held {
+        /// Who.
+        holder: String,
+        /// Its epoch.
+        epoch: Epoch,
+        /// For how long, unless it renews.
+        left: Duration,
+    },
 }
 
 /// Everything a center needs in memory when it takes the lead.
@@ -35,6 +54,8 @@ pub struct Snapshot {
     pub tokens: Vec<TokenRow>,
     /// Runs without an outcome.
     pub open_runs: Vec<RunRow>,
+    /// Spans that are not counted yet.
+    pub open_spans: Vec<SpanRow>,
     /// Where each daemon of target `one` was last given to.
     pub holders: BTreeMap<TaskId, AgentId>,
     /// The latest ended run of each task, for `last_run`.
@@ -144,6 +165,8 @@ pub struct StoredRun {
     pub agent_name: Option<AgentName>,
     /// Its ending; none while open.
     pub ending: Option<Ending>,
+    /// The occurrences that it stands for where a span is told as one, of which it is the last.
+    pub span: Option<Folded>,
 }
 
 /// An answer kept for a repeated request.
@@ -178,6 +201,24 @@ pub struct AuditRow {
     pub before: Option<String>,
     /// After, JSON.
     pub after: Option<String>,
+}
+
+impl AuditRow {
+    /// A checksum of all fields.
+    pub(super) fn digest(&self) -> String {
+        let at = self.at.0.to_string();
+        let fields = [
+            Some(at.as_str()),
+            Some(self.operator.as_str()),
+            Some(&self.address),
+            Some(&self.deed),
+            Some(&self.subject),
+            self.group.as_ref().map(GroupName::as_str),
+            self.before.as_deref(),
+            self.after.as_deref(),
+        ];
+        hex(&of_fields(fields))
+    }
 }
 
 /// One change of the store. Every one is idempotent: written twice it is as written once.
@@ -236,7 +277,23 @@ pub enum Write {
         run_id: RunId,
         /// The revision.
         revision: Revision,
+        /// How long after its instant it is started now.
+        delay: Duration,
+        /// A first attempt after this is refused now.
+        start_before: UnixMs,
     },
+    /// An open run is started late because its task catches up.
+    CatchUpRun {
+        /// The run.
+        run_id: RunId,
+    },
+    /// An open run of which nothing was handed out is missed; a span written with this tells it, and its row goes.
+    FoldRun {
+        /// The run.
+        run_id: RunId,
+    },
+    /// Misses in a row: a new span, or what became of the one with this task, target, slot and beginning.
+    PutSpan(Box<SpanRow>),
     /// An open run of target `one` is given to another agent, if it is still with the first.
     ReassignRun {
         /// The run.
@@ -257,6 +314,8 @@ pub enum Write {
     EndRun {
         /// The run.
         run_id: RunId,
+        /// Only while the run is this agent's: one that started nothing speaks for itself alone.
+        only_of: Option<AgentId>,
         /// Its ending.
         ending: Box<Ending>,
     },
@@ -288,6 +347,12 @@ pub struct RunQuery {
     pub since: Option<UnixMs>,
     /// Only scheduled before this.
     pub until: Option<UnixMs>,
+    /// Only what comes after this instant and run in the order of the answer.
+    pub after: Option<(UnixMs, RunId)>,
+    /// Of spans only what was due before this: they may reach ahead of what is told yet.
+    pub missed_until: Option<UnixMs>,
+    /// Spans as one run each, not as their occurrences.
+    pub fold: bool,
     /// Only runs whose id ends with this.
     pub id_suffix: Option<String>,
     /// Also runs without an outcome.
@@ -296,7 +361,7 @@ pub struct RunQuery {
     pub limit: u32,
 }
 
-/// How long ended runs are kept. A failure is `failed`, `timed_out` or `lost`; the latest run of a task that is
+/// How long ended runs, and spans by their last occurrence, are kept. A failure is `failed`, `timed_out` or `lost`; the latest run of a task that is
 /// not removed always stays.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Keep {
@@ -306,6 +371,16 @@ pub struct Keep {
     pub per_task: u32,
     /// Failures, at most so long.
     pub failures_age: Duration,
+}
+
+impl Keep {
+    /// How long a run with this outcome is kept at most.
+    pub(super) fn age_of(&self, outcome: Outcome) -> Duration {
+        match outcome {
+            Outcome::Failed | Outcome::TimedOut | Outcome::Lost => self.failures_age,
+            _ => self.age,
+        }
+    }
 }
 
 impl Default for Keep {

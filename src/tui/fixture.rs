@@ -67,6 +67,7 @@ pub fn run(task: &str, agent: &str, ago: i64, outcome: Outcome, reason: &str) ->
         output_bytes: Some(12),
         revision: Revision(3),
         tail: Some(format!("one\n{HOSTILE}\nlast")),
+        span: None,
     }
 }
 

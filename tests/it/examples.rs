@@ -101,8 +101,12 @@ fn the_examples_of_ucron_work_from_the_first_step_to_the_last() {
 fn the_examples_of_the_center_make_one() {
     let world = World::bare();
     let mut story = Story::new(&world);
+    // Moving a fleet needs a center that is stopped, and a database: storing.rs does that.
+    let moves = ["center.toml", "store copy", "restore", "--state ."];
     for example in of_man(&committed("man/ucron-center.8")) {
-        story.plays(&example);
+        if !moves.iter().any(|word| example.line.contains(word)) {
+            story.plays(&example);
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod accounting;
 mod daemons;
+#[path = "../database/mod.rs"]
+mod database;
 mod dev;
 mod dialing;
 mod editing;
@@ -15,7 +17,9 @@ mod overlapping;
 mod page;
 mod programs;
 mod running;
+mod separation;
 mod stopping;
+mod storing;
 mod story;
 mod terminal;
 mod workload;

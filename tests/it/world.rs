@@ -84,17 +84,28 @@ impl World {
 
     /// A center, no group, no agent.
     pub fn empty() -> Self {
+        Self::made(&[])
+    }
+
+    /// The same, made by an `init` with these flags.
+    pub fn made(flags: &[&str]) -> Self {
         let mut world = Self::bare();
         let mut init = program(CENTER);
         init.args(["init", "--listen", "127.0.0.1:0", "--state"]);
-        ask(init.arg(world.path("center")), "").exits(0);
+        init.arg(world.path("center")).args(flags);
+        ask(&mut init, "").exits(0);
         world.start_center();
         world
     }
 
     /// A center and these agents, each in a group, online.
     pub fn new(agents: &[(&str, &str)]) -> Self {
-        let mut world = Self::empty();
+        Self::empty().with(agents)
+    }
+
+    /// These agents too, each in a group, online.
+    pub fn with(self, agents: &[(&str, &str)]) -> Self {
+        let mut world = self;
         let groups: BTreeSet<_> = agents.iter().map(|(_, group)| group).collect();
         for group in groups {
             world.must(&["group", "add", group]);
@@ -144,11 +155,15 @@ impl World {
     }
 
     fn background(&self, program_path: &str, state: &str) -> Child {
+        self.background_of(program(program_path), state, &[])
+    }
+
+    fn background_of(&self, mut command: Command, state: &str, flags: &[&str]) -> Child {
         let path = self.path(&format!("{state}.log"));
         let mut log = std::fs::File::options();
         let log = log.append(true).create(true).open(path).unwrap();
-        let mut command = program(program_path);
         command.args(["run", "--state"]).arg(self.path(state));
+        command.args(flags);
         command
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -185,6 +200,12 @@ impl World {
 
     pub fn start_agent(&mut self, agent: &str) {
         let child = self.background(AGENT, agent);
+        self.agents.insert(agent.to_owned(), Some(child));
+    }
+
+    /// Starts an agent through another program, whose last argument so far is the agent's.
+    pub fn start_agent_through(&mut self, agent: &str, command: Command, flags: &[&str]) {
+        let child = self.background_of(command, agent, flags);
         self.agents.insert(agent.to_owned(), Some(child));
     }
 

@@ -4,6 +4,8 @@
 
 mod daemons;
 mod ending;
+mod hostile;
+mod privileges;
 mod starting;
 mod surviving;
 mod world;

@@ -153,10 +153,8 @@ fn a_second_keeper_an_open_directory_and_a_long_path_are_told() {
     let long = world.dir.path().join("x".repeat(150)).join("y".repeat(100));
     std::fs::create_dir_all(&long).unwrap();
     std::fs::set_permissions(&long, PermissionsExt::from_mode(0o700)).unwrap();
-    let program = ucron::exec::KeeperProgram {
-        program: env!("CARGO_BIN_EXE_ucron-keeper").into(),
-        args: Vec::new(),
-    };
+    let program =
+        ucron::exec::KeeperProgram::new(env!("CARGO_BIN_EXE_ucron-keeper").into(), Vec::new());
     program.start(&long).unwrap();
     assert!(ucron::exec::is_running(&long));
     ucron::exec::stop(&long, false).unwrap();

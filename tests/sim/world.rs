@@ -5,8 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use ucron::agent::core::AgentCore;
+use ucron::agent::event::Event as AgentEvent;
 use ucron::center::{CoreSettings, Route, Ticket};
-use ucron::exec::supervise::Order;
+use ucron::exec::supervise::{Event as KeeperEvent, Order};
 use ucron::exec::wire;
 use ucron::model::{
     AgentId, AgentName, Fingerprint, GroupName, Incarnation, OperatorId, OperatorName, Role, UnixMs,
@@ -18,6 +20,7 @@ use crate::center::Center;
 use crate::desk::Desk;
 use crate::host::Host;
 use crate::net::{Conn, Net};
+use crate::plant::Plant;
 use crate::random::Dice;
 use crate::store::MemStore;
 use crate::truth::Truth;
@@ -60,6 +63,24 @@ pub enum Happening {
         life: u64,
         ticket: ucron::agent::event::Ticket,
     },
+    /// What an append that failed left in the journal is taken out of it.
+    TakenBack { host: usize, life: u64 },
+    /// An agent that was stopped hears of something.
+    AgentTold {
+        host: usize,
+        life: u64,
+        event: Box<AgentEvent>,
+    },
+    /// Likewise a keeper.
+    KeeperTold {
+        host: usize,
+        life: u64,
+        event: Box<KeeperEvent>,
+    },
+    /// A host's wall clock is set.
+    HostClock { host: usize, skew: i64 },
+    /// The center's wall clock is set.
+    CenterClock { skew: i64 },
     /// An agent finds its keeper.
     FindKeeper { host: usize, life: u64 },
     /// A command for a keeper.
@@ -113,6 +134,8 @@ pub struct World {
     pub desk: Desk,
     /// What really happened.
     pub truth: Truth,
+    /// A bug to be found.
+    pub plant: Option<Plant>,
     /// Chance.
     pub dice: Dice,
     /// Random delays between agent and keeper, at most.
@@ -138,6 +161,7 @@ impl World {
             nets: Vec::new(),
             desk: Desk::default(),
             truth: Truth::default(),
+            plant: None,
             dice: Dice::new(seed),
             hop: 0,
             log: Vec::new(),
@@ -236,6 +260,9 @@ impl World {
     }
 
     fn happen(&mut self, what: Happening) {
+        let Some(what) = self.hold_back(what) else {
+            return;
+        };
         if self.loud {
             eprintln!("{:>9} {}", self.time, brief(&what));
         }
@@ -254,6 +281,19 @@ impl World {
             Happening::Handshake { conn } => self.handshake_over(conn),
             Happening::AgentWake { host, life, number } => self.agent_wake(host, life, number),
             Happening::Synced { host, life, ticket } => self.synced(host, life, ticket),
+            Happening::TakenBack { host, life } => self.taken_back(host, life),
+            Happening::AgentTold { host, life, event } => {
+                if self.hosts[host].life == life {
+                    self.agent_event(host, *event);
+                }
+            }
+            Happening::KeeperTold { host, life, event } => {
+                if self.hosts[host].keeper_life() == life {
+                    self.keeper_event(host, *event);
+                }
+            }
+            Happening::HostClock { host, skew } => self.set_clock(host, skew),
+            Happening::CenterClock { skew } => self.set_center_clock(skew),
             Happening::FindKeeper { host, life } => self.find_keeper(host, life),
             Happening::ToKeeper {
                 host,
@@ -271,7 +311,8 @@ impl World {
     }
 
     /// Panics if a promise was broken.
-    pub fn check(&self) {
+    pub fn check(&mut self) {
+        self.epochs_grow();
         let broken: Vec<&String> = self.store.broken.iter().chain(&self.truth.broken).collect();
         assert!(
             broken.is_empty(),
@@ -279,6 +320,20 @@ impl World {
             self.time,
             self.last_log()
         );
+    }
+
+    /// An agent never takes orders of a lower epoch than it has had.
+    fn epochs_grow(&mut self) {
+        for host in &mut self.hosts {
+            let Some(epoch) = host.agent.as_ref().map(AgentCore::epoch) else {
+                continue;
+            };
+            if epoch < host.highest {
+                let low = format!("agent {} fell back to epoch {epoch}", host.name);
+                self.truth.broken.push(low);
+            }
+            host.highest = epoch.max(host.highest);
+        }
     }
 
     /// The last lines of the log.

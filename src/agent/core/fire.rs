@@ -14,6 +14,9 @@ use crate::model::{Cause, Ending, Outcome, Overlap, RunId, RunRef, TaskText};
 /// starts, one after the other: an agent that is back within the usual lead (10 s) costs no fire.
 const OVERDUE: Duration = Duration::from_secs(10);
 
+/// A run of a task that catches up is caught up when it starts so late.
+const CAUGHT_UP: Duration = Duration::from_secs(1);
+
 /// How long a due run of target `one` waits for the lease while a leader is linked: the first heartbeat of a new
 /// link may still be under way.
 const LEASE_PATIENCE: Duration = Duration::from_secs(2);
@@ -65,7 +68,7 @@ impl AgentCore {
         let ready = self.keeper.is_ready();
         due.map(|held| {
             if ready && self.waits_for_late(held, now) {
-                self.clock.fire_at(held.run.scheduled_at, now).plus(OVERDUE)
+                self.clock.fire_at(held.run.fire_at(), now).plus(OVERDUE)
             } else if ready {
                 self.lease_wanted_by(held, now)
             } else {
@@ -76,8 +79,11 @@ impl AgentCore {
     }
 
     fn lease_wanted_by(&self, held: &Held, now: Now) -> BootMs {
-        let due = self.clock.fire_at(held.run.scheduled_at, now);
-        due.plus(LEASE_PATIENCE)
+        let due = self.clock.fire_at(held.run.fire_at(), now);
+        let link = self.leader().and_then(|leader| self.links.get(&leader));
+        // A run that is caught up was due before the link was there.
+        let from = link.map_or(due, |link| due.max(link.up_at));
+        from.plus(LEASE_PATIENCE)
     }
 
     fn expire_due(&mut self, now: Now) {
@@ -138,7 +144,7 @@ impl AgentCore {
     }
 
     fn is_overdue(&self, held: &Held, now: Now) -> bool {
-        self.clock.center(now).since(held.run.scheduled_at) >= OVERDUE
+        self.clock.center(now).since(held.run.fire_at()) >= OVERDUE
     }
 
     /// Whether a run's place is taken by one that started late because agent or keeper were away: had it been on
@@ -206,7 +212,7 @@ impl AgentCore {
         };
         let exempt = held.phase == Phase::Queued;
         let start = Start {
-            run: held.run.clone(),
+            run: self.as_started(held, now),
             text,
             epoch: held.epoch,
             start_before: (!exempt).then_some(held.start_before),
@@ -215,6 +221,17 @@ impl AgentCore {
         };
         self.runs.set(&held.run.run_id, Phase::Starting);
         self.tell(Command::Start(Box::new(start)));
+    }
+
+    /// The run as its command is told of it: caught up if it is late and its task catches up. A run that waited in
+    /// the queue was there on time.
+    fn as_started(&self, held: &Held, now: Now) -> RunRef {
+        let mut run = held.run.clone();
+        let late = self.clock.center(now).since(run.fire_at()) >= CAUGHT_UP;
+        if held.catch_up && late && held.phase == Phase::Due {
+            run.cause = Cause::CatchUp;
+        }
+        run
     }
 
     /// Starts every queued run whose place is free.

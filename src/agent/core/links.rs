@@ -9,7 +9,7 @@ use super::super::record::Record;
 use super::super::runs::{Held, Phase};
 use super::{AgentCore, SILENT_AFTER};
 use crate::exec::wire::{BootMs, Command};
-use crate::model::{Epoch, RunId};
+use crate::model::{Epoch, HostPolicy, RunId};
 use crate::proto::agent::{
     Confirm, FromAgent, Heartbeat, HeartbeatAck, HeldAssignment, HeldRun, RunningRun, State,
     ToAgent,
@@ -26,6 +26,8 @@ const CONFIRMS: usize = 32;
 pub(super) struct Link {
     /// The center's epoch, 0 while it stands by.
     pub epoch: Epoch,
+    /// When it came up.
+    pub up_at: BootMs,
     /// Whether the state was sent on it.
     pub stated: bool,
     /// Numbers of the reports sent on it and the closed runs in each.
@@ -78,6 +80,7 @@ impl AgentCore {
     pub(super) fn link_up(&mut self, link: LinkId, welcome: &Welcome, sent: BootMs, now: Now) {
         let held = Link {
             epoch: welcome.epoch,
+            up_at: now.boot,
             heard: now.boot,
             next_beat: now.boot,
             ..Link::default()
@@ -196,6 +199,7 @@ impl AgentCore {
         let Some((offset_ms, error_ms)) = self.clock.offset() else {
             return;
         };
+        self.furthest = self.furthest.max(Some(offset_ms));
         self.note(Record::Offset {
             offset_ms,
             error_ms,
@@ -268,10 +272,27 @@ impl AgentCore {
         for part in self.state() {
             self.send(link, FromAgent::State(part));
         }
+        self.told_armed.extend(self.cancelling.keys().cloned());
+        if let Some(policy) = self.policy.clone() {
+            self.send(link, FromAgent::Policy(Box::new(policy)));
+        }
         if let Some(held) = self.links.get_mut(&link) {
             held.stated = true;
         }
         self.lead_changed();
+    }
+
+    /// The host allows something else: leaders that know the state hear it at once, others with the state.
+    pub(super) fn policy_changed(&mut self, policy: &HostPolicy) {
+        if self.policy.as_ref() == Some(policy) {
+            return;
+        }
+        self.policy = Some(policy.clone());
+        let stated = self.links.iter().filter(|(_, held)| held.stated);
+        let stated: Vec<LinkId> = stated.map(|(link, _)| *link).collect();
+        for link in stated {
+            self.send(link, FromAgent::Policy(Box::new(policy.clone())));
+        }
     }
 
     fn state(&self) -> Vec<State> {

@@ -193,10 +193,15 @@ impl AgentCore {
         let planned = Planned {
             start_before: self.clock.boot(planned.start_before, now),
             run: run.clone(),
+            catch_up: planned.catch_up,
             epoch,
         };
         self.write(Record::Planned(planned.clone()));
-        self.runs.insert(Held::armed(planned));
+        let mut held = Held::armed(planned);
+        if !self.keeper.is_ready() {
+            self.doubt(&mut held, now);
+        }
+        self.runs.insert(held);
         self.tell(Command::Arm { run });
     }
 

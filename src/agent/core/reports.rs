@@ -85,6 +85,7 @@ impl AgentCore {
             start_before: held.start_before,
             closing: closing.clone(),
         });
+        self.stops.remove(run_id);
         self.runs.set(run_id, Phase::closed(closing, false));
         self.after.push(After::Report(run_id.clone()));
         self.tell(Command::Disarm {
@@ -298,6 +299,7 @@ mod tests {
                 slot: crate::model::Slot(0),
                 cause: crate::model::Cause::Rule,
                 scheduled_at: UnixMs(0),
+                delay: std::time::Duration::ZERO,
             },
             ending: Ending {
                 tail: Some(tail.to_owned()),

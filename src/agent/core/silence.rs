@@ -131,6 +131,7 @@ impl AgentCore {
                 slot: Slot(0),
                 cause: Cause::Operator,
                 scheduled_at: at,
+                delay: Duration::ZERO,
             },
             text: TaskText {
                 task,

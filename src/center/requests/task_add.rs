@@ -1,16 +1,21 @@
 //! `ucron add`: an operator in the group; the name must be free, or `--if-exists` says what to do.
 
+use std::collections::BTreeMap;
+
 use super::{Audited, Replied, Reply, reply, spec_text};
 use crate::auth::Deed;
 use crate::center::clients::Asker;
 use crate::center::core::Core;
 use crate::center::event::Now;
 use crate::center::select::{no_group, refusal};
-use crate::model::{GroupName, Revision, Task, TaskId, TaskPath, TaskSpec};
+use crate::model::{GroupName, Revision, Target, Task, TaskId, TaskPath, TaskSpec};
 use crate::proto::request::{
     Answer, Changed, IfExists, Refusal, RefusalCode, Saved, TaskAdd, TaskEdit,
 };
 use crate::rule::{RuleKind, Schedule};
+
+/// Agents that one warning names.
+const MAX_NAMED: usize = 3;
 
 pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: TaskAdd) -> Replied {
     core.find_group(asker, &ask.group)?;
@@ -93,7 +98,7 @@ pub(super) fn warnings(core: &Core, group: &GroupName, spec: &TaskSpec) -> Vec<S
             "group {group} has no agents: nothing will run until one is assigned with `ucron group assign {group} AGENT`"
         ));
     }
-    if let crate::model::Target::Named(names) = &spec.target {
+    if let Target::Named(names) = &spec.target {
         let members: Vec<_> = core.fleet.agents_of(group).map(|row| &row.name).collect();
         for name in names.iter().filter(|name| !members.contains(name)) {
             warnings.push(format!(
@@ -101,29 +106,71 @@ pub(super) fn warnings(core: &Core, group: &GroupName, spec: &TaskSpec) -> Vec<S
             ));
         }
     }
+    warnings.extend(refusals(core, group, spec));
     warnings.extend(without_effect(spec));
     warnings
 }
 
-/// What is kept with the task and counts only in a later version.
-fn without_effect(spec: &TaskSpec) -> Option<String> {
-    let plain = TaskSpec::new(spec.rule.clone(), spec.work.clone());
-    let given = [
-        ("--catch-up", spec.catch_up != plain.catch_up),
-        ("--misfire-grace", spec.misfire_grace != plain.misfire_grace),
-        ("--jitter", spec.jitter != plain.jitter),
-    ];
-    let flags: Vec<&str> = given
+/// Agents that would refuse the task, as far as they have told what their hosts allow.
+fn refusals(core: &Core, group: &GroupName, spec: &TaskSpec) -> Vec<String> {
+    let mut refusals: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for row in core.fleet.agents_of(group) {
+        let meant = match &spec.target {
+            Target::Named(names) => names.contains(&row.name),
+            Target::Word(_) => true,
+        };
+        let session = core.sessions.of(&row.id).filter(|_| meant);
+        let Some(policy) = session.and_then(|session| session.policy.as_ref()) else {
+            continue;
+        };
+        let run_as = policy.run_as(&spec.work.run_user);
+        if let Err(why) = policy.check(run_as, group, &spec.work) {
+            refusals.entry(why).or_default().push(row.name.as_str());
+        }
+    }
+    refusals
         .into_iter()
-        .filter(|(_, given)| *given)
-        .map(|(flag, _)| flag)
-        .collect();
-    (!flags.is_empty()).then(|| {
-        format!(
-            "{} is kept but has no effect in this version",
-            flags.join(", ")
-        )
-    })
+        .map(|(why, agents)| {
+            format!(
+                "{} refuse{} this task: {why}",
+                named(&agents),
+                plural(&agents)
+            )
+        })
+        .collect()
+}
+
+fn plural(agents: &[&str]) -> &'static str {
+    if agents.len() == 1 { "s" } else { "" }
+}
+
+/// `agent a1`, `agents a1, a2`, `agents a1, a2, a3 and 7 more`.
+fn named(agents: &[&str]) -> String {
+    let (shown, rest) = agents.split_at(agents.len().min(MAX_NAMED));
+    let word = if agents.len() == 1 { "agent" } else { "agents" };
+    let more = match rest.len() {
+        0 => String::new(),
+        rest => format!(" and {rest} more"),
+    };
+    format!("{word} {}{more}", shown.join(", "))
+}
+
+/// What is kept with the task and has no effect on one like this.
+fn without_effect(spec: &TaskSpec) -> Vec<String> {
+    let plain = TaskSpec::new(spec.rule.clone(), spec.work.clone());
+    let mut warnings = Vec::new();
+    if spec.misfire_grace != plain.misfire_grace && !spec.catch_up {
+        warnings.push("--misfire-grace has no effect without --catch-up".to_owned());
+    }
+    let given = [
+        ("--catch-up", spec.catch_up),
+        ("--jitter", !spec.jitter.is_zero()),
+        ("--max-rate", spec.max_rate != plain.max_rate),
+    ];
+    for (flag, _) in given.iter().filter(|(_, given)| *given && spec.work.daemon) {
+        warnings.push(format!("{flag} has no effect on a daemon"));
+    }
+    warnings
 }
 
 pub(super) fn unchanged(core: &Core, asker: &Asker, task: &Task) -> Answer {

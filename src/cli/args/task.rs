@@ -36,6 +36,9 @@ pub struct TaskFlags {
     /// Spread the starts over the agents by up to this
     #[arg(long, value_name = "D", value_parser = value::duration_or_zero, help_heading = "When")]
     pub jitter: Option<Duration>,
+    /// Plan at most so many runs for one second; what is due beyond that is missed [default: 1000]
+    #[arg(long, value_name = "N", help_heading = "When")]
+    pub max_rate: Option<u32>,
 
     /// Account it runs as
     #[arg(long, value_name = "USER", value_parser = value::user, help_heading = "What and where")]
@@ -245,13 +248,14 @@ pub struct EditArgs {
 pub struct Resets(pub BTreeSet<&'static str>);
 
 /// Flag, and the argument it excludes; `env` and `limit` go together with theirs.
-const RESETS: [(&str, Option<&str>); 34] = [
+const RESETS: [(&str, Option<&str>); 35] = [
     ("disabled", Some("disabled")),
     ("rule", Some("rule")),
     ("tz", Some("timezone")),
     ("catch-up", Some("catch_up")),
     ("misfire-grace", Some("misfire_grace")),
     ("jitter", Some("jitter")),
+    ("max-rate", Some("max_rate")),
     ("note", Some("note")),
     ("target", Some("target")),
     ("daemon", Some("daemon")),

@@ -12,7 +12,7 @@ use crate::model::{AgentName, GroupName, Limit, LimitKind, Target, TaskName};
 use crate::rule::{Rule, Zone};
 
 /// Every key, in the order in which they are written.
-pub const KEYS: [&str; 38] = [
+pub const KEYS: [&str; 39] = [
     "group",
     "name",
     "rule",
@@ -27,6 +27,7 @@ pub const KEYS: [&str; 38] = [
     "catch-up",
     "misfire-grace",
     "jitter",
+    "max-rate",
     "timeout",
     "retries",
     "backoff",
@@ -86,6 +87,7 @@ pub fn set(draft: &mut Draft, key: &str, found: Found<'_, '_>, text: &str) -> Re
         "catch-up" => flags.catch_up = truth(found)?,
         "misfire-grace" => flags.misfire_grace = Some(read(found, value::duration_or_zero)?),
         "jitter" => flags.jitter = Some(read(found, value::duration_or_zero)?),
+        "max-rate" => flags.max_rate = Some(number(found)?),
         "timeout" => flags.timeout = Some(read(found, value::duration)?),
         "retries" => flags.retries = Some(number(found)?),
         "backoff" => flags.backoff = Some(read(found, value::backoff)?),

@@ -133,6 +133,7 @@ impl Lines {
             span,
         );
         self.changed("jitter", (spec.jitter, fresh.jitter), span);
+        self.changed("max-rate", (spec.max_rate, fresh.max_rate), int);
     }
 
     fn ending(&mut self, work: &Work, fresh: &Work) {

@@ -6,7 +6,10 @@ use serde_json::{Map, Value, json};
 
 use crate::model::{Parole, TaskPath, Work};
 use crate::proto::request::{Changed, Saved};
-use crate::proto::view::{EventView, StatusView, TaskView};
+use crate::proto::view::{EventView, RunView, StatusView, TaskView};
+use crate::rule::Zone;
+
+use super::time;
 
 /// A view whose fields are those of the contract already.
 pub fn plain<T: Serialize>(view: &T) -> Value {
@@ -35,6 +38,44 @@ fn with(row: Value, name: &str, value: impl FnOnce() -> Value) -> Value {
     Value::Object(row)
 }
 
+/// A run; one that stands for misses in a row says so in its reason.
+pub fn run(view: &RunView, zone: &Zone) -> Value {
+    let mut row = plain(view);
+    if view.span.is_some()
+        && let Value::Object(fields) = &mut row
+    {
+        fields.remove("span");
+        fields.insert("reason".to_owned(), Value::String(reason(view, zone)));
+    }
+    row
+}
+
+/// A run's reason; of misses in a row how many there were, and since when.
+pub fn reason(view: &RunView, zone: &Zone) -> String {
+    let Some(span) = &view.span else {
+        return view.reason.clone();
+    };
+    let since = time::stamp(span.from, zone);
+    format!(
+        "{} in a row since {since}: {}",
+        thousands(span.count),
+        view.reason
+    )
+}
+
+/// A number with a comma before each three digits.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// A task, flat: the fields of its spec and its work beside its own.
 pub fn task(view: &TaskView) -> Value {
     let mut row = Map::new();
@@ -58,6 +99,8 @@ pub fn task(view: &TaskView) -> Value {
     // `timezone` is the zone in which the rule is read, `tz` the flag: the task's own, if it has one.
     row.insert("tz".to_owned(), plain(&view.spec.timezone));
     row.insert("timezone".to_owned(), plain(&view.zone));
+    // The wire leaves it out where it is the default.
+    row.insert("max_rate".to_owned(), plain(&view.spec.max_rate));
     row.extend(work(&view.spec.work));
     Value::Object(row)
 }
@@ -156,7 +199,7 @@ mod tests {
         check(
             &task(&fake::task("web", "probe")),
             "id group task_name rule timezone execute run_user daemon processes enabled target overlap timeout_ms \
-             retries revision next_at last_run tz note catch_up misfire_grace_ms jitter_ms output cwd umask nice env \
+             retries revision next_at last_run tz note catch_up misfire_grace_ms jitter_ms max_rate output cwd umask nice env \
              env_file limit stop_signal grace_ms restart start_seconds_ms start_retries parole_ms backoff_ms \
              success_codes recent running saved_at changed_by changed_at warn_late_ms warn_failures warn_missed \
              max_duration_ms min_duration_ms expect_output",

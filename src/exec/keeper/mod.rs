@@ -54,6 +54,8 @@ pub struct Settings {
     pub output_cap: u64,
     /// What of ended runs' output stays.
     pub retention: Retention,
+    /// The file of the policy; where none is given, as the state directory and the host have it.
+    pub policy: Option<PathBuf>,
     /// This program's arguments that start a sub-reaper: `stub`, or `keeper stub`.
     pub stub_command: Vec<OsString>,
 }
@@ -70,6 +72,7 @@ impl Settings {
                 bytes: 1 << 30,
                 age: Duration::from_hours(7 * 24),
             },
+            policy: None,
             stub_command: vec!["stub".into()],
         }
     }
@@ -130,6 +133,8 @@ struct Keeper {
     next_token: u64,
     peers: BTreeMap<u64, Connection>,
     agent: Option<u64>,
+    /// The state of the policy that the agent was told.
+    told_policy: u64,
     children: HashMap<Key, Live>,
     streams: HashMap<u64, Stream>,
     workshop: Arc<Workshop>,
@@ -244,6 +249,7 @@ impl Keeper {
             next_token: FIRST_TOKEN,
             peers: BTreeMap::new(),
             agent: None,
+            told_policy: 0,
             children: HashMap::new(),
             streams: HashMap::new(),
             workshop,
@@ -328,7 +334,8 @@ impl Keeper {
         while let Ok(Some(info)) = self.signals.read_signal() {
             let number = i32::try_from(info.ssi_signo).unwrap_or(0);
             if number == libc::SIGHUP {
-                // The policy is read whenever it has changed; there is nothing else to read again.
+                self.workshop.policy.read_again();
+                self.tell_policy();
                 continue;
             }
             info!(
@@ -357,6 +364,7 @@ impl Keeper {
             self.write_backlog();
             self.start_sync();
         }
+        self.tell_policy();
         if self.next_sweep <= now {
             self.next_sweep = now.plus(SWEEP_EVERY);
             let keep = self.children.keys().cloned().collect();
@@ -479,11 +487,11 @@ fn workshop(
         stubs: dir.stubs(),
         lock,
         marks,
-        policy: PolicyFile::new(dir.policy(), dir.uid),
+        policy: PolicyFile::open(dir, settings.policy.as_deref()),
         trees,
         host: Host {
             root,
-            nofile: raise_nofile(),
+            nofile: raise_nofile(root),
         },
         retention: settings.retention,
         stub_command: settings.stub_command.clone(),

@@ -18,6 +18,9 @@ use crate::model::{AgentName, RunId};
 /// Connected peers at most; the oldest that is not the agent goes first.
 const MAX_PEERS: usize = 16;
 
+/// Readers of output at most: each holds a descriptor, and starts need some too.
+const MAX_STREAMS: usize = 256;
+
 impl Keeper {
     pub(super) fn accept(&mut self) {
         while let Ok((stream, _)) = self.listener.accept() {
@@ -136,7 +139,25 @@ impl Keeper {
             boot_id: self.boot_id.clone(),
             user: name_of(self.dir.uid),
         });
+        self.told_policy = 0;
+        self.tell_policy();
         self.tell(Event::Connected);
+    }
+
+    /// Tells the agent what the host allows, when it has not heard that yet.
+    pub(super) fn tell_policy(&mut self) {
+        if self.agent.is_none() {
+            return;
+        }
+        let changes = self.workshop.policy.changes() + 1;
+        if changes == self.told_policy {
+            return;
+        }
+        self.told_policy = changes;
+        let agents = self.workshop.agent_uids.lock();
+        let agents = agents.map(|uids| uids.clone()).unwrap_or_default();
+        let policy = self.workshop.policy.view(&agents);
+        self.say(&wire::Event::Policy(Box::new(policy)));
     }
 
     /// For `UCRON_AGENT` and the policy, also of the next keeper.
@@ -160,6 +181,9 @@ impl Keeper {
 
     fn obey_agent(&mut self, command: Command) {
         match command {
+            Command::Assign(assignment) if let Err(fault) = assignment.text.work.check() => {
+                warn!(task = %assignment.text.task, %fault, "a daemon's text is refused");
+            }
             Command::Clock { offset_ms } => self.clock.offset_ms = Some(offset_ms),
             Command::Arm { run } => self.hand_out(Job::Arm((run.run_id, 1))),
             Command::Disarm { run_id } => self.hand_out(Job::Disarm((run_id, 1))),
@@ -230,6 +254,14 @@ impl Keeper {
     fn read_log(&mut self, reading: Reading) {
         let stream = reading.stream;
         let progress = self.progress(&reading.run_id);
+        if self.streams.len() >= MAX_STREAMS {
+            return self.say(&wire::Event::LogEnd {
+                stream,
+                error: Some(format!(
+                    "{MAX_STREAMS} readers of output are served already"
+                )),
+            });
+        }
         match Stream::open(&self.workshop.output, reading, progress) {
             Ok(reader) => {
                 if reader.follow {

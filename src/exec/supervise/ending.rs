@@ -148,7 +148,16 @@ impl Supervisor {
                 let ending = Ending::unstarted(Outcome::Skipped, reason, now.center);
                 self.end(now, run_id, &ending);
             }
-            Phase::Starting { .. } => run.stop = Some(stop),
+            Phase::Starting { .. } => {
+                // Written, so that a keeper that finds it not executed does not execute it.
+                self.effects.push(Effect::Record(Record::Stopping {
+                    run_id: run_id.clone(),
+                    outcome: stop.outcome,
+                    reason: stop.reason.clone(),
+                    kill_at: None,
+                }));
+                run.stop = Some(stop);
+            }
             Phase::Running { attempt, .. } => {
                 let key = (run_id.clone(), *attempt);
                 self.begin_stop(now, &key, stop);

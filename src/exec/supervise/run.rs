@@ -327,7 +327,10 @@ impl Supervisor {
                 return;
             }
             Failure::Unrecorded(why) => {
-                ending.outcome = Outcome::Missed;
+                // Of a retry it is certain that something was started.
+                if key.1 == 1 {
+                    ending.outcome = Outcome::Missed;
+                }
                 ending.attempt = key.1.saturating_sub(1);
                 ending.reason = format!("this host could not start it: {why}");
             }
@@ -350,10 +353,23 @@ impl Supervisor {
             Some((Phase::Starting { .. }, None)) if key.1 == 1 => self.launch_pending(now, &key.0),
             Some((Phase::Starting { .. }, None)) => self.launch(now, &key.0, key.1),
             Some((Phase::Starting { .. }, Some(stop))) => {
-                let ending = Ending::unstarted(Outcome::Skipped, stop.reason.clone(), now.center);
+                let ending = self.stopped_before(now, key, stop);
                 self.end(now, &key.0, &ending);
             }
             _ => {}
+        }
+    }
+
+    /// How a run ends that was stopped before this attempt was executed: only a first one leaves it unstarted.
+    fn stopped_before(&self, now: Now, key: &Key, stop: &Stop) -> Ending {
+        if key.1 == 1 {
+            return Ending::unstarted(Outcome::Skipped, stop.reason.clone(), now.center);
+        }
+        let run = self.runs.get(&key.0);
+        Ending {
+            attempt: key.1 - 1,
+            started_at: run.and_then(|run| run.first_started_at),
+            ..Ending::unstarted(stop.outcome, stop.reason.clone(), now.center)
         }
     }
 

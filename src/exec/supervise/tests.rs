@@ -49,6 +49,7 @@ fn start(name: &str, change: impl Fn(&mut Work)) -> Start {
             slot: Slot(0),
             cause: Cause::Rule,
             scheduled_at: UnixMs(0),
+            delay: std::time::Duration::ZERO,
         },
         text,
         epoch: Epoch(1),

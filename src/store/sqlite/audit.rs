@@ -2,15 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, Result as SqlResult, Row, Transaction, params};
-use sha2::{Digest, Sha256};
-
-use super::migrate::hex;
 use super::row::{instant, text, text_option};
 use super::runs::at_most;
 use super::write::{execute, json};
 use crate::model::GroupName;
 use crate::store::{AuditRow, StoreError};
+use rusqlite::{Connection, Result as SqlResult, Row, Transaction, params};
 
 const ADD: &str =
     "INSERT INTO audit (digest, at, operator, address, deed, subject, gid, before_json,
@@ -20,7 +17,7 @@ const ADD: &str =
 /// Adds an entry; the same one again is the same one.
 pub(super) fn write(tx: &Transaction, entry: &AuditRow) -> SqlResult<()> {
     let values = params![
-        digest(entry),
+        entry.digest(),
         entry.at.0,
         entry.operator.as_str(),
         entry.address,
@@ -31,28 +28,6 @@ pub(super) fn write(tx: &Transaction, entry: &AuditRow) -> SqlResult<()> {
         entry.after,
     ];
     execute(tx, ADD, values)
-}
-
-/// Over all fields, each with its length, so that no two entries have the same text.
-fn digest(entry: &AuditRow) -> String {
-    let at = entry.at.0.to_string();
-    let fields = [
-        Some(at.as_str()),
-        Some(entry.operator.as_str()),
-        Some(&entry.address),
-        Some(&entry.deed),
-        Some(&entry.subject),
-        entry.group.as_ref().map(GroupName::as_str),
-        entry.before.as_deref(),
-        entry.after.as_deref(),
-    ];
-    let mut hash = Sha256::new();
-    for field in fields {
-        let length = field.map_or(-1, |field| i64::try_from(field.len()).unwrap_or(i64::MAX));
-        hash.update(length.to_be_bytes());
-        hash.update(field.unwrap_or_default());
-    }
-    hex(&hash.finalize())
 }
 
 const READ_ALL: &str = "SELECT * FROM audit ORDER BY at DESC, seq DESC LIMIT ?1";

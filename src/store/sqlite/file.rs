@@ -101,7 +101,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
 }
 
 /// Copies the database at `from`, in use or not, to `to`: complete and on disk, or not there.
-pub(super) fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
+pub(in crate::store) fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
     let part = with_suffix(to, ".part");
     remove(&part)?;
     create(&part).map_err(|e| cannot_open(&part, &e))?;
@@ -136,6 +136,30 @@ fn remove(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Removes a database that nobody has open, where there is one.
+pub(in crate::store) fn remove_store(path: &Path) -> Result<(), StoreError> {
+    for suffix in ["-wal", "-shm", ""] {
+        remove(&with_suffix(path, suffix))?;
+    }
+    Ok(())
+}
+
+/// Renames a database that nobody has open; one that is there is replaced.
+pub(in crate::store) fn rename_store(from: &Path, to: &Path) -> Result<(), StoreError> {
+    // One that was not closed well has the rest of it in its log.
+    if with_suffix(from, "-wal").exists() {
+        open_writer(from)?.close().map_err(|(_, e)| e)?;
+    }
+    for suffix in ["-wal", "-shm"] {
+        remove(&with_suffix(to, suffix))?;
+    }
+    File::open(from)
+        .and_then(|file| file.sync_all())
+        .and_then(|()| fs::rename(from, to))
+        .and_then(|()| sync_folder(to))
+        .map_err(|e| cannot_open(to, &e))
+}
+
 fn sync_folder(of: &Path) -> io::Result<()> {
     match of.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
@@ -144,7 +168,7 @@ fn sync_folder(of: &Path) -> io::Result<()> {
 }
 
 /// `path` with `suffix` after its whole name.
-pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(in crate::store) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)

@@ -17,6 +17,7 @@ const TAKE: &str = "INSERT INTO lease (name, holder, epoch, expires_at) VALUES (
     RETURNING epoch";
 const RENEW: &str = "UPDATE lease SET expires_at = ?3
     WHERE name = 'center' AND epoch = ?1 AND holder = ?2";
+const HOLD: &str = "SELECT 1 FROM lease WHERE name = 'center' AND epoch = ?1 AND holder = ?2";
 const RAISE: &str = "UPDATE lease SET epoch = ?3
     WHERE name = 'center' AND epoch = ?1 AND holder = ?2";
 
@@ -44,6 +45,22 @@ pub(super) fn renew(
         until
     ])?;
     leader(rows)
+}
+
+/// Whether the guard is still the lease's; there is no time that would run out.
+pub(super) fn hold(connection: &Connection, guard: &LeaseGuard) -> Result<(), StoreError> {
+    let mut select = connection.prepare_cached(HOLD)?;
+    leader(usize::from(
+        select.exists(params![int(guard.epoch.0), guard.holder])?,
+    ))
+}
+
+/// Marks the lease as ended, for people who look at the row.
+pub(super) fn release(connection: &Connection, guard: &LeaseGuard) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(RENEW)?
+        .execute(params![int(guard.epoch.0), guard.holder, 0])?;
+    Ok(())
 }
 
 /// Raises the epoch above `above`, under the guard.

@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
-use sha2::{Digest, Sha256};
 
 use super::file;
 use crate::model::UnixMs;
+use crate::store::checksum::sha256;
 use crate::store::{SchemaError, StoreError};
 
 /// One step of the schema; never changed once released.
@@ -21,7 +21,7 @@ pub(super) struct Migration {
 
 impl Migration {
     fn checksum(&self) -> String {
-        hex(&Sha256::digest(self.sql.as_bytes()))
+        sha256(self.sql)
     }
 }
 
@@ -30,6 +30,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration {
         version: 1,
         sql: include_str!("0001_first.sql"),
+    },
+    Migration {
+        version: 2,
+        sql: include_str!("0002_spans.sql"),
     },
     Migration {
         version: 3,
@@ -118,14 +122,4 @@ fn check(applied: &[(i64, String)], all: &[Migration], path: &Path) -> Result<()
         }),
         None => Ok(()),
     }
-}
-
-/// Bytes in lower-case hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

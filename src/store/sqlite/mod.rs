@@ -2,14 +2,16 @@
 //! what each call does there. SQL stays in this folder.
 
 mod audit;
+mod copy;
 mod fault;
-mod file;
+pub(super) mod file;
 mod lease;
 mod load;
 mod migrate;
 mod prune;
 mod row;
 mod runs;
+mod spans;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -21,8 +23,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::{OptionalExtension, TransactionBehavior, params};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 
+use super::copy::Page;
 use super::{AuditRow, Keep, LeaseGuard, RunQuery, Snapshot, StoreError, StoredRun, Write};
 use crate::model::{Epoch, GroupName, UnixMs};
 use prune::Position;
@@ -51,10 +54,28 @@ impl Sqlite {
         })
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) async fn take_lead(&self, holder: &str) -> Result<LeaseGuard, StoreError> {
         let holder = holder.to_owned();
         self.writer
             .call(move |connection| lease::take(connection, holder))
+            .await
+    }
+
+    pub(super) async fn renew(&self, guard: &LeaseGuard) -> Result<(), StoreError> {
+        let guard = guard.clone();
+        self.writer
+            .call(move |connection| lease::hold(connection, &guard))
+            .await
+    }
+
+    pub(super) async fn release(&self, guard: &LeaseGuard) -> Result<(), StoreError> {
+        let guard = guard.clone();
+        self.writer
+            .call(move |connection| lease::release(connection, &guard))
             .await
     }
 
@@ -151,6 +172,50 @@ impl Sqlite {
                     .execute(params![name, value])?;
                 Ok(())
             })
+            .await
+    }
+
+    pub(super) async fn remove_meta(&self, name: &str) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        self.writer
+            .call(move |connection| {
+                connection.execute("DELETE FROM meta WHERE name = ?1", [name])?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// On a thread of its own, as [`Sqlite::backup`] does.
+    pub(super) async fn read_pages(&self, pages: mpsc::Sender<Page>) -> Result<(), StoreError> {
+        let copier = Worker::start("store-mover", file::open_reader(&self.path)?)?;
+        copier
+            .call(move |connection| copy::read(connection, &pages))
+            .await
+    }
+
+    pub(super) async fn write_page(&self, page: Page) -> Result<(), StoreError> {
+        self.writer
+            .call(move |connection| copy::write(connection, &page))
+            .await
+    }
+
+    pub(super) async fn is_empty(&self) -> Result<bool, StoreError> {
+        self.reader.call(copy::is_empty).await
+    }
+
+    pub(super) async fn clear(&self, keep: &'static str) -> Result<(), StoreError> {
+        self.writer
+            .call(move |connection| copy::clear(connection, keep))
+            .await
+    }
+
+    pub(super) async fn epoch(&self) -> Result<Epoch, StoreError> {
+        self.reader.call(copy::epoch).await
+    }
+
+    pub(super) async fn raise_epoch_to(&self, epoch: Epoch) -> Result<(), StoreError> {
+        self.writer
+            .call(move |connection| copy::raise_epoch_to(connection, epoch))
             .await
     }
 

@@ -1,4 +1,4 @@
-//! Which ended runs need not be kept, found through indexes alone, a bounded number of entries a call.
+//! Which ended runs and spans need not be kept, found through indexes alone, a bounded number of entries a call.
 
 use std::collections::HashMap;
 
@@ -6,6 +6,7 @@ use rusqlite::{
     CachedStatement, Connection, OptionalExtension, Params, Result as SqlResult, params,
 };
 
+use super::spans;
 use crate::model::{Outcome, UnixMs};
 use crate::store::{Keep, StoreError};
 
@@ -21,39 +22,56 @@ pub(super) struct Position {
     done: HashMap<String, i64>,
 }
 
-/// Row numbers of at most `step` runs to delete: the too old first, then those beyond their task's number.
+/// Row numbers of what goes.
+#[derive(Default)]
+pub(super) struct Found {
+    runs: Vec<i64>,
+    spans: Vec<i64>,
+}
+
+impl Found {
+    pub(super) fn is_empty(&self) -> bool {
+        self.runs.is_empty() && self.spans.is_empty()
+    }
+}
+
+/// At most `step` runs and `step` spans to delete: the too old first, then those beyond their task's number.
 pub(super) fn search(
     connection: &mut Connection,
     position: &mut Position,
     keep: Keep,
     now: UnixMs,
     step: usize,
-) -> Result<Vec<i64>, StoreError> {
+) -> Result<Found, StoreError> {
     // One transaction: all statements see the same runs.
     let tx = connection.transaction()?;
     let mut found = too_old(&tx, keep, now, step)?;
+    let mut spans = spans::too_old(&tx, keep, now, count(step))?;
     for _ in 0..TASKS {
-        if found.len() >= step {
+        if found.len() >= step || spans.len() >= step {
             break;
         }
         let Some(task) = next_task(&tx, position)? else {
             position.task.clear();
             break;
         };
+        spans.extend(spans::too_many(
+            &tx,
+            &task,
+            keep,
+            count(step - spans.len()),
+        )?);
         found.extend(too_many(&tx, position, &task, keep, step - found.len())?);
         // A full step may have left some of this task: the next call begins with it again.
-        if found.len() < step {
+        if found.len() < step && spans.len() < step {
             position.task = task;
         }
     }
-    found.sort_unstable();
-    found.dedup();
-    Ok(found)
-}
-
-/// What is looked at in the history when something went wrong.
-fn is_failure(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Failed | Outcome::TimedOut | Outcome::Lost)
+    for rows in [&mut found, &mut spans] {
+        rows.sort_unstable();
+        rows.dedup();
+    }
+    Ok(Found { runs: found, spans })
 }
 
 /// The latest run of a task that lives stays, whatever its age: a yearly task has a last run.
@@ -69,11 +87,7 @@ fn too_old(tx: &Connection, keep: Keep, now: UnixMs, step: usize) -> Result<Vec<
     let mut select = tx.prepare_cached(TOO_OLD)?;
     let mut found = Vec::new();
     for outcome in Outcome::ALL {
-        let age = if is_failure(outcome) {
-            keep.failures_age
-        } else {
-            keep.age
-        };
+        let age = keep.age_of(outcome);
         let left = count(step - found.len());
         let values = params![outcome.as_str(), now.minus(age).0, left];
         found.extend(ids(&mut select, values)?);
@@ -130,14 +144,18 @@ fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Deletes these runs, in one transaction; how many there were. A row's number is not given to another run
-/// meanwhile: only pruning deletes, and one prunes at a time.
-pub(super) fn delete(connection: &mut Connection, runs: &[i64]) -> Result<usize, StoreError> {
+const DELETE_RUN: &str = "DELETE FROM run WHERE rowid = ?1";
+const DELETE_SPAN: &str = "DELETE FROM span WHERE rowid = ?1";
+
+/// Deletes these rows, in one transaction; how many there were. A row's number is not given to another one meanwhile:
+/// only pruning deletes what has ended, and one prunes at a time.
+pub(super) fn delete(connection: &mut Connection, found: &Found) -> Result<usize, StoreError> {
     let tx = connection.transaction()?;
     let mut deleted = 0;
-    for run in runs {
-        let mut delete = tx.prepare_cached("DELETE FROM run WHERE rowid = ?1")?;
-        deleted += delete.execute([run])?;
+    for (sql, rows) in [(DELETE_RUN, &found.runs), (DELETE_SPAN, &found.spans)] {
+        for row in rows {
+            deleted += tx.prepare_cached(sql)?.execute([row])?;
+        }
     }
     tx.commit()?;
     Ok(deleted)

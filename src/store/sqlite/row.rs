@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::error::Error as StdError;
 use std::str::FromStr;
+use std::time::Duration;
 
 use rusqlite::types::Type;
 use rusqlite::{Error, Result, Row};
 
-use crate::model::{Ending, RunRef, TaskPath, UnixMs};
+use crate::model::{Cause, Ending, RunRef, TaskPath, UnixMs};
 use crate::store::{RunRow, StoredRun};
 
 /// A number as SQL keeps it; ours stay far below the end of the range.
@@ -86,8 +87,13 @@ pub(super) fn run(row: &Row) -> Result<RunRow> {
             task: text(row, "task")?,
             revision: crate::model::Revision(number(row, "revision")?),
             slot: crate::model::Slot(number(row, "slot")?),
-            cause: text(row, "cause")?,
+            cause: if row.get("caught_up")? {
+                Cause::CatchUp
+            } else {
+                text(row, "cause")?
+            },
             scheduled_at: instant(row, "scheduled_at")?,
+            delay: Duration::from_millis(number(row, "delay_ms")?),
         },
         target: match target.as_str() {
             "" => None,
@@ -108,6 +114,7 @@ pub(super) fn stored_run(row: &Row) -> Result<StoredRun> {
         },
         agent_name: text_option(row, "agent_name")?,
         ending: ending(row)?,
+        span: None,
     })
 }
 

@@ -1,5 +1,6 @@
 //! What only the SQLite file promises: its mode, its schema and upgrades, its copies, the indexes used.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -9,10 +10,13 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params_from_iter};
 use tempfile::TempDir;
 
-use super::migrate::{MIGRATIONS, Migration, hex, migrate};
+use super::migrate::{MIGRATIONS, Migration, migrate};
 use super::{file, runs, write_run};
 use crate::model::{Outcome, UnixMs};
-use crate::store::tests::{NOW, World, sample};
+use crate::store::checksum::hex;
+use crate::store::copy::TABLES;
+use crate::store::tests::sqlite::World;
+use crate::store::tests::{NOW, sample};
 use crate::store::{AgentRow, RunQuery, SchemaError, Store, StoreError, Write};
 
 /// The schema and some content of version 1, as released; never edited.
@@ -256,7 +260,7 @@ async fn a_backup_made_while_in_use_is_the_whole_store() {
     let world = World::with_fleet().await;
     let path = world.folder.path().join("backup.db");
     fs::write(&path, "an older one").unwrap();
-    world.store.backup(&path).await.unwrap();
+    world.store.backup(&path, NOW).await.unwrap();
     assert_eq!(mode(&path), 0o600);
     let copy = Store::open_sqlite(&path, NOW).unwrap();
     assert_eq!(copy.load().await, world.store.load().await);
@@ -294,6 +298,9 @@ fn every_query() -> Vec<RunQuery> {
                 outcome,
                 until: None,
                 since: has(3).then_some(NOW),
+                after: None,
+                missed_until: None,
+                fold: false,
                 id_suffix: has(4).then(|| "abc".into()),
                 open: has(5),
                 limit: 50,
@@ -356,4 +363,26 @@ fn check_plan(plan: &[String], sorted: bool) {
         .iter()
         .any(|step| step == "USE TEMP B-TREE FOR ORDER BY");
     assert!(!sorts_all || sorted, "{plan:?}");
+}
+
+/// A table or column that is not copied would be lost on the way to another store.
+#[tokio::test]
+async fn every_table_and_column_is_copied() {
+    let world = World::new().await;
+    let connection = file::open_reader(&world.folder.path().join("center.db")).unwrap();
+    let mut select = connection
+        .prepare(
+            "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c
+             WHERE t.type = 'table' AND t.name NOT IN ('lease', 'schema_migration')",
+        )
+        .unwrap();
+    let rows = select
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    let found: BTreeSet<(String, String)> = rows.map(Result::unwrap).collect();
+    let copied = TABLES.iter().flat_map(|table| {
+        let columns = table.columns.iter();
+        columns.map(|column| (table.name.to_owned(), (*column).to_owned()))
+    });
+    assert_eq!(copied.collect::<BTreeSet<_>>(), found);
 }

@@ -7,10 +7,9 @@ use super::{NOW, World};
 use crate::model::*;
 use crate::store::*;
 
-/// Writes outcomes one after the other; the one that holds.
-async fn check_outcomes(given: &[Outcome], holds: Outcome) {
-    let world = World::with_fleet().await;
-    let row = run(1, 1000);
+/// Writes outcomes one after the other to the run of the instant `at`; the one that holds.
+async fn check_outcomes(world: &World, at: i64, given: &[Outcome], holds: Outcome) {
+    let row = run(1, at);
     world.commit(vec![Write::PlanRun(row.clone())]).await;
     for outcome in given {
         world.commit(vec![end(&row, *outcome)]).await;
@@ -22,12 +21,39 @@ async fn check_outcomes(given: &[Outcome], holds: Outcome) {
 #[tokio::test]
 async fn an_outcome_never_changes_except_that_lost_takes_the_truth() {
     use Outcome::*;
+    let world = World::with_fleet().await;
+    let mut at = 0;
     for first in Outcome::ALL.into_iter().filter(|o| *o != Lost) {
         for second in Outcome::ALL {
-            check_outcomes(&[first, second], first).await;
+            at += 1;
+            check_outcomes(&world, at, &[first, second], first).await;
         }
-        check_outcomes(&[Lost, first, Succeeded, Lost], first).await;
+        at += 1;
+        check_outcomes(&world, at, &[Lost, first, Succeeded, Lost], first).await;
     }
+}
+
+/// Seed 1278: an agent that had a run of target `one` before another, and was away, said `missed` of it.
+#[tokio::test]
+async fn an_agent_that_started_nothing_ends_only_runs_that_are_its_own() {
+    let check = async |first: Option<Outcome>, by: u64, holds: Option<Outcome>| {
+        let world = World::with_fleet().await;
+        let row = run_on(1, 1000, Some(agent_id(1)), Cause::Rule);
+        world.commit(vec![Write::PlanRun(row.clone())]).await;
+        world
+            .commit(first.map(|first| end(&row, first)).into_iter().collect())
+            .await;
+        world
+            .commit(vec![end_by(&agent_id(by), &row, Outcome::Missed)])
+            .await;
+        let ending = world.all_runs().await[0].ending.clone();
+        assert_eq!(ending.map(|ending| ending.outcome), holds, "agent {by}");
+    };
+    check(None, 1, Some(Outcome::Missed)).await;
+    check(None, 2, None).await;
+    check(Some(Outcome::Lost), 1, Some(Outcome::Missed)).await;
+    check(Some(Outcome::Lost), 2, Some(Outcome::Lost)).await;
+    check(Some(Outcome::Failed), 1, Some(Outcome::Failed)).await;
 }
 
 #[tokio::test]
@@ -52,6 +78,8 @@ async fn an_ended_run_is_not_planned_revised_or_given_away() {
             Write::ReviseRun {
                 run_id: run_id(),
                 revision: Revision(99),
+                delay: Duration::ZERO,
+                start_before: UnixMs(63_000),
             },
             Write::ReassignRun {
                 run_id: run_id(),

@@ -1,5 +1,6 @@
-//! The lead: whoever took it last writes, nobody else.
+//! The lead: whoever took it last writes, nobody else. Written so that it holds with leases and without.
 
+use super::super::Home;
 use super::sample::group;
 use super::{NOW, World};
 use crate::model::Epoch;
@@ -18,7 +19,8 @@ async fn a_deposed_center_writes_nothing() {
         guard,
     } = World::new().await;
     assert_eq!(guard.epoch, Epoch(1));
-    let other = Store::open_sqlite(folder.path().join("center.db"), NOW).unwrap();
+    let other = folder.open().await;
+    store.release(&guard).await.unwrap();
     let next = other.take_lead("c2").await.unwrap();
     assert_eq!(next.epoch, Epoch(2));
     check(&store, &guard, Err(StoreError::NotLeader)).await;
@@ -26,6 +28,10 @@ async fn a_deposed_center_writes_nothing() {
     check(&other, &next, Ok(())).await;
     let raised = store.raise_epoch(&guard, Epoch(7)).await;
     assert_eq!(raised, Err(StoreError::NotLeader));
+    assert_eq!(store.renew(&guard).await, Err(StoreError::NotLeader));
+    // Giving back what is another's gives nothing away.
+    store.release(&guard).await.unwrap();
+    check(&other, &next, Ok(())).await;
 }
 
 #[tokio::test]
@@ -53,6 +59,17 @@ async fn an_epoch_is_raised_above_what_was_seen() {
 }
 
 #[tokio::test]
+async fn the_lead_is_renewed_by_time_and_given_back() {
+    let world = World::new().await;
+    world.store.renew(&world.guard).await.unwrap();
+    check(&world.store, &world.guard, Ok(())).await;
+    world.store.release(&world.guard).await.unwrap();
+    // Nobody took it: it can be had again.
+    world.store.renew(&world.guard).await.unwrap();
+    check(&world.store, &world.guard, Ok(())).await;
+}
+
+#[tokio::test]
 async fn what_was_committed_is_there_after_a_drop_without_close() {
     let World {
         folder,
@@ -61,7 +78,7 @@ async fn what_was_committed_is_there_after_a_drop_without_close() {
     } = World::new().await;
     check(&store, &guard, Ok(())).await;
     drop(store);
-    let store = Store::open_sqlite(folder.path().join("center.db"), NOW).unwrap();
+    let store = folder.open().await;
     assert_eq!(store.load().await.unwrap().groups, [group("web")]);
 }
 

@@ -1,29 +1,41 @@
-//! What every database must do, written against [`Store`] alone: SQLite now, MySQL with its twin.
+//! What every database must do, written against [`Store`] alone. The files are compiled once for SQLite and once
+//! for MySQL, each time with a [`World`] of that kind beside them.
 
-mod batches;
-mod history;
-mod lead;
+pub(super) mod mysql;
 pub(super) mod sample;
+pub(super) mod sqlite;
 
-use tempfile::TempDir;
-
-use super::{AuditRow, LeaseGuard, RunQuery, Snapshot, Store, StoredRun, Write};
+use super::{AuditRow, LeaseGuard, Place, RunQuery, Snapshot, Store, StoredRun, Write};
 use crate::model::UnixMs;
 
-/// An empty store with the lead taken; its folder goes with it.
-pub(super) struct World {
-    pub(super) folder: TempDir,
+/// An empty store with the lead taken, in a home that goes with it.
+pub(super) struct World<H> {
+    pub(super) folder: H,
     pub(super) store: Store,
     pub(super) guard: LeaseGuard,
+}
+
+/// Where the store of a test lives.
+pub(super) trait Home: Sized {
+    /// A new one in which there is nothing.
+    fn make() -> Self;
+
+    /// The store's place.
+    fn place(&self) -> Place;
+
+    /// Opens the store there; any number of times.
+    async fn open(&self) -> Store {
+        Store::open(&self.place(), NOW).await.unwrap()
+    }
 }
 
 /// The instant at which the samples are written.
 pub(super) const NOW: UnixMs = UnixMs(1_800_000_000_000);
 
-impl World {
+impl<H: Home> World<H> {
     pub(super) async fn new() -> Self {
-        let folder = TempDir::new().unwrap();
-        let store = Store::open_sqlite(folder.path().join("center.db"), NOW).unwrap();
+        let folder = H::make();
+        let store = folder.open().await;
         let guard = store.take_lead("c1").await.unwrap();
         Self {
             folder,
@@ -39,24 +51,35 @@ impl World {
         world
     }
 
+    /// Tests may take longer than a lease, and nobody else wants it.
     pub(super) async fn commit(&self, batch: Vec<Write>) {
+        self.store.renew(&self.guard).await.unwrap();
         self.store.commit(&self.guard, batch, NOW).await.unwrap();
     }
 
     pub(super) async fn all_runs(&self) -> Vec<StoredRun> {
-        let query = RunQuery {
-            open: true,
-            ..RunQuery::default()
-        };
-        self.store.runs(query).await.unwrap()
+        all_runs(&self.store).await
     }
 
     /// Everything that can be read.
-    async fn content(&self) -> (Snapshot, Vec<StoredRun>, Vec<AuditRow>) {
-        (
-            self.store.load().await.unwrap(),
-            self.all_runs().await,
-            self.store.audit(None, 0).await.unwrap(),
-        )
+    pub(super) async fn content(&self) -> (Snapshot, Vec<StoredRun>, Vec<AuditRow>) {
+        content(&self.store).await
     }
+}
+
+async fn all_runs(store: &Store) -> Vec<StoredRun> {
+    let query = RunQuery {
+        open: true,
+        ..RunQuery::default()
+    };
+    store.runs(query).await.unwrap()
+}
+
+/// Everything that can be read of a store.
+pub(super) async fn content(store: &Store) -> (Snapshot, Vec<StoredRun>, Vec<AuditRow>) {
+    (
+        store.load().await.unwrap(),
+        all_runs(store).await,
+        store.audit(None, 0).await.unwrap(),
+    )
 }

@@ -157,6 +157,7 @@ pub(in crate::store) fn run_on(
             slot: key.slot,
             cause,
             scheduled_at: key.scheduled_at,
+            delay: Duration::ZERO,
         },
         agent: target.clone().or(Some(agent_id(1))),
         target,
@@ -183,6 +184,16 @@ pub(in crate::store) fn ending(outcome: Outcome) -> Ending {
 pub(in crate::store) fn end(row: &RunRow, outcome: Outcome) -> Write {
     Write::EndRun {
         run_id: row.run.run_id.clone(),
+        only_of: None,
+        ending: Box::new(ending(outcome)),
+    }
+}
+
+/// As an agent says it that has the run or has not.
+pub(in crate::store) fn end_by(agent: &AgentId, row: &RunRow, outcome: Outcome) -> Write {
+    Write::EndRun {
+        run_id: row.run.run_id.clone(),
+        only_of: Some(agent.clone()),
         ending: Box::new(ending(outcome)),
     }
 }
@@ -281,6 +292,8 @@ pub(in crate::store) fn additions() -> Vec<Write> {
         Write::ReviseRun {
             run_id: open.run.run_id.clone(),
             revision: Revision(5),
+            delay: Duration::ZERO,
+            start_before: UnixMs(63_000),
         },
         Write::ReassignRun {
             run_id: open.run.run_id.clone(),

@@ -18,7 +18,7 @@ use super::paint::{TextLine, piece, plain};
 use super::run;
 use super::theme::{Tone, outcome};
 use crate::cli::print::time;
-use crate::model::{Outcome, Parole, UnixMs, Watch};
+use crate::model::{MAX_RATE, Outcome, Parole, UnixMs, Watch};
 use crate::proto::view::TaskView;
 use crate::rule::{RuleKind, Schedule, format_duration, words};
 use crate::tui::state::{State, Thing, ended_at, path_of, target};
@@ -178,6 +178,9 @@ fn policies(lines: &mut Vec<TextLine>, view: &TaskView, width: u16) {
         said.push(format!("jitter {}", format_duration(spec.jitter)));
     }
     said.extend(watched(&spec.watch));
+    if spec.max_rate != MAX_RATE {
+        said.push(format!("at most {} runs a second", spec.max_rate));
+    }
     if let Some(cwd) = &work.cwd {
         said.push(format!("cwd {cwd}"));
     }
@@ -281,7 +284,7 @@ fn folded(state: &State, now: UnixMs, view: &TaskView) -> Vec<TextLine> {
         let Some(found) = run.outcome else { continue };
         let key = (found, text::line(&run.reason));
         let entry = counts.entry(key.clone()).or_insert((0, ended_at(run)));
-        entry.0 += 1;
+        entry.0 += run.span.map_or(1, |span| span.count);
         if !order.contains(&key) {
             order.push(key);
         }

@@ -1,0 +1,207 @@
+//! A real MariaDB server of the tests' own, where the packages for it are installed: in a directory under the
+//! system's temporary one, as an unprivileged user, on a port of loopback. A shell script holds it by a pipe from this
+//! process and ends it when that ends, whatever the reason.
+#![allow(
+    dead_code,
+    reason = "shared by unit tests and whole-fleet tests; each uses a part"
+)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// The longest wait for the server; reached only where a test fails.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Nobody, on every Linux.
+const NOBODY: &str = "65534";
+
+/// Numbers the servers and databases of this process.
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// A running server; ended when it is dropped, or this process ends.
+pub struct Server {
+    dir: PathBuf,
+    pub port: u16,
+    /// The script and what it says.
+    holder: Mutex<(Child, BufReader<std::process::ChildStdout>)>,
+}
+
+impl Server {
+    /// Starts one; none where MariaDB is not installed.
+    pub fn start() -> Option<Self> {
+        let found = |name: &str| {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
+        };
+        if !["mariadbd", "mariadb-install-db", "mariadb"]
+            .into_iter()
+            .all(found)
+        {
+            return None;
+        }
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let port = port.expect("loopback has a free port").port();
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("ucron-db-{}-{number}", std::process::id());
+        // Short, whatever TMPDIR says: a socket's path has 107 bytes at most.
+        let dir = Path::new("/tmp").join(name);
+        let holder = hold(&dir, port);
+        let server = Self {
+            dir,
+            port,
+            holder: Mutex::new(holder),
+        };
+        assert_eq!(server.hear(), "ready", "no MariaDB server");
+        server.answers();
+        server.sql(
+            "CREATE USER ucron@'%' IDENTIFIED BY 'se:cret'; GRANT ALL ON `fleet%`.* TO ucron@'%'",
+        );
+        Some(server)
+    }
+
+    /// Certificate of the authority of the server's own.
+    pub fn ca(&self) -> PathBuf {
+        self.dir.join("ca.pem")
+    }
+
+    /// Makes an empty database and tells its name.
+    pub fn new_database(&self) -> String {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("fleet{number}");
+        self.sql(&format!("CREATE DATABASE {name}"));
+        name
+    }
+
+    /// Carries out SQL as root; what it prints.
+    pub fn sql(&self, sql: &str) -> String {
+        let mut client = command("mariadb");
+        client.args([
+            "--no-defaults",
+            "--batch",
+            "--raw",
+            "--skip-column-names",
+            "-uroot",
+        ]);
+        client.arg("--socket").arg(self.dir.join("s"));
+        let output = client.arg("-e").arg(sql).output();
+        let output = output.expect("the client starts");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{sql}: {said}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Ends the server as a crash would.
+    pub fn kill(&self) {
+        self.tell("kill");
+    }
+
+    /// Starts it again after [`Server::kill`].
+    pub fn restart(&self) {
+        self.tell("start");
+        self.answers();
+    }
+
+    /// Stops it where it is; connections stay open.
+    pub fn pause(&self) {
+        self.tell("pause");
+    }
+
+    pub fn go_on(&self) {
+        self.tell("continue");
+    }
+
+    fn tell(&self, word: &str) {
+        {
+            let mut holder = self.holder.lock().expect("nobody panics while telling");
+            let stdin = holder.0.stdin.as_mut().expect("the pipe was made");
+            writeln!(stdin, "{word}").expect("the script lives");
+        }
+        assert_eq!(self.hear(), "done");
+    }
+
+    fn hear(&self) -> String {
+        let mut holder = self.holder.lock().expect("nobody panics while hearing");
+        let mut line = String::new();
+        holder.1.read_line(&mut line).expect("the pipe was made");
+        line.trim().to_owned()
+    }
+
+    /// Waits until it greets.
+    fn answers(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.greets() {
+            let log = || std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+            assert!(Instant::now() < deadline, "no MariaDB server:\n{}", log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn greets(&self) -> bool {
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else {
+            return false;
+        };
+        let limited = stream.set_read_timeout(Some(Duration::from_secs(1)));
+        limited.is_ok() && stream.read(&mut [0; 4]).is_ok_and(|read| read > 0)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Ok((child, _)) = self.holder.get_mut() {
+            // The end of its stdin ends the script, and that the server.
+            drop(child.stdin.take());
+            // Where it is gone already there is nothing to wait for.
+            let _ = child.wait();
+        }
+    }
+}
+
+fn hold(dir: &Path, port: u16) -> (Child, BufReader<std::process::ChildStdout>) {
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0);
+    let mut script = if is_root {
+        let mut as_nobody = command("setpriv");
+        as_nobody.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "sh"]);
+        as_nobody
+    } else {
+        command("sh")
+    };
+    let (ca, cert, key) = certificates();
+    // The text, not the file: nobody may not be able to read where the sources are.
+    script.args(["-c", include_str!("server.sh"), "server.sh"]);
+    script.arg(dir).arg(port.to_string()).current_dir("/");
+    script.env("UCRON_TEST_ca", ca);
+    script.env("UCRON_TEST_cert", cert);
+    script.env("UCRON_TEST_key", key);
+    script.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = script.spawn().expect("the shell starts");
+    let said = BufReader::new(child.stdout.take().expect("the pipe was made"));
+    (child, said)
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "tests start the server and its client"
+)]
+fn command(program: &str) -> Command {
+    Command::new(program)
+}
+
+/// An authority, and a certificate and key of it for loopback.
+fn certificates() -> (String, String, String) {
+    let fault = "a certificate can be made";
+    let ca_key = rcgen::KeyPair::generate().expect(fault);
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca = params.self_signed(&ca_key).expect(fault);
+    let issuer = rcgen::Issuer::from_params(&params, &ca_key);
+    let key = rcgen::KeyPair::generate().expect(fault);
+    let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
+    let leaf = rcgen::CertificateParams::new(names).expect(fault);
+    let leaf = leaf.signed_by(&key, &issuer).expect(fault);
+    (ca.pem(), leaf.pem(), key.serialize_pem())
+}
