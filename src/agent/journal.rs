@@ -1,18 +1,26 @@
 //! The agent's journal on disk: opened with one more incarnation, then written by a thread of its own, so that no
 //! disk ever delays a fire. What waits together is written together and synced once.
+//!
+//! Of a damaged journal only what is true whatever else it said is believed (see [`salvage`]): the agent then knows
+//! no plan and no assignment, and lets keeper and center tell it.
 
-use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tracing::{error, info};
 
 use super::event::{Event, Ticket};
-use super::record::Record;
+use super::record::{Closing, Record};
+use crate::clock;
+use crate::exec::failpoint::{self, Point};
 use crate::exec::journal::{Journal, JournalError};
-use crate::model::{BootId, Incarnation};
+use crate::exec::wire::BootMs;
+use crate::model::{BootId, Epoch, Incarnation};
 
+/// The journal's file in the state directory.
+const NAME: &str = "agent.journal";
 /// Appends written before one sync at most.
 const BATCH: usize = 256;
 
@@ -29,24 +37,78 @@ pub struct Opened {
 
 /// Opens the journal of a state directory and records this life of it, synced.
 pub fn open(dir: &Path, boot_id: &BootId) -> Result<Opened, JournalError> {
-    let (mut journal, mut records) = Journal::open(&dir.join("agent.journal"))?;
+    let (mut journal, found) = Journal::open(&dir.join(NAME))?;
+    let mut records = found.records;
     let last = records.iter().filter_map(|record| match record {
         Record::Opened { incarnation, .. } => Some(incarnation.0),
         _ => None,
     });
-    let incarnation = Incarnation(last.max().unwrap_or(0) + 1);
+    let mut incarnation = Incarnation(last.max().unwrap_or(0) + 1);
+    if found.damage.is_some() {
+        incarnation = incarnation.max(renewed());
+    }
     let opened = Record::Opened {
         incarnation,
         boot_id: boot_id.clone(),
     };
-    journal.append(std::slice::from_ref(&opened))?;
-    journal.sync()?;
-    records.push(opened);
+    if found.damage.is_some() {
+        records = salvage(records);
+        records.push(opened);
+        journal.rewrite(&records)?;
+    } else {
+        journal.append(std::slice::from_ref(&opened))?;
+        journal.sync()?;
+        records.push(opened);
+    }
     Ok(Opened {
         incarnation,
         records,
         journal,
     })
+}
+
+/// The damaged journals that a state directory keeps, until somebody has looked at them and taken them away.
+pub fn kept_aside(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let is_kept = |name: &str| name.starts_with(NAME) && name.contains(".bad-");
+    let kept = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_kept));
+    let mut kept: Vec<PathBuf> = kept.map(|entry| entry.path()).collect();
+    kept.sort();
+    kept
+}
+
+/// An incarnation above every one that a damaged journal may have named: those are counted, this is a time.
+fn renewed() -> Incarnation {
+    Incarnation(u64::try_from(clock::now().0 / 1000).unwrap_or(0))
+}
+
+/// What of a damaged journal is true whatever the lost lines said: orders of lower epochs stay refused, and an
+/// outcome that the agent decided stays decided. A plan may have been cancelled, an assignment withdrawn.
+fn salvage(records: Vec<Record>) -> Vec<Record> {
+    let mut epoch = Epoch::default();
+    let mut closed = Vec::new();
+    for record in records {
+        match record {
+            Record::Epoch { epoch: read } => epoch = epoch.max(read),
+            Record::Closed {
+                run,
+                closing: Closing::Ended(ending),
+                ..
+            } => closed.push((run, ending)),
+            Record::Dropped { run_id } => closed.retain(|(run, _)| run.run_id != run_id),
+            _ => {}
+        }
+    }
+    let closed = closed.into_iter().map(|(run, ending)| Record::Closed {
+        run,
+        // The boot of its instant may be among what is lost.
+        start_before: BootMs(0),
+        closing: Closing::Ended(ending),
+    });
+    [Record::Damaged, Record::Epoch { epoch }]
+        .into_iter()
+        .chain(closed)
+        .collect()
 }
 
 /// Something to write.
@@ -144,7 +206,7 @@ fn write_all(journal: Journal<Record>, writes: &Receiver<Write>, tell: &impl Fn(
         unsure: Vec::new(),
         failures: 0,
     };
-    while let Some(first) = pen.wait(writes) {
+    while let Ok(first) = pen.wait(writes) {
         let more = writes.try_iter().take(BATCH);
         pen.write_batch(first.into_iter().chain(more));
     }
@@ -165,15 +227,15 @@ struct Pen<'a, F: Fn(Event)> {
 }
 
 impl<F: Fn(Event)> Pen<'_, F> {
-    /// The next write; none inside where it is time to try a cut again, none at all at the end.
-    fn wait(&self, writes: &Receiver<Write>) -> Option<Option<Write>> {
+    /// The next write; none where it is time to try a cut again. An error at the end.
+    fn wait(&self, writes: &Receiver<Write>) -> Result<Option<Write>, RecvError> {
         if self.unsure.is_empty() {
-            return writes.recv().ok().map(Some);
+            return writes.recv().map(Some);
         }
         match writes.recv_timeout(CUT_AGAIN) {
-            Ok(write) => Some(Some(write)),
-            Err(RecvTimeoutError::Timeout) => Some(None),
-            Err(RecvTimeoutError::Disconnected) => None,
+            Ok(write) => Ok(Some(write)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(RecvError),
         }
     }
 
@@ -188,7 +250,7 @@ impl<F: Fn(Event)> Pen<'_, F> {
                     ticket,
                     records,
                     sync,
-                } => match self.journal.append(&records) {
+                } => match append(&mut self.journal, &records) {
                     Ok(()) => {
                         must_sync |= sync;
                         written.push((ticket, records));
@@ -199,7 +261,7 @@ impl<F: Fn(Event)> Pen<'_, F> {
                     // One that was made before a failure was heard of holds what failed.
                     if failures == self.failures && rewrite(&mut self.journal, &records) {
                         // What was appended before is in it, and on the disk.
-                        self.done(std::mem::take(&mut written));
+                        self.done(&std::mem::take(&mut written));
                         size = self.journal.size();
                     }
                 }
@@ -215,7 +277,7 @@ impl<F: Fn(Event)> Pen<'_, F> {
             Ok(())
         };
         let Err(error) = synced else {
-            return self.done(written);
+            return self.done(&written);
         };
         if let Err(error) = self.journal.take_back(size) {
             error!(%error, "what could not be synced stays in the journal for now");
@@ -226,8 +288,10 @@ impl<F: Fn(Event)> Pen<'_, F> {
     }
 
     /// These are written; what failed before them is told first.
-    fn done(&mut self, written: Vec<(Ticket, Vec<Record>)>) {
+    fn done(&mut self, written: &[(Ticket, Vec<Record>)]) {
         self.make_sure();
+        let records = written.iter().flat_map(|(_, records)| records);
+        records.filter_map(point_synced).for_each(failpoint::reach);
         if let Some(last) = written.iter().map(|(ticket, _)| *ticket).max() {
             (self.tell)(Event::Synced(last));
         }
@@ -244,6 +308,46 @@ impl<F: Fn(Event)> Pen<'_, F> {
         if self.journal.mend().is_ok() {
             self.unsure.drain(..).for_each(self.tell);
         }
+    }
+}
+
+fn append(journal: &mut Journal<Record>, records: &[Record]) -> Result<(), JournalError> {
+    let reach = |point: fn(&Record) -> Option<Point>| {
+        records.iter().filter_map(point).for_each(failpoint::reach);
+    };
+    reach(point_before);
+    journal.append(records)?;
+    reach(point_written);
+    Ok(())
+}
+
+/// The row of the recovery table that ends when this is written.
+fn point_before(record: &Record) -> Option<Point> {
+    match record {
+        Record::Planned(_) => Some(Point::AgentPlanReceived),
+        Record::Cancelled { .. } => Some(Point::AgentCancelReceived),
+        Record::Closed { .. } => Some(Point::AgentDecisionMade),
+        Record::Dropped { .. } => Some(Point::AgentReportAcknowledged),
+        _ => None,
+    }
+}
+
+/// The row that begins then.
+fn point_written(record: &Record) -> Option<Point> {
+    match record {
+        Record::Planned(_) => Some(Point::AgentPlanWritten),
+        Record::Dropped { .. } => Some(Point::AgentRunDropped),
+        _ => None,
+    }
+}
+
+/// The row that begins when it is synced.
+fn point_synced(record: &Record) -> Option<Point> {
+    match record {
+        Record::Planned(_) => Some(Point::AgentPlanSynced),
+        Record::Cancelled { .. } => Some(Point::AgentCancelSynced),
+        Record::Closed { .. } => Some(Point::AgentDecisionSynced),
+        _ => None,
     }
 }
 

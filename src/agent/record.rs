@@ -17,6 +17,11 @@ pub enum Record {
         /// The boot.
         boot_id: BootId,
     },
+    /// The journal before was damaged: which daemons are assigned is not known, until the keeper has told which it
+    /// keeps alive and those stand here again.
+    Damaged,
+    /// The keeper's daemons stand in the records that follow.
+    Settled,
     /// Orders of lower epochs are refused from here on.
     Epoch {
         /// The epoch.

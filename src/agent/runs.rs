@@ -104,6 +104,9 @@ pub struct Held {
     pub phase: Phase,
     /// Why it may be late.
     pub excuse: Excuse,
+    /// Whether its plan is on the disk: what is not does not become due, since a life that does not know it could
+    /// not say that it was started.
+    pub on_disk: bool,
 }
 
 impl Held {
@@ -116,6 +119,7 @@ impl Held {
             epoch: planned.epoch,
             phase: Phase::Armed,
             excuse: Excuse::None,
+            on_disk: false,
         }
     }
 
@@ -128,6 +132,7 @@ impl Held {
             epoch: Epoch::default(),
             phase,
             excuse: Excuse::None,
+            on_disk: true,
         }
     }
 
@@ -270,9 +275,9 @@ impl Runs {
     fn index(&mut self, held: &Held) {
         let key = (held.run.fire_at(), held.run.run_id.clone());
         match held.phase {
-            Phase::Armed => drop(self.armed.insert(key)),
+            Phase::Armed if held.on_disk => drop(self.armed.insert(key)),
             Phase::Due => drop(self.due.insert(key)),
-            Phase::Closed(_) => {}
+            Phase::Armed | Phase::Closed(_) => {}
             _ => self.places.entry(held.place()).or_default().push(key.1),
         }
         self.active += usize::from(held.is_active());

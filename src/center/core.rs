@@ -97,7 +97,7 @@ pub struct Core {
     pub(super) reading: BTreeMap<Ticket, Reading>,
     pub(super) health: Health,
     pub(super) waits: Vec<super::changes::RunWaiter>,
-    /// Runs that ended before they were due: a change of their task must not plan them again.
+    /// Runs that ended before they were due, or lately: a change of their task must not plan them again.
     pub(super) early: BTreeSet<(UnixMs, RunId)>,
     /// What is wrong now.
     pub(super) conditions: Conditions,
@@ -386,6 +386,8 @@ impl Core {
         self.open = OpenRuns::default();
         self.spans = Spans::new(&snapshot.open_spans);
         self.moved.clear();
+        // What ended in a batch that failed has not ended.
+        self.early.clear();
         self.holders.clone_from(&snapshot.holders);
         for row in &snapshot.open_runs {
             let stage = if row.agent.is_some() {

@@ -15,6 +15,8 @@ use crate::store::{RunRow, Write};
 const RECENT: usize = 20;
 /// How long a due run waits for an agent that is telling what it holds.
 const CONNECTING: Duration = Duration::from_secs(1);
+/// A clock that jumped may be set back by as much, or by what stood meanwhile, and runs that have ended be due again.
+const SET_BACK: Duration = Duration::from_mins(2);
 /// How often a run of target `one` on a silent agent is looked at.
 const ONE_EVERY: Duration = Duration::from_secs(1);
 
@@ -319,15 +321,24 @@ impl Core {
         }
     }
 
+    /// A run that has ended is not planned again by a change, neither before it is due nor after its clock was set
+    /// back.
+    pub(super) fn keep_from_planning(&mut self, now: Now, at: UnixMs, id: &RunId) {
+        let oldest = now.at.minus(SET_BACK);
+        while self.early.first().is_some_and(|(at, _)| *at <= oldest) {
+            self.early.pop_first();
+        }
+        if at > oldest {
+            self.early.insert((at, id.clone()));
+        }
+    }
+
     /// Gives an open run its outcome.
     pub(super) fn end_run(&mut self, now: Now, id: &RunId, ending: &Ending) {
         let Some(run) = self.open.remove(id) else {
             return;
         };
-        self.early.retain(|(at, _)| *at > now.at);
-        if run.row.run.fire_at() > now.at {
-            self.early.insert((run.row.run.scheduled_at, id.clone()));
-        }
+        self.keep_from_planning(now, run.row.run.scheduled_at, id);
         self.write(Write::EndRun {
             run_id: id.clone(),
             only_of: None,

@@ -224,6 +224,23 @@ impl Core {
             .collect()
     }
 
+    /// Whether an order that is not confirmed plans a run.
+    pub(super) fn is_on_its_way(&self, agent: &AgentId, id: &RunId) -> bool {
+        let session = self.sessions.of(agent).into_iter();
+        session
+            .flat_map(|session| session.outstanding.values())
+            .any(|(order, _)| order.planned.contains(id))
+    }
+
+    /// Whether an order that plans this run is not confirmed yet by its agent.
+    pub(super) fn is_under_way(&self, agent: &AgentId, id: &RunId) -> bool {
+        let session = self.sessions.of(agent);
+        session.is_some_and(|session| {
+            let mut orders = session.outstanding.values();
+            orders.any(|(order, _)| order.planned.contains(id))
+        })
+    }
+
     fn cancel_confirmed(&mut self, now: Now, id: &RunId, had_started: bool) {
         let Some(run) = self.open.get_mut(id) else {
             return;

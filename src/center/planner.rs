@@ -1,14 +1,14 @@
 //! Rule to runs. What is due within the lead gets its runs, the tasks in turn, bounded per event so that no task's
-//! backlog delays another's; what is past is told as missed, a stretch at once; a change plans its task's window anew.
-//! Reads no clock.
+//! backlog delays another's; to what agent they go, and that they are handed out. Reads no clock.
 
 use std::time::Duration;
 
 use super::core::Core;
 use super::event::Now;
 use super::runs::{Cancelled, OpenRun, Stage};
+use super::tasks::fits;
 use crate::model::{
-    AgentId, Cause, Revision, RunId, RunKey, RunRef, START_WITHIN, Slot, Task, TaskId, UnixMs,
+    AgentId, Cause, RunId, RunKey, RunRef, START_WITHIN, Slot, Task, TaskId, UnixMs,
 };
 use crate::proto::agent::{Cancel, PlannedRun, RestartSlots};
 use crate::rule::RuleKind;
@@ -21,7 +21,8 @@ const SHARE: usize = 200;
 /// How long after a boot the center may learn of it for `@reboot` to fire.
 const REBOOT_WITHIN: Duration = Duration::from_mins(10);
 /// Why nothing was planned for an instant that is past.
-const CENTER_DOWN: &str = "the center was down, or could not write its store, when it was due";
+pub(super) const CENTER_DOWN: &str =
+    "the center was down, or could not write its store, when it was due";
 
 impl Core {
     /// Plans what is due within the lead, in turns.
@@ -40,7 +41,7 @@ impl Core {
     }
 
     /// Plans a task's next occurrence, or tells of a stretch that is not run; how many runs that were.
-    fn plan_next(&mut self, now: Now, id: &TaskId) -> usize {
+    pub(super) fn plan_next(&mut self, now: Now, id: &TaskId) -> usize {
         let Some(entry) = self.fleet.tasks.get(id) else {
             return 0;
         };
@@ -72,83 +73,6 @@ impl Core {
         runs
     }
 
-    /// Leaves nothing of a task unplanned that is past: before a change, which only counts from now on.
-    pub(super) fn settle_past(&mut self, now: Now, id: &TaskId, catch_up: bool) {
-        self.close_past(now, id, catch_up);
-        let past = |core: &Self| {
-            let entry = core.fleet.tasks.get(id);
-            entry.is_some_and(|entry| entry.next_at.is_some_and(|at| at <= now.at))
-        };
-        while past(self) {
-            self.plan_next(now, id);
-        }
-    }
-
-    /// Tells what of a task is past on every target, as one stretch, and closes it behind the cursor. With `catch_up`
-    /// the latest occurrence is planned, if there is time for it. Whether anything was past.
-    fn close_past(&mut self, now: Now, id: &TaskId, catch_up: bool) -> bool {
-        let Some(entry) = self.fleet.tasks.get(id) else {
-            return false;
-        };
-        let (task, schedule) = (entry.task.clone(), entry.schedule.clone());
-        let Some(first) = entry.next_at.filter(|_| !task.spec.work.daemon) else {
-            return false;
-        };
-        // What jitter may still delay to now is planned one by one.
-        let past = UnixMs(now.at.minus(task.spec.jitter).0 - 1);
-        let before = |at: UnixMs| UnixMs(at.0 - 1);
-        let Some(last) = schedule.last_in(before(first), past) else {
-            return false;
-        };
-        let kept = catch_up && last.plus(task.spec.start_within()) > now.at;
-        let end = if kept {
-            schedule.last_in(before(first), before(last))
-        } else {
-            Some(last)
-        };
-        if let Some(end) = end {
-            self.miss_stretch(now, &task, (first, end), CENTER_DOWN);
-        }
-        if kept {
-            for row in self.rows(&task, last, Cause::Rule) {
-                self.plan_run(now, row);
-            }
-        }
-        self.move_cursor(id, last);
-        true
-    }
-
-    /// Where an occurrence is beyond the task's rate: the end of the stretch that is missed with it. Of every second
-    /// the first occurrences are run, as many as make no more runs than allowed, at least one; so an occurrence
-    /// planned again is decided again alike.
-    fn beyond_rate(&self, task: &Task, at: UnixMs) -> Option<UnixMs> {
-        let RuleKind::Every(span) = task.spec.rule.kind() else {
-            // Calendars are due once a second at most.
-            return None;
-        };
-        if span >= Duration::from_secs(1) {
-            return None;
-        }
-        let schedule = &self.fleet.tasks.get(&task.id)?.schedule;
-        let runs = u64::try_from(self.places(task).len().max(1)).unwrap_or(u64::MAX);
-        let second = UnixMs(at.0.div_euclid(1_000) * 1_000);
-        let before = UnixMs(second.0 - 1);
-        let number = schedule.count_in(before, at, u64::MAX).count;
-        if number <= (u64::from(task.spec.max_rate) / runs).max(1) {
-            return None;
-        }
-        let end = UnixMs(second.0 + 999);
-        // What is planned or told already stays so.
-        let planned = self.open.of_task(&task.id).into_iter();
-        let planned = planned.filter_map(|id| Some(self.open.get(&id)?.row.run.scheduled_at));
-        let planned = planned.filter(|of| (at..=end).contains(of));
-        let told = self.spans.first_told(&task.id, at, end);
-        match planned.chain(told).min() {
-            Some(known) if known == at => None,
-            known => schedule.last_in(UnixMs(at.0 - 1), known.map_or(end, |at| UnixMs(at.0 - 1))),
-        }
-    }
-
     /// A rule of a daemon restarts it; of what is past only the latest, and only within a minute.
     fn plan_restart(&mut self, now: Now, task: &Task, at: UnixMs) {
         let Some(entry) = self.fleet.tasks.get(&task.id) else {
@@ -164,7 +88,7 @@ impl Core {
         self.move_cursor(&task.id, last);
     }
 
-    fn move_cursor(&mut self, id: &TaskId, at: UnixMs) {
+    pub(super) fn move_cursor(&mut self, id: &TaskId, at: UnixMs) {
         self.fleet.set_cursor(id, at);
         self.moved.insert(id.clone());
     }
@@ -337,7 +261,9 @@ impl Core {
         if drained || run.cancelled.is_some() || !self.sessions.is_linked(&agent) {
             return;
         }
-        self.bring_up_to_date(id);
+        if !self.bring_up_to_date(id) {
+            return;
+        }
         let Some(run) = self.open.get(id) else { return };
         let planned = PlannedRun {
             run: run.row.run.clone(),
@@ -351,31 +277,40 @@ impl Core {
         }
     }
 
-    fn catches_up(&self, task: &TaskId) -> bool {
+    pub(super) fn catches_up(&self, task: &TaskId) -> bool {
         let entry = self.fleet.tasks.get(task);
         entry.is_some_and(|entry| entry.task.spec.catch_up)
     }
 
-    /// A run that its agent has not takes the task as it is now, the only text that is sent.
-    fn bring_up_to_date(&mut self, id: &RunId) {
-        let Some(run) = self.open.get(id) else { return };
-        let Some(entry) = self.fleet.tasks.get(&run.row.run.task) else {
-            return;
+    /// A run that its agent has not takes the task as it is now, the only text that is sent; false where the task
+    /// has no such run any more: that ends at the next look.
+    fn bring_up_to_date(&mut self, id: &RunId) -> bool {
+        let Some(run) = self.open.get_mut(id) else {
+            return false;
         };
-        if run.row.run.revision != entry.task.revision {
-            let RunRow {
-                run, target, agent, ..
-            } = run.row.clone();
-            let now_due = row(
-                &entry.task,
-                run.scheduled_at,
-                run.cause,
-                run.slot,
-                target,
-                agent,
-            );
-            self.revise(id, &now_due);
+        let Some(entry) = self.fleet.tasks.get(&run.row.run.task) else {
+            return true;
+        };
+        let task = &entry.task;
+        if run.row.run.revision == task.revision {
+            return true;
         }
+        if run.stage == Stage::Waiting && !fits(task, &run.row) {
+            let at = super::views::hms(task.changed_at);
+            run.cancelled = Some(Cancelled {
+                reason: format!("changed by {} at {at}", task.changed_by),
+                confirmed: true,
+            });
+            let fire_at = run.row.run.fire_at();
+            self.open.look_at(id, fire_at);
+            return false;
+        }
+        let RunRow {
+            run, target, agent, ..
+        } = run.row.clone();
+        let as_now = row(task, run.scheduled_at, run.cause, run.slot, target, agent);
+        self.revise(id, &as_now);
+        true
     }
 
     /// An open run takes what its task says now.
@@ -395,89 +330,8 @@ impl Core {
         });
     }
 
-    /// Plans a task's window anew after a change: runs still due stay (in the new revision), others are
-    /// cancelled with this reason, missing ones are added.
-    pub(super) fn replan(&mut self, now: Now, id: &TaskId, reason: &str) {
-        self.settle_past(now, id, self.catches_up(id));
-        let from = self.first_plannable(now, id);
-        for run_id in self.open.of_task(id) {
-            self.replan_run(now, from, &run_id, reason);
-        }
-        self.move_cursor(id, from);
-        let daemon = |core: &Self| {
-            core.fleet
-                .tasks
-                .get(id)
-                .is_none_or(|entry| entry.task.spec.work.daemon)
-        };
-        while !daemon(self) && self.fleet.plan_at(id).is_some_and(|at| at <= now.at) {
-            self.plan_next(now, id);
-        }
-    }
-
-    /// After this a task may be planned anew: what was due before, by a clock that was set back since, has its
-    /// outcome or is on its way to it. A task just made has nothing behind it.
-    fn first_plannable(&self, now: Now, id: &TaskId) -> UnixMs {
-        let entry = self.fleet.tasks.get(id);
-        let is_new = entry.is_some_and(|entry| {
-            entry.task.revision == Revision(1) && entry.task.saved_at == now.at
-        });
-        if is_new {
-            now.at
-        } else {
-            now.at.max(self.latest())
-        }
-    }
-
-    /// A run after a change of its task. One whose instant is past and that has not started (jitter delays it, or it
-    /// is to be caught up) goes on in the revision that was due, and only where no other is due now: nothing is run for
-    /// a time before the task was saved.
-    fn replan_run(&mut self, now: Now, from: UnixMs, id: &RunId, reason: &str) {
-        let Some(run) = self.open.get(id).filter(|run| run.is_pending()) else {
-            return;
-        };
-        let wanted = self.is_wanted(run);
-        let ahead = run.row.run.scheduled_at > from;
-        let same = self.revision_of(run) == Some(run.row.run.revision);
-        let waiting = run.stage == Stage::Waiting;
-        if ahead && !wanted || !ahead && waiting && !(wanted && same) {
-            self.cancel(now, id, reason, false);
-        } else if !ahead && run.row.run.fire_at() > now.at {
-            if wanted && same {
-                let row = run.row.clone();
-                self.revive(&row);
-            } else if !wanted {
-                self.cancel(now, id, reason, false);
-            }
-        }
-    }
-
-    fn revision_of(&self, run: &OpenRun) -> Option<Revision> {
-        let entry = self.fleet.tasks.get(&run.row.run.task)?;
-        Some(entry.task.revision)
-    }
-
-    /// Whether a rule's run is one that its task, as it is now, has at its instant.
-    fn is_wanted(&self, run: &OpenRun) -> bool {
-        let Some(entry) = self.fleet.tasks.get(&run.row.run.task) else {
-            return false;
-        };
-        let task = &entry.task;
-        if !task.enabled
-            || task.spec.work.daemon
-            || !entry.schedule.is_due_at(run.row.run.scheduled_at)
-        {
-            return false;
-        }
-        let homeless = run.row.agent.is_none() && !task.spec.target.is_one();
-        let place = |(slot, target, agent): &(Slot, Option<AgentId>, Option<AgentId>)| {
-            (*slot, target) == (run.row.run.slot, &run.row.target) && (agent.is_none() || !homeless)
-        };
-        self.places(task).iter().any(place)
-    }
-
     /// A run that is open and due again, or in another revision.
-    fn revive(&mut self, row: &RunRow) {
+    pub(super) fn revive(&mut self, row: &RunRow) {
         let id = &row.run.run_id;
         let Some(run) = self.open.get_mut(id) else {
             return;

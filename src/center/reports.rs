@@ -162,11 +162,16 @@ impl Core {
     /// Nothing was started and nothing will be: target `one` goes to another agent while there is time.
     fn not_started(&mut self, now: Now, agent: &AgentId, id: &RunId, reason: &str) {
         let Some(run) = self.open.get(id) else { return };
-        if run.row.agent.as_ref() != Some(agent) {
+        // A plan that is under way to it is answered by its confirmation; this is about an older one.
+        if run.row.agent.as_ref() != Some(agent) || self.is_under_way(agent, id) {
             return;
         }
         if !self.is_of_one(run) {
-            return self.refused_by_agent(now, id, reason);
+            // An order under way that gives it anew has the last word.
+            if !self.is_on_its_way(agent, id) {
+                self.refused_by_agent(now, id, reason);
+            }
+            return;
         }
         let elsewhere = now.at < run.row.start_before && !self.is_held_elsewhere(run);
         if !elsewhere || !self.reassign(id) {

@@ -8,6 +8,7 @@ use super::changes::ChangeId;
 use super::core::{Core, CoreSettings, Health};
 use super::event::{Effect, LogLevel, Now, Outstanding, SessionId};
 use super::events::{Audience, EventLog};
+use super::watch::Touched;
 use crate::model::{AgentId, HostPolicy, Incarnation, Revision, SessionLease, TaskId, UnixMs};
 use crate::proto::agent::{FromAgent, Heartbeat, HeartbeatAck, State, ToAgent};
 use crate::proto::hello::{AgentHello, ErrorFrame, Hello, LinkError, PROTOCOL, Welcome};
@@ -42,6 +43,8 @@ pub struct AgentSession {
     pub heard: Duration,
     /// Its clock less the center's.
     pub skew_ms: Option<i64>,
+    /// What is wrong on its host, as it says.
+    pub problems: Vec<String>,
     /// What its host allows, once it has said so.
     pub policy: Option<Box<HostPolicy>>,
 }
@@ -256,6 +259,7 @@ impl Core {
             outstanding: BTreeMap::new(),
             heard: now.mono,
             skew_ms: None,
+            problems: Vec::new(),
             policy: None,
         });
         self.watch_back(now, &row.id);
@@ -296,6 +300,11 @@ impl Core {
             FromAgent::Policy(policy) => session.policy = Some(policy),
             FromAgent::Confirm(confirm) => self.confirmed(now, id, &confirm),
             FromAgent::Report(report) => self.reported(now, id, report),
+            FromAgent::Problems(said) => {
+                let agent = session.agent.clone();
+                self.agent_problems(id, said.problems);
+                self.watch_problems(now, &agent);
+            }
             FromAgent::Log(chunk) => self.log_chunk(id, chunk),
             FromAgent::LogEnd(end) => self.log_end(id, end),
             FromAgent::Error(error) => {
@@ -306,6 +315,22 @@ impl Core {
                 );
                 self.agent_down(now, id, &error.message);
             }
+        }
+    }
+
+    /// An agent says what is wrong on its host: it stands in `status` from here on.
+    fn agent_problems(&mut self, id: SessionId, mut problems: Vec<String>) {
+        /// Further ones say nothing new to a person.
+        const MOST: usize = 20;
+        problems.truncate(MOST);
+        let name = self.session_name(id);
+        for problem in &problems {
+            self.log(LogLevel::Warn, format!("agent {name}: {problem}"));
+        }
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.problems = problems;
+            let agent = session.agent.clone();
+            self.touch(&Touched::Agent(agent));
         }
     }
 

@@ -186,6 +186,7 @@ impl Core {
 
     /// A run that was never written is missed.
     pub(super) fn miss_unplanned(&mut self, now: Now, row: &RunRow, reason: &str) {
+        self.keep_from_planning(now, row.run.scheduled_at, &row.run.run_id);
         self.lengthen(now, row, reason);
         let ending = Ending::unstarted(Outcome::Missed, reason, now.at);
         self.tell_ended(now, row, &ending);

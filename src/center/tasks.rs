@@ -109,10 +109,7 @@ impl Core {
         let ahead = at > task.changed_at && task.spec.rule.kind() != RuleKind::Reboot;
         let before = at.minus(Duration::from_millis(1));
         let due = entry.schedule.next_after(before).unwrap_or_default() == Some(at);
-        let is_one = row.target.is_none() && row.agent.is_some();
-        let fits = is_one == task.spec.target.is_one() || row.agent.is_none();
-        let fits = fits && row.run.slot.0 < task.spec.work.processes;
-        let wanted = row.run.revision == task.revision || (due && fits);
+        let wanted = row.run.revision == task.revision || (due && fits(task, row));
         let of_group = |agent: &AgentId| self.fleet.candidates(task).any(|row| row.id == *agent);
         let has_agent = row.agent.as_ref().is_none_or(of_group);
         (ahead && !(wanted && has_agent)).then_some("changed")
@@ -167,4 +164,11 @@ impl TaskEntry {
     fn unsaved(task: Task, schedule: Schedule) -> Self {
         Self::new(task, schedule, UnixMs(0), std::time::Duration::ZERO)
     }
+}
+
+/// Whether a task as it is now has such a run: of its kind of target, and of one of its slots.
+pub(super) fn fits(task: &Task, row: &RunRow) -> bool {
+    let one = row.target.is_none();
+    let target = one == task.spec.target.is_one() || row.agent.is_none();
+    target && row.run.slot.0 < task.spec.work.processes
 }

@@ -280,6 +280,7 @@ fn words(kind: ConditionKind) -> &'static str {
         ConditionKind::TooShort => "ended too soon",
         ConditionKind::NoOutput => "has no output",
         ConditionKind::Journal => "cannot write its journal",
+        ConditionKind::Damaged => "has a damaged journal",
         ConditionKind::Keeper => "has no keeper",
         ConditionKind::Disk => "is short of disk",
         ConditionKind::Clock => "has a wrong clock",

@@ -14,20 +14,16 @@ use crate::model::{
     AgentId, Cause, ConditionKind, Ending, Outcome, Overlap, RunId, RunRef, Slot, Task, TaskId,
     UnixMs, Watch,
 };
-use crate::proto::agent::{SlotReport, Trouble};
+use crate::proto::agent::SlotReport;
 use crate::rule::format_duration;
 use crate::store::{RunRow, SpanRow};
 
 /// How long agents may take to find a center that has just started: they dial every 30 s at the latest.
 const FIRST_LINK: Duration = Duration::from_secs(45);
 /// When to look again at what cannot be told yet.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Why a notify command fails no longer.
 const NO_ROUTE: &str = "it is not configured any more";
-/// A clock further off than this is wrong; the design's limit for small offsets.
-const SKEW: u64 = 1_000;
-/// It is right again below this, so that one at the limit does not come and go.
-const SKEW_RIGHT: u64 = 500;
 
 /// Where a run is: the agent that it is for, the same for all agents where the target is `one`.
 fn place(row: &RunRow) -> Place {
@@ -128,7 +124,7 @@ impl Core {
     }
 
     /// Whether an agent may be away because of the center.
-    fn is_too_early(&self, now: Now, agent: Option<&AgentId>) -> bool {
+    pub(super) fn is_too_early(&self, now: Now, agent: Option<&AgentId>) -> bool {
         let is_away = agent.is_some_and(|agent| !self.sessions.is_linked(agent));
         is_away && (self.health != Health::Well || now.at < self.agents_by)
     }
@@ -315,106 +311,6 @@ impl Core {
             // A slot on parole is tried; whether it is well again is not known before it runs.
             let why = format!("slot {} is {}", slot.slot, slot.state);
             self.conditions.clear(now.at, &key, &at, &why);
-        }
-    }
-
-    /// An agent has no link any more.
-    pub(super) fn watch_gone(&mut self, now: Now, agent: &AgentId) {
-        self.conditions.remind(
-            now.at.plus(self.settings.silent),
-            Deadline::Agent(agent.clone()),
-        );
-    }
-
-    fn should_have_come(&mut self, now: Now, agent: &AgentId) {
-        let Some(row) = self.fleet.agents.get(agent) else {
-            return;
-        };
-        if row.draining || self.sessions.of(agent).is_some() {
-            return;
-        }
-        if self.is_too_early(now, Some(agent)) {
-            let later = self.agents_by.max(now.at.plus(LOOK_AGAIN));
-            let of = Deadline::Agent(agent.clone());
-            return self.conditions.remind(later, of);
-        }
-        if let Some(since) = self.sessions.offline_since(agent) {
-            let due = since.plus(self.settings.silent);
-            if due > now.at {
-                // It came and went meanwhile.
-                return self.conditions.remind(due, Deadline::Agent(agent.clone()));
-            }
-        }
-        let last = row.last_seen_at.map_or("it joined".to_owned(), hms);
-        let key = Key::agent(agent, ConditionKind::Silent);
-        let reason = format!("offline, last heard {last}");
-        self.conditions.raise(now.at, &key, Place::Whole, reason);
-        for kind in [
-            ConditionKind::Clock,
-            ConditionKind::Journal,
-            ConditionKind::Keeper,
-            ConditionKind::Disk,
-        ] {
-            let key = Key::agent(agent, kind);
-            self.conditions
-                .clear(now.at, &key, &Place::Whole, "the agent is silent");
-        }
-    }
-
-    /// An agent has connected.
-    pub(super) fn watch_back(&mut self, now: Now, agent: &AgentId) {
-        let key = Key::agent(agent, ConditionKind::Silent);
-        self.conditions
-            .clear(now.at, &key, &Place::Whole, "the agent is back");
-    }
-
-    /// What an agent says of itself.
-    pub(super) fn watch_beat(
-        &mut self,
-        now: Now,
-        agent: &AgentId,
-        skew_ms: Option<i64>,
-        troubles: &[Trouble],
-    ) {
-        self.watch_clock(now, agent, skew_ms);
-        for kind in [
-            ConditionKind::Journal,
-            ConditionKind::Keeper,
-            ConditionKind::Disk,
-        ] {
-            let key = Key::agent(agent, kind);
-            match troubles
-                .iter()
-                .find(|trouble| trouble.kind.condition() == kind)
-            {
-                Some(trouble) => {
-                    let reason = trouble.reason.clone();
-                    self.conditions.raise(now.at, &key, Place::Whole, reason);
-                }
-                None => {
-                    self.conditions.clear(
-                        now.at,
-                        &key,
-                        &Place::Whole,
-                        "the agent says that it is over",
-                    );
-                }
-            }
-        }
-    }
-
-    fn watch_clock(&mut self, now: Now, agent: &AgentId, skew_ms: Option<i64>) {
-        let Some(skew) = skew_ms else { return };
-        let key = Key::agent(agent, ConditionKind::Clock);
-        let off = skew.unsigned_abs();
-        if off > SKEW {
-            let span = format_duration(Duration::from_millis(off - off % 100));
-            let way = if skew > 0 { "ahead of" } else { "behind" };
-            let reason = format!("{span} {way} the center's");
-            self.conditions.raise(now.at, &key, Place::Whole, reason);
-        } else if off < SKEW_RIGHT {
-            self.conditions
-                .clear(now.at, &key, &Place::Whole, "its clock is right again");
         }
     }
 

@@ -142,6 +142,7 @@ fn apply_policy(flags: &TaskFlags, work: &mut Work) {
     set(&mut work.output, flags.output.as_ref());
     set(&mut work.stop_signal, flags.stop_signal.as_ref());
     set(&mut work.grace, flags.grace.as_ref());
+    set(&mut work.leftovers, flags.leftovers.as_ref());
     set(&mut work.restart, flags.restart.as_ref());
     set(&mut work.start_seconds, flags.start_seconds.as_ref());
     set(&mut work.start_retries, flags.start_retries.as_ref());
@@ -178,6 +179,7 @@ fn reset(flag: &str, spec: &mut TaskSpec) -> Result<(), Fault> {
         "overlap" => work.overlap = new.overlap,
         "stop-signal" => work.stop_signal = new.stop_signal,
         "grace" => work.grace = new.grace,
+        "leftovers" => work.leftovers = new.leftovers,
         "output" => work.output = new.output,
         "warn-late" => spec.watch.late = fresh.watch.late,
         "warn-failures" => spec.watch.failures = fresh.watch.failures,

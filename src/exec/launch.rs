@@ -11,6 +11,7 @@ use rustix::process::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 
 use super::account::Account;
+use super::cgroup::Controllers;
 use super::mark::Mark;
 use super::supervise::{Failure, Order};
 use super::sys::{self, Directory, Identity, Rlimit, Spawn};
@@ -65,7 +66,7 @@ impl Launch {
             stdout: output,
             stderr: output,
             keep: Vec::new(),
-            lock: Some(lock),
+            until_exec: vec![lock],
             cgroup,
             mark: Some(Mark {
                 fd: marks,
@@ -83,6 +84,8 @@ pub(super) struct Host {
     pub root: bool,
     /// The limit of open files with which it was started; its own is higher.
     pub nofile: Rlimit,
+    /// What its runs' cgroups limit.
+    pub controllers: Controllers,
 }
 
 /// Puts a start together.
@@ -120,7 +123,7 @@ pub(super) fn prepare(
         or_root: work.cwd.is_none(),
         umask: u32::from(work.umask),
         nice: (host.root || work.nice != 0).then(|| i32::from(work.nice)),
-        limits: limits(work, host),
+        limits: limits(work, host)?,
     })
 }
 
@@ -235,30 +238,48 @@ fn parse_env_file(text: &str) -> Result<Vec<(String, String)>, String> {
     Ok(pairs)
 }
 
-fn limits(work: &Work, host: &Host) -> Vec<Rlimit> {
+/// What its cgroup does not keep; of each process then, for want of better.
+fn limits(work: &Work, host: &Host) -> Result<Vec<Rlimit>, Failure> {
     let mut limits = vec![host.nofile];
-    limits.extend(work.limits.iter().map(|limit| Rlimit {
-        resource: resource(limit.kind).0,
-        soft: limit.value,
-        hard: limit.value,
-    }));
-    limits
+    let mut rest = work.limits.iter();
+    for limit in rest.by_ref().filter(|of| !host.controllers.keep(of.kind)) {
+        let Some((resource, _)) = resource(limit.kind) else {
+            let why = "its limit cpu-percent needs the cgroup controller `cpu`";
+            return Err(Failure::Setup(format!(
+                "{why}, which this host does not give"
+            )));
+        };
+        limits.push(Rlimit {
+            resource,
+            soft: limit.value,
+            hard: limit.value,
+        });
+    }
+    Ok(limits)
 }
 
 /// The first limit of the task that lies above the keeper's own.
 pub(super) fn raised(limits: &[Limit], host: &Host) -> Option<&'static str> {
     let above = |limit: &&Limit| {
-        let own = match limit.kind {
-            LimitKind::Nofile => Some(host.nofile.hard),
-            kind => getrlimit(resource(kind).1).maximum,
+        let own = match (limit.kind, resource(limit.kind)) {
+            (LimitKind::Nofile, _) => Some(host.nofile.hard),
+            (kind, Some((_, resource))) if !host.controllers.keep(kind) => {
+                getrlimit(resource).maximum
+            }
+            _ => None,
         };
         own.is_some_and(|own| limit.value > own)
     };
     limits.iter().find(above).map(|limit| limit.kind.as_str())
 }
 
-fn resource(kind: LimitKind) -> (u32, Resource) {
-    match kind {
+/// What limits each process; none where only a cgroup can.
+fn resource(kind: LimitKind) -> Option<(u32, Resource)> {
+    Some(match kind {
+        LimitKind::CpuPercent => return None,
+        // What it allocates, however it does; address space is reserved by many programs and never used.
+        LimitKind::Memory => (libc::RLIMIT_DATA, Resource::Data),
+        LimitKind::Processes => (libc::RLIMIT_NPROC, Resource::Nproc),
         LimitKind::Nofile => (libc::RLIMIT_NOFILE, Resource::Nofile),
         LimitKind::As => (libc::RLIMIT_AS, Resource::As),
         LimitKind::Cpu => (libc::RLIMIT_CPU, Resource::Cpu),
@@ -268,7 +289,7 @@ fn resource(kind: LimitKind) -> (u32, Resource) {
         LimitKind::Data => (libc::RLIMIT_DATA, Resource::Data),
         LimitKind::Stack => (libc::RLIMIT_STACK, Resource::Stack),
         LimitKind::Memlock => (libc::RLIMIT_MEMLOCK, Resource::Memlock),
-    }
+    })
 }
 
 /// Raises the keeper's own limit of open files; what it was, for the runs. What root starts gets the soft limit of

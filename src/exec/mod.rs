@@ -4,11 +4,13 @@
 mod account;
 pub mod arguments;
 mod attend;
+mod cgroup;
 mod client;
 mod clock;
 mod connection;
 mod dir;
 mod error;
+pub mod failpoint;
 mod find;
 pub mod journal;
 pub mod keeper;

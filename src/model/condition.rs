@@ -31,6 +31,8 @@ pub enum ConditionKind {
     Clock,
     /// Agent: its journal cannot be written.
     Journal,
+    /// Agent: a journal of it or of its keeper was damaged, and lies aside.
+    Damaged,
     /// Agent: its keeper cannot be reached.
     Keeper,
     /// Agent: its state directory's disk is nearly full.
@@ -43,7 +45,7 @@ pub enum ConditionKind {
 
 impl ConditionKind {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Late,
         Self::Missed,
         Self::Failed,
@@ -54,6 +56,7 @@ impl ConditionKind {
         Self::Silent,
         Self::Clock,
         Self::Journal,
+        Self::Damaged,
         Self::Keeper,
         Self::Disk,
         Self::Store,
@@ -73,6 +76,7 @@ impl ConditionKind {
             Self::Silent => "silent",
             Self::Clock => "clock",
             Self::Journal => "journal",
+            Self::Damaged => "damaged",
             Self::Keeper => "keeper",
             Self::Disk => "disk",
             Self::Store => "store",

@@ -32,8 +32,8 @@ pub use task::{
 };
 pub use token::{Token, TokenError};
 pub use work::{
-    Backoff, Execute, Limit, LimitKind, Output, Overlap, Parole, Restart, SpecError, StopSignal,
-    Work,
+    Backoff, Execute, Leftovers, Limit, LimitKind, Output, Overlap, Parole, Restart, SpecError,
+    StopSignal, Work,
 };
 
 /// What may be imported for reading a rule or an instant beside the nouns.

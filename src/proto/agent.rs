@@ -24,6 +24,8 @@ pub enum FromAgent {
     Confirm(Confirm),
     /// What happened to runs; repeated until acknowledged.
     Report(Report),
+    /// What is wrong on the agent's host.
+    Problems(Problems),
     /// A piece of output.
     Log(LogChunk),
     /// A stream of output is over.
@@ -102,6 +104,15 @@ impl TroubleKind {
             Self::Disk => ConditionKind::Disk,
         }
     }
+}
+
+/// All that is wrong on the agent's host and needs somebody's look, for operators; empty when nothing is any more.
+/// A center that has heard no such frame on a link takes it for empty.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Problems {
+    /// A sentence each.
+    pub problems: Vec<String>,
 }
 
 /// The center's answer to a heartbeat.

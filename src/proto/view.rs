@@ -82,6 +82,12 @@ pub struct RunView {
     pub pid: Option<i32>,
     /// Bytes of output.
     pub output_bytes: Option<u64>,
+    /// Most memory that its last attempt held at a time.
+    #[serde(default)]
+    pub peak_memory_bytes: Option<u64>,
+    /// Processor time of its last attempt.
+    #[serde(default)]
+    pub cpu_ms: Option<u64>,
     /// The task's revision that ran.
     pub revision: Revision,
     /// The returned end of the output; only in `show`, elsewhere null.

@@ -41,10 +41,11 @@ impl Schedule {
         let mut end = until;
         while let Some(next) = self.first_in(last, end) {
             let middle = UnixMs(next.0.midpoint(end.0));
-            match self.first_in(middle, end) {
-                Some(later) => last = later,
+            if let Some(later) = self.first_in(middle, end) {
+                last = later;
+            } else {
                 // Nothing after the middle: the last one lies from `next` up to it.
-                None => (last, end) = (next, middle),
+                (last, end) = (next, middle);
             }
         }
         Some(last)

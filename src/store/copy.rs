@@ -130,6 +130,8 @@ pub(super) const TABLES: &[Table] = &[
             "tail",
             "delay_ms",
             "caught_up",
+            "peak_memory_bytes",
+            "cpu_ms",
         ],
     },
     Table {

@@ -168,9 +168,9 @@ impl World {
                     "two batches are under way"
                 );
                 if self.loud {
-                    batch
-                        .iter()
-                        .for_each(|write| eprintln!("          center: {write:?}"));
+                    for write in &batch {
+                        eprintln!("          center: {write:?}");
+                    }
                 }
                 self.center.committing = Some(batch);
                 self.after(delay, Happening::Committed { life });

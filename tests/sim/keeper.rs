@@ -3,7 +3,7 @@
 
 use ucron::agent::event::Event as AgentEvent;
 use ucron::exec::supervise::{
-    Attempt, Effect, Event, Exit, Failure, Key, Now, Order, OutputEnd, Record, Supervisor,
+    Attempt, Effect, Event, Exit, Failure, Key, Now, Order, OutputEnd, Record, Supervisor, Used,
 };
 use ucron::exec::wire;
 use ucron::model::{Execute, Outcome, RunId, UnixMs};
@@ -443,7 +443,15 @@ impl World {
     fn tell_exit(&mut self, host: usize, key: Key, exit: Exit) {
         let output = OutputEnd::default();
         let gone = key.clone();
-        self.keeper_event(host, Event::Exited { key, exit, output });
+        self.keeper_event(
+            host,
+            Event::Exited {
+                key,
+                exit,
+                output,
+                used: Used::default(),
+            },
+        );
         self.keeper_event(host, Event::TreeGone { key: gone });
     }
 }

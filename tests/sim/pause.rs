@@ -123,6 +123,8 @@ impl World {
         if stopped {
             self.note(&format!("host {name} goes on"));
         }
-        held.into_iter().for_each(|what| self.after(0, what));
+        for what in held {
+            self.after(0, what);
+        }
     }
 }

@@ -103,15 +103,12 @@ impl Soak {
         let seed = from + number;
         let played = catch_unwind(AssertUnwindSafe(|| chance::play(seed, None)));
         let mut told = self.told.lock().unwrap();
-        match played {
-            Ok(played) => told.sum.add(played),
-            Err(_) => {
-                eprintln!(
-                    "seed {seed} failed; it is played again with {}",
-                    replay(seed)
-                );
-                told.failed.push(seed);
-            }
+        if let Ok(played) = played {
+            told.sum.add(played);
+        } else {
+            let replay = replay(seed);
+            eprintln!("seed {seed} failed; it is played again with {replay}");
+            told.failed.push(seed);
         }
         told.seeds += 1;
         let last = *told.last.get_or_insert(began);

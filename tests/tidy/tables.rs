@@ -220,6 +220,7 @@ pub const PURE: &[(&str, &[&str])] = &[
     ("src/center/events.rs", &[]),
     ("src/center/fleet.rs", &[]),
     ("src/center/follow.rs", &[]),
+    ("src/center/hosts.rs", &[]),
     ("src/center/join.rs", &[]),
     ("src/center/lateness.rs", &[]),
     ("src/center/logs.rs", &[]),

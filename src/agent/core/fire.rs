@@ -1,4 +1,5 @@
-//! Firing: armed runs become due, due runs are decided and given to the keeper. Nothing here waits for a disk.
+//! Firing: armed runs become due, due runs are decided and given to the keeper. Nothing here waits for a disk; a run
+//! whose plan is not on it yet is not due.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::event::{Effect, Now};
-use super::super::record::Closing;
+use super::super::record::{Closing, Record};
 use super::super::runs::{Held, Phase};
-use super::AgentCore;
+use super::{AgentCore, Assigned, Memory};
 use crate::exec::wire::{Assignment, BootMs, Command, Event, RunState, SlotState, SlotStatus};
 use crate::model::{Ending, Outcome, Revision, RunId, RunRef, TaskId, UnixMs};
 use crate::proto::agent::{RunEvent, SlotReport};
@@ -60,19 +60,22 @@ impl AgentCore {
 
     /// Tells the keeper now, or when it is connected.
     pub(super) fn stop(&mut self, command: Command) {
-        if let Command::Stop { run_id, reason } = &command {
+        let kept = if let Command::Stop { run_id, reason } = &command {
             self.stops.insert(run_id.clone(), reason.clone());
-        }
+            true
+        } else {
+            false
+        };
         if self.keeper.is_ready() {
             self.tell(command);
-        } else {
+        } else if !kept {
             self.untold.push(command);
         }
     }
 
     pub(super) fn keeper_says(&mut self, event: Event, now: Now) {
         match event {
-            Event::Hello { .. } => {}
+            Event::Hello { kept, .. } => self.keeper_problems(&kept),
             Event::Policy(policy) => self.policy_changed(&policy),
             Event::Known { run, state } => self.known(&run, state),
             Event::Assigned { task, revision } => {
@@ -180,6 +183,7 @@ impl AgentCore {
             return;
         };
         self.settle_unknown(&runs, now);
+        self.settle_assigned(&daemons);
         for command in std::mem::take(&mut self.untold) {
             self.tell(command);
         }
@@ -233,6 +237,26 @@ impl AgentCore {
                 }
             }
         }
+    }
+
+    /// After a damaged journal the keeper's daemons are taken for those assigned, in no revision of which the text is
+    /// known: the center sends it, or withdraws them.
+    fn settle_assigned(&mut self, daemons: &BTreeMap<TaskId, Revision>) {
+        if std::mem::take(&mut self.memory) == Memory::Whole {
+            return;
+        }
+        for task in daemons.keys() {
+            if !self.assigned.contains_key(task) {
+                let unknown = Assigned::default();
+                self.assigned.insert(task.clone(), unknown);
+                self.write(Record::Assigned {
+                    task: task.clone(),
+                    revision: unknown.revision,
+                    epoch: unknown.epoch,
+                });
+            }
+        }
+        self.write(Record::Settled);
     }
 
     fn give_daemons(&mut self, daemons: &BTreeMap<TaskId, Revision>) {

@@ -279,6 +279,9 @@ impl AgentCore {
         if let Some(held) = self.links.get_mut(&link) {
             held.stated = true;
         }
+        if self.has_problems() {
+            self.send_problems(link);
+        }
         self.lead_changed();
     }
 

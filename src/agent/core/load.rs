@@ -8,7 +8,7 @@ use super::super::event::Now;
 use super::super::record::{Planned, Record};
 use super::super::runs::{Excuse, Held, Phase};
 use super::texts::TextKey;
-use super::{AgentCore, Assigned, KEEPER_PATIENCE};
+use super::{AgentCore, Assigned, KEEPER_PATIENCE, Memory};
 use crate::exec::wire::BootMs;
 use crate::model::{BootId, Incarnation, RunId};
 
@@ -38,6 +38,8 @@ impl AgentCore {
                 incarnation,
                 boot_id,
             } => self.open(incarnation, boot_id),
+            Record::Damaged => self.memory = Memory::Damaged,
+            Record::Settled => self.memory = Memory::Whole,
             Record::Epoch { epoch } => self.epoch = self.epoch.max(epoch),
             Record::Offset {
                 offset_ms,
@@ -47,7 +49,11 @@ impl AgentCore {
                 self.clock.restore(offset_ms, error_ms);
             }
             Record::Text { text } => self.texts.insert(*text, true),
-            Record::Planned(planned) => self.runs.insert(Held::armed(planned)),
+            Record::Planned(planned) => {
+                let mut held = Held::armed(planned);
+                held.on_disk = true;
+                self.runs.insert(held);
+            }
             Record::Cancelled { run_id } | Record::Dropped { run_id } => {
                 self.runs.remove(&run_id);
             }
@@ -128,6 +134,9 @@ impl AgentCore {
                 incarnation,
                 boot_id,
             });
+        }
+        if self.memory == Memory::Damaged {
+            records.push(Record::Damaged);
         }
         records.push(Record::Epoch { epoch: self.epoch });
         if let Some(offset_ms) = self.furthest {

@@ -10,7 +10,7 @@ use crate::exec::wire::{Assignment, Command};
 use crate::model::{Epoch, Outcome, Revision, RunId, TaskId};
 use crate::proto::agent::{
     Cancel, Confirm, FromAgent, HeldAssignment, Kill, Order, PlannedRun, RefusedRun, RestartSlots,
-    Withdraw,
+    RunEvent, Withdraw,
 };
 use crate::proto::hello::{ErrorFrame, LinkError};
 
@@ -154,6 +154,9 @@ impl AgentCore {
         } else if self.is_to_arm(&planned) {
             self.arm(planned, epoch, now);
             armed.push(run_id);
+        } else if self.runs.get(&run_id).is_some_and(|held| !held.on_disk) {
+            // Its record is under way: this order shares its fate.
+            armed.push(run_id);
         } else {
             self.report_again(&run_id);
         }
@@ -292,7 +295,13 @@ impl AgentCore {
     pub(super) fn confirm(&mut self, link: LinkId, confirm: Confirm) {
         if let Some(held) = self.links.get_mut(&link) {
             held.confirmed(confirm.clone());
-            self.send(link, FromAgent::Confirm(confirm));
+            return self.send(link, FromAgent::Confirm(confirm));
+        }
+        // A state told since on another link named them as armed.
+        for RefusedRun { run_id, reason } in confirm.refused {
+            if self.runs.get(&run_id).is_none() {
+                self.say(RunEvent::NotStarted { run_id, reason });
+            }
         }
     }
 

@@ -25,6 +25,13 @@ enum Saying {
     Closed(RunId),
 }
 
+impl Pending {
+    /// The link that is told of what happens.
+    pub fn to(&self) -> Option<LinkId> {
+        self.to
+    }
+}
+
 impl AgentCore {
     /// Says something that is not repeated; nothing where nobody leads.
     pub(super) fn say(&mut self, event: RunEvent) {

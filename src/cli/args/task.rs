@@ -7,8 +7,8 @@ use clap::{Arg, ArgAction, ArgMatches, Args};
 
 use super::value;
 use crate::model::{
-    Backoff, GroupName, Limit, Output, Overlap, Parole, Patience, Restart, StopSignal, Target,
-    TaskName, UserName,
+    Backoff, GroupName, Leftovers, Limit, Output, Overlap, Parole, Patience, Restart, StopSignal,
+    Target, TaskName, UserName,
 };
 use crate::proto::request::IfExists;
 use crate::rule::{Rule, Zone};
@@ -93,6 +93,9 @@ pub struct TaskFlags {
     /// Time between that signal and KILL [default: 10s]
     #[arg(long, value_name = "D", value_parser = value::duration_or_zero, help_heading = "How it ends")]
     pub grace: Option<Duration>,
+    /// What becomes of processes that the command leaves behind when it ends: end, leave [default: end]
+    #[arg(long, value_name = "WHAT", help_heading = "How it ends")]
+    pub leftovers: Option<Leftovers>,
     /// Keep the last 64 KiB of output in the center: none, tail [default: none; tail without a value]
     #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "tail", help_heading = "How it ends")]
     pub output: Option<Output>,
@@ -136,7 +139,7 @@ pub struct TaskFlags {
     /// File on the host with more NAME=value lines
     #[arg(long, value_name = "FILE", help_heading = "Its surroundings")]
     pub env_file: Option<String>,
-    /// Resource limit, as nofile=4096; may be repeated
+    /// Resource limit, as memory=512M or nofile=4096; may be repeated
     #[arg(long, value_name = "KIND=N", help_heading = "Its surroundings")]
     pub limit: Vec<Limit>,
 
@@ -248,7 +251,7 @@ pub struct EditArgs {
 pub struct Resets(pub BTreeSet<&'static str>);
 
 /// Flag, and the argument it excludes; `env` and `limit` go together with theirs.
-const RESETS: [(&str, Option<&str>); 35] = [
+const RESETS: [(&str, Option<&str>); 36] = [
     ("disabled", Some("disabled")),
     ("rule", Some("rule")),
     ("tz", Some("timezone")),
@@ -267,6 +270,7 @@ const RESETS: [(&str, Option<&str>); 35] = [
     ("overlap", Some("overlap")),
     ("stop-signal", Some("stop_signal")),
     ("grace", Some("grace")),
+    ("leftovers", Some("leftovers")),
     ("output", Some("output")),
     ("warn-late", Some("warn_late")),
     ("warn-failures", Some("warn_failures")),

@@ -8,11 +8,11 @@ use toml::de::DeValue;
 
 use super::{Draft, HIDDEN};
 use crate::cli::args::value;
-use crate::model::{AgentName, GroupName, Limit, LimitKind, Target, TaskName};
+use crate::model::{AgentName, GroupName, Limit, LimitKind, SpecError, Target, TaskName};
 use crate::rule::{Rule, Zone};
 
 /// Every key, in the order in which they are written.
-pub const KEYS: [&str; 39] = [
+pub const KEYS: [&str; 40] = [
     "group",
     "name",
     "rule",
@@ -35,6 +35,7 @@ pub const KEYS: [&str; 39] = [
     "overlap",
     "stop-signal",
     "grace",
+    "leftovers",
     "output",
     "warn-late",
     "warn-failures",
@@ -95,6 +96,7 @@ pub fn set(draft: &mut Draft, key: &str, found: Found<'_, '_>, text: &str) -> Re
         "overlap" => flags.overlap = Some(read(found, str::parse)?),
         "stop-signal" => flags.stop_signal = Some(read(found, str::parse)?),
         "grace" => flags.grace = Some(read(found, value::duration_or_zero)?),
+        "leftovers" => flags.leftovers = Some(read(found, str::parse)?),
         "output" => flags.output = Some(read(found, str::parse)?),
         "warn-late" => flags.warn_late = Some(read(found, value::patience)?),
         "warn-failures" => flags.warn_failures = Some(number(found)?),
@@ -239,8 +241,17 @@ fn limits(draft: &mut Draft, found: Found<'_, '_>) -> Result<(), Slip> {
     for (name, found) in limits {
         let kind: Result<LimitKind, _> = name.get_ref().parse();
         let kind = kind.map_err(|error| Slip::new(name.span().start, error.to_string()))?;
-        let value = number(found)?;
-        draft.flags.limit.push(Limit { kind, value });
+        // A text may have a unit, as the flag.
+        let limit = match found.get_ref() {
+            DeValue::String(text) => format!("{kind}={text}")
+                .parse()
+                .map_err(|error: SpecError| Slip::new(found.span().start, error.to_string()))?,
+            _ => Limit {
+                kind,
+                value: number(found)?,
+            },
+        };
+        draft.flags.limit.push(limit);
     }
     Ok(())
 }

@@ -150,6 +150,7 @@ impl Lines {
         self.word("overlap", (work.overlap, fresh.overlap));
         self.word("stop-signal", (work.stop_signal, fresh.stop_signal));
         self.changed("grace", (work.grace, fresh.grace), span);
+        self.word("leftovers", (work.leftovers, fresh.leftovers));
         self.word("output", (work.output, fresh.output));
     }
 

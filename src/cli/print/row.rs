@@ -68,7 +68,7 @@ fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -113,7 +113,7 @@ fn fields(value: Value) -> Map<String, Value> {
 }
 
 /// What has another form on the command line than between the programs.
-fn work(work: &Work) -> [(String, Value); 4] {
+fn work(work: &Work) -> [(String, Value); 5] {
     let limits = work.limits.iter();
     let limits: Map<String, Value> = limits
         .map(|limit| (limit.kind.as_str().to_owned(), json!(limit.value)))
@@ -122,6 +122,7 @@ fn work(work: &Work) -> [(String, Value); 4] {
     [
         ("limit".to_owned(), Value::Object(limits)),
         ("backoff_ms".to_owned(), json!(backoff)),
+        ("leftovers".to_owned(), json!(work.leftovers)),
         ("umask".to_owned(), json!(format!("{:03o}", work.umask))),
         (
             "parole_ms".to_owned(),
@@ -201,13 +202,13 @@ mod tests {
             "id group task_name rule timezone execute run_user daemon processes enabled target overlap timeout_ms \
              retries revision next_at last_run tz note catch_up misfire_grace_ms jitter_ms max_rate output cwd umask nice env \
              env_file limit stop_signal grace_ms restart start_seconds_ms start_retries parole_ms backoff_ms \
-             success_codes recent running saved_at changed_by changed_at warn_late_ms warn_failures warn_missed \
+             success_codes leftovers recent running saved_at changed_by changed_at warn_late_ms warn_failures warn_missed \
              max_duration_ms min_duration_ms expect_output",
         );
         check(
             &plain(&fake::run("web", "probe")),
             "run_id task group agent slot attempt cause scheduled_at started_at finished_at late_ms outcome reason \
-             exit_code signal pid output_bytes revision tail",
+             exit_code signal pid output_bytes peak_memory_bytes cpu_ms revision tail",
         );
         check(
             &plain(&fake::process()),

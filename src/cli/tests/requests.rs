@@ -331,6 +331,12 @@ async fn every_flag_of_a_task_sets_its_field() {
         ),
         ("--stop-signal int", "WORK/stop_signal", json!("INT")),
         ("--grace 0s", "WORK/grace_ms", json!(0)),
+        ("--leftovers leave", "WORK/leftovers", json!("leave")),
+        (
+            "--limit memory=512M",
+            "WORK/limits",
+            json!([{"kind": "memory", "value": 512 << 20}]),
+        ),
         ("--restart on-failure", "WORK/restart", json!("on-failure")),
         ("--start-seconds 5s", "WORK/start_seconds_ms", json!(5000)),
         ("--start-retries 9", "WORK/start_retries", json!(9)),

@@ -1,13 +1,22 @@
 //! How attempts and runs end: by themselves, by a stop sequence, a signal, a timeout; what follows an end.
 
+use super::left::Left;
 use super::run::{Phase, Run, Stop};
-use super::{Effect, Exit, Key, Now, OutputEnd, REKILL, Record, Supervisor, Timer};
+use super::used::{lack_of_memory, millis};
+use super::{Effect, Exit, Key, Now, OutputEnd, REKILL, Record, Supervisor, Timer, Used};
 use crate::exec::wire;
 use crate::exec::words;
 use crate::model::{Cause, Ending, Outcome, Output, RunId};
 
 impl Supervisor {
-    pub(super) fn exited(&mut self, now: Now, key: &Key, exit: &Exit, mut output: OutputEnd) {
+    pub(super) fn exited(
+        &mut self,
+        now: Now,
+        key: &Key,
+        exit: &Exit,
+        mut output: OutputEnd,
+        used: Used,
+    ) {
         let Some(run) = self.runs.get_mut(&key.0) else {
             return;
         };
@@ -28,7 +37,8 @@ impl Supervisor {
             let timer = Timer::Timeout(key.clone());
             self.timers.remove(&(since.plus(timeout), timer));
         }
-        let (outcome, reason) = judge(run, exit);
+        let (outcome, mut reason) = judge(run, exit);
+        reason.push_str(&lack_of_memory(run, used));
         let ending = Ending {
             outcome,
             reason,
@@ -45,8 +55,13 @@ impl Supervisor {
             started_at: run.first_started_at,
             finished_at: now.center,
             output_bytes: output.bytes,
+            peak_memory_bytes: used.peak_memory,
+            cpu_ms: used.cpu.map(millis),
             tail: output.tail,
         };
+        if run.leaves(outcome) {
+            self.leave(key);
+        }
         self.end_attempt(now, key, ending);
         self.sweep(now, key);
     }
@@ -209,15 +224,22 @@ impl Supervisor {
         let Some(run) = self.runs.get(&key.0) else {
             return;
         };
-        let (signal, grace) = (run.text.work.stop_signal.number(), run.text.work.grace);
-        let kill_at = now.boot.plus(grace);
+        let how = Left {
+            stop_signal: run.text.work.stop_signal,
+            grace: run.text.work.grace,
+        };
+        self.signal_then_kill(now, key, how);
+    }
+
+    pub(super) fn signal_then_kill(&mut self, now: Now, key: &Key, how: Left) {
+        let kill_at = now.boot.plus(how.grace);
         if let Some(tree) = self.trees.get_mut(key) {
             tree.kill_at = Some(kill_at);
         }
         self.at(kill_at, Timer::Kill(key.clone()));
         self.effects.push(Effect::Signal {
             key: key.clone(),
-            signal,
+            signal: how.stop_signal.number(),
         });
     }
 
@@ -281,6 +303,7 @@ impl Supervisor {
     }
 
     pub(super) fn tree_gone(&mut self, now: Now, key: &Key) {
+        self.left.remove(key);
         if let Some(at) = self.trees.remove(key).and_then(|tree| tree.kill_at) {
             self.timers.remove(&(at, Timer::Kill(key.clone())));
         }

@@ -119,6 +119,34 @@ impl Run {
 }
 
 impl Supervisor {
+    /// The text of an attempt's run, for what of its output is wanted at its end.
+    pub fn text(&self, run_id: &RunId) -> Option<&TaskText> {
+        self.runs.get(run_id).map(|run| run.text.as_ref())
+    }
+
+    /// Whether the run is known and has not ended.
+    pub fn is_active(&self, run_id: &RunId) -> bool {
+        self.runs.get(run_id).is_some_and(Run::is_active)
+    }
+
+    /// The command of an attempt that runs: its pid, when it was ordered, and when it had been executed.
+    pub fn process(&self, key: &Key) -> Option<(i32, BootMs, BootMs)> {
+        match self.runs.get(&key.0)?.phase {
+            Phase::Running {
+                attempt,
+                pid,
+                since,
+                ordered,
+            } if attempt == key.1 => Some((pid, ordered, since)),
+            _ => None,
+        }
+    }
+
+    /// The attempt that runs, waits, or was the last.
+    pub fn attempt(&self, run_id: &RunId) -> Option<u16> {
+        self.runs.get(run_id).map(Run::attempt)
+    }
+
     pub(super) fn start(&mut self, now: Now, start: Start) {
         if let Some(run) = self.runs.get(&start.run.run_id) {
             let known = match &run.phase {
@@ -134,6 +162,13 @@ impl Supervisor {
         if let Some(reason) = self.refuses(now, &start) {
             let run_id = start.run.run_id;
             self.say(wire::Event::NotStarted { run_id, reason });
+            return;
+        }
+        if let Some(reason) = self.may_have_started(now, &start) {
+            let run_id = start.run.run_id.clone();
+            self.accept(start, None);
+            let ending = Ending::unstarted(Outcome::Lost, reason, now.center);
+            self.end(now, &run_id, &ending);
             return;
         }
         let after = start

@@ -40,6 +40,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         version: 3,
         sql: include_str!("0003_dial.sql"),
     },
+    Migration {
+        version: 4,
+        sql: include_str!("0004_used.sql"),
+    },
 ];
 
 /// `steps` counts the statements that are done; `applied_at` is null until all are.

@@ -39,6 +39,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         version: 3,
         sql: include_str!("0003_dial.sql"),
     },
+    Migration {
+        version: 4,
+        sql: include_str!("0004_used.sql"),
+    },
 ];
 
 const CREATE: &str = "CREATE TABLE schema_migration (

@@ -57,6 +57,26 @@ async fn an_agent_that_started_nothing_ends_only_runs_that_are_its_own() {
 }
 
 #[tokio::test]
+async fn what_a_run_took_is_kept() {
+    let world = World::with_fleet().await;
+    let row = run(1, 1000);
+    let ending = Ending {
+        peak_memory_bytes: Some(1 << 41),
+        cpu_ms: Some(77),
+        ..ending(Outcome::Failed)
+    };
+    let run_id = row.run.run_id.clone();
+    let boxed = Box::new(ending.clone());
+    let ended = Write::EndRun {
+        run_id,
+        only_of: None,
+        ending: boxed,
+    };
+    world.commit(vec![Write::PlanRun(row), ended]).await;
+    assert_eq!(world.all_runs().await[0].ending, Some(ending));
+}
+
+#[tokio::test]
 async fn an_ended_run_is_not_planned_revised_or_given_away() {
     let world = World::with_fleet().await;
     let row = run_on(1, 1000, None, Cause::Rule);

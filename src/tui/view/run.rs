@@ -110,6 +110,13 @@ fn facts(lines: &mut Vec<TextLine>, state: &State, now: UnixMs, view: &RunView, 
         "output",
         view.output_bytes.map(|bytes| format!("{bytes} bytes")),
     );
+    add(
+        "memory",
+        view.peak_memory_bytes
+            .map(|bytes| format!("{} KiB at most", bytes >> 10)),
+    );
+    let cpu = view.cpu_ms.and_then(|ms| i64::try_from(ms).ok());
+    add("cpu", cpu.map(time::millis));
     add("revision", Some(view.revision.to_string()));
     add("id", Some(view.run_id.to_string()));
 }

@@ -14,6 +14,8 @@ mod copies;
 mod history;
 #[path = "../lead.rs"]
 mod lead;
+#[path = "../spans.rs"]
+mod spans;
 
 /// A store in a file.
 pub(in crate::store) type World = super::World<TempDir>;
