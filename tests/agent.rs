@@ -225,6 +225,7 @@ impl Peer {
             agent: Some("a1".parse().unwrap()),
             epoch: Epoch(1),
             now: clock::now(),
+            centers: Vec::new(),
         }))
         .await;
         peer.take_state().await;
@@ -414,6 +415,8 @@ async fn a_planned_run_fires_at_its_instant_and_is_reported_once() {
         attempt: None,
         lines: None,
         follow: false,
+        since: None,
+        place: None,
     }))
     .await;
     let FromAgent::Log(chunk) = peer.next().await else {
@@ -586,6 +589,7 @@ async fn a_host_joins_with_a_token_from_a_file_and_runs() {
         name: asked.name.unwrap().to_string(),
         certificate: issued.unwrap().certificate,
         centers: vec![address],
+        authority: None,
     }))
     .await
     .unwrap();

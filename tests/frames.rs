@@ -73,7 +73,7 @@ every_variant!(
     every_request, Request: TaskAdd, TaskEdit, TaskShow, TaskList, TaskStop, TaskStart, TaskRestart, TaskRemove,
     TaskRun, RunList, RunWait, RunShow, RunKill, ProcessList, LogRead, AgentList, AgentAdd, AgentDrain, AgentRename,
     AgentRemove, GroupList, GroupAdd, GroupRemove, GroupAssign, OperatorList, OperatorRemove, Grant, TokenAgent,
-    TokenOperator, Status, Events, Audit, Watch
+    TokenOperator, TokenCenter, Status, Events, Audit, Watch
 );
 every_variant!(
     every_answer, Answer: Saved, Task, Tasks, Changed, Started, Runs, Run, Processes, Agents, Groups, Operators,

@@ -83,6 +83,7 @@ impl Center {
             name: "host-a".to_owned(),
             certificate: issued.certificate,
             centers: vec![self.address.clone()],
+            authority: None,
         };
         link.send(&ToJoiner::Joined(joined)).await.unwrap();
         link.close(None).await;
@@ -123,6 +124,7 @@ async fn a_host_joins_and_its_agent_is_known_at_the_next_connect() {
             agent: Some("host-a".parse().unwrap()),
             epoch: ucron::model::Epoch(1),
             now: clock::now(),
+            centers: Vec::new(),
         };
         link.send(&ToAgent::Welcome(welcome)).await.unwrap();
         link.close(None).await;

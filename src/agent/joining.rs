@@ -17,7 +17,7 @@ use crate::files::make_private_dir;
 use crate::model::{AgentName, PeerRole, Token};
 use crate::proto::gate::{Gate, MAX_UNFINISHED};
 use crate::proto::handshake::{Accepted, FIRST_LIMIT, accept};
-use crate::proto::identity::{Identity, store_centers};
+use crate::proto::identity::{Identity, store_centers, with_told};
 use crate::proto::join::{self, Applicant, FromJoiner, Given, Joined, Stored};
 use crate::proto::link::LinkFault;
 use crate::workers::Workers;
@@ -67,10 +67,8 @@ pub async fn join(joining: &Joining) -> Result<AgentName, AgentError> {
         Way::Dial(center) => {
             let (identity, joined) =
                 join::join(center, &token, PeerRole::Agent, Some(wished)).await?;
-            let mut centers = joined.centers.clone();
-            if centers.is_empty() {
-                centers.push(center.clone());
-            }
+            let dialled = std::slice::from_ref(center);
+            let centers = with_told(dialled, &joined.centers).unwrap_or_else(|| dialled.to_vec());
             store(dir, &identity, &joined, &centers)
         }
         Way::Listen(address) => wait(dir, address, &token, wished).await,

@@ -364,6 +364,7 @@ impl Scenario {
             agent: None,
             epoch: Epoch(self.epoch),
             now: self.center(),
+            centers: Vec::new(),
         };
         self.feed(Event::LinkUp {
             link: LinkId(self.link),

@@ -25,9 +25,9 @@ use crate::exec::failpoint::{self, Point};
 use crate::exec::wire::{self, BootMs, KEEPER_PROTOCOL};
 use crate::exec::{KeeperLink, LinkEvent, free_space};
 use crate::model::UserName;
-use crate::proto::agent::{FromAgent, RunEvent};
+use crate::proto::agent::{FromAgent, RunEvent, ToAgent};
 use crate::proto::hello::{ErrorFrame, LinkError, Welcome};
-use crate::proto::identity::{Identity, load_centers};
+use crate::proto::identity::{Identity, load_centers, store_centers, with_told};
 use crate::proto::link::{Bounds, LinkSender, SendFault};
 use crate::workers::Workers;
 
@@ -139,6 +139,10 @@ struct Shell {
     steps: WallSteps,
     reload: Signal,
     settings: Reading,
+    /// Where centers are dialled.
+    centers: Vec<String>,
+    /// Whether that is for the settings to say, so that nothing is learnt.
+    centers_are_set: bool,
 }
 
 impl Shell {
@@ -181,6 +185,8 @@ impl Shell {
             reload: signal(SignalKind::hangup()).map_err(AgentError::system("watch for HUP"))?,
             settings: reading,
             home,
+            centers: Vec::new(),
+            centers_are_set: settings.listen.is_some() || !settings.centers.is_empty(),
         };
         info!(
             agent = %shell.home.name, dir = %shell.home.dir.display(), incarnation = opened.incarnation.0,
@@ -194,7 +200,7 @@ impl Shell {
         Ok(shell)
     }
 
-    async fn connect(&self, settings: &AgentSettings) -> Result<(), AgentError> {
+    async fn connect(&mut self, settings: &AgentSettings) -> Result<(), AgentError> {
         if let Some(address) = &settings.listen {
             let bound = TcpListener::bind(address).await;
             let listener = bound.map_err(AgentError::system(format!("listen at `{address}`")))?;
@@ -207,7 +213,9 @@ impl Shell {
         if centers.is_empty() {
             return Err(AgentError::NoCenter(self.home.dir.join("agent.toml")));
         }
-        Ok(self.sessions.dial_all(&centers)?)
+        self.sessions.dial_all(&centers)?;
+        self.centers = centers;
+        Ok(())
     }
 
     async fn go(&mut self, stop: &CancellationToken) -> Result<(), AgentError> {
@@ -274,6 +282,11 @@ impl Shell {
     fn take_in(&mut self, happening: Happening) {
         match happening {
             Happening::Core(event) => {
+                if let Event::Frame { frame, .. } = &event
+                    && let ToAgent::Welcome(welcome) = frame.as_ref()
+                {
+                    self.learn_centers(&welcome.centers);
+                }
                 if let Event::LinkDown { link } = &event {
                     self.links.remove(link);
                 }
@@ -314,6 +327,7 @@ impl Shell {
         hello_sent: BootMs,
     ) {
         self.links.insert(link, sender);
+        self.learn_centers(&welcome.centers);
         if let Some(name) = &welcome.agent
             && *name != self.home.name
         {
@@ -327,6 +341,26 @@ impl Shell {
             welcome,
             hello_sent,
         });
+    }
+
+    /// Centers that were not known are kept, and dialled from here on; not where the settings name the centers, or
+    /// where centers dial.
+    fn learn_centers(&mut self, told: &[String]) {
+        let Some(all) = with_told(&self.centers, told) else {
+            return;
+        };
+        if self.centers_are_set {
+            return;
+        }
+        info!(centers = all.join(" "), "the fleet has more centers");
+        if let Err(error) = store_centers(&self.home.dir, &all) {
+            error!(%error, "the centers' addresses could not be stored");
+        }
+        let new = all.get(self.centers.len()..).unwrap_or_default().to_vec();
+        self.centers = all;
+        if let Err(error) = self.sessions.dial_all(&new) {
+            error!(%error, "the new centers cannot be dialled");
+        }
     }
 
     fn keeper_says(&mut self, event: Box<wire::Event>) {

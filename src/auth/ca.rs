@@ -133,6 +133,26 @@ impl Authority {
         &self.pem
     }
 
+    /// Key and certificate, PEM: for another center of the fleet and nobody else.
+    pub fn secret(&self) -> String {
+        format!("{}{}", self.issuer.key().serialize_pem(), self.pem)
+    }
+
+    /// Stores in `dir`, where none may be, the authority that another center has given.
+    pub fn store(dir: &Path, secret: &str) -> Result<Self, AuthorityError> {
+        let path = dir.join(FILE);
+        let read = Self::read(secret).map_err(|source| AuthorityError::Broken {
+            path: path.display().to_string(),
+            source,
+        })?;
+        make_private_dir(dir)?;
+        if path.exists() {
+            return Err(AuthorityError::Exists(path.display().to_string()));
+        }
+        write_private(&path, secret.as_bytes())?;
+        Ok(read)
+    }
+
     /// The fingerprint of its certificate: what tokens pin.
     pub fn pin(&self) -> Fingerprint {
         Fingerprint::of(&self.certificate)

@@ -21,6 +21,10 @@ pub struct CenterArgs {
 pub enum CenterCommand {
     /// Make a center: state directory, certificate authority, first operator.
     Init(InitArgs),
+    /// Make a further center of a fleet, which stands by: it takes the lead when the leader is gone.
+    Join(JoinArgs),
+    /// Give up the lead to a center that stands by, and wait until it leads.
+    StepDown(StepDownArgs),
     /// Run the center in the foreground until TERM or INT.
     Run(RunArgs),
     /// Work on stores.
@@ -30,6 +34,32 @@ pub enum CenterCommand {
     Backup(BackupArgs),
     /// Put a backup in the place of what the store holds; the center is stopped.
     Restore(RestoreArgs),
+}
+
+/// Flags of `join`.
+#[derive(Args, Debug)]
+pub struct JoinArgs {
+    /// A center of the fleet; may be repeated, the one that leads answers.
+    #[arg(long, value_name = "HOST:PORT", required = true)]
+    pub center: Vec<String>,
+    /// File with the token; standard input if left out.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Address told to agents, clients and other centers; those listened on if left out, but for wildcards. May be
+    /// repeated.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub advertise: Vec<String>,
+    /// The rest is as for `init`.
+    #[command(flatten)]
+    pub init: InitArgs,
+}
+
+/// Flags of `step-down`.
+#[derive(Args, Debug)]
+pub struct StepDownArgs {
+    /// State directory of the center that leads.
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
 }
 
 /// Flags of `init`.

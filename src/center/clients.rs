@@ -11,8 +11,8 @@ use super::watch::Watcher;
 use crate::auth::Access;
 use crate::model::{OperatorId, OperatorName, RequestId};
 use crate::proto::client::{FromClient, RefusedFrame, RequestFrame, ToClient};
-use crate::proto::hello::{ErrorFrame, LinkError, Welcome};
-use crate::proto::request::{Answer, Refusal, RefusalCode};
+use crate::proto::hello::{ErrorFrame, LinkError};
+use crate::proto::request::{Answer, Refusal, RefusalCode, Request};
 use crate::store::{AnswerRow, OperatorRow, Write};
 
 /// One client's link.
@@ -20,6 +20,8 @@ use crate::store::{AnswerRow, OperatorRow, Write};
 pub struct ClientSession {
     /// Whose it is.
     pub operator: OperatorId,
+    /// The protocol version spoken.
+    pub protocol: u32,
     /// From where.
     pub address: String,
     /// Streams it reads, by request.
@@ -59,6 +61,12 @@ impl Clients {
     /// One client, to be changed.
     pub fn get_mut(&mut self, id: SessionId) -> Option<&mut ClientSession> {
         self.by_id.get_mut(&id)
+    }
+
+    /// All of them.
+    pub fn ids(&self) -> Vec<(SessionId, u32)> {
+        let all = self.by_id.iter();
+        all.map(|(id, client)| (*id, client.protocol)).collect()
     }
 
     /// Clients of an operator.
@@ -160,18 +168,12 @@ impl Core {
         }
         let session = ClientSession {
             operator: operator.clone(),
+            protocol,
             address,
             streams: BTreeMap::new(),
         };
         self.clients.by_id.insert(id, session);
-        let welcome = Welcome {
-            protocol,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            fleet: self.settings.fleet.to_string(),
-            agent: None,
-            epoch: self.settings.epoch,
-            now: now.at,
-        };
+        let welcome = self.welcome(now, protocol, None);
         self.now(Effect::ToClient(id, Box::new(ToClient::Welcome(welcome))));
     }
 
@@ -248,6 +250,9 @@ impl Core {
             self.refuse(session, frame.id, refusal);
             return;
         }
+        // How things are is no promise: it is said also while a batch is under way, or none can be.
+        let at_once = matches!(frame.ask, Request::Status(_))
+            || (!frame.ask.is_change() && self.health != Health::Well);
         let kept = frame
             .request_id
             .clone()
@@ -255,6 +260,7 @@ impl Core {
         let reply = answer(self, now, &asker, frame.ask);
         self.drafts.change = None;
         match reply {
+            Ok(Reply::Answer(answer)) if at_once => self.answer_now(&asker, Ok(Some(*answer))),
             Ok(Reply::Answer(answer)) => {
                 self.keep_answer(now, session, kept, &answer);
                 self.answer_later(session, frame.id, *answer);

@@ -18,6 +18,7 @@ use super::lateness::Latenesses;
 use super::notices::{Notices, Route};
 use super::orders::Drafts;
 use super::reads::Reading;
+use super::roster::Roster;
 use super::runs::{OpenRun, OpenRuns, SlotKey, Stage};
 use super::sessions::Sessions;
 use super::spans::Spans;
@@ -96,6 +97,7 @@ pub struct Core {
     pub(super) answers: BTreeMap<RequestId, AnswerRow>,
     pub(super) reading: BTreeMap<Ticket, Reading>,
     pub(super) health: Health,
+    pub(super) roster: Roster,
     pub(super) waits: Vec<super::changes::RunWaiter>,
     /// Runs that ended before they were due, or lately: a change of their task must not plan them again.
     pub(super) early: BTreeSet<(UnixMs, RunId)>,
@@ -148,6 +150,7 @@ impl Core {
             answers: BTreeMap::new(),
             reading: BTreeMap::new(),
             health: Health::Well,
+            roster: Roster::default(),
             waits: Vec::new(),
             early: BTreeSet::new(),
             conditions: Conditions::default(),
@@ -238,9 +241,11 @@ impl Core {
                 self.alarm = None;
                 self.retry_store(now);
             }
-            Event::Committed(Ok(())) => self.release(),
+            Event::Committed(Ok(())) => self.committed(now),
             Event::Committed(Err(trouble)) => self.fail(now, &trouble),
             Event::StoreSilent(trouble) => self.store_silent(now, &trouble),
+            Event::Lapsed(trouble) => self.lapse(now, &trouble),
+            Event::Centers(roster) => self.learn_centers(now, *roster),
             Event::Loaded(result) => self.reload(now, result),
             Event::RunsRead(ticket, result) => self.runs_read(now, ticket, result),
             Event::AuditRead(ticket, result) => self.audit_read(ticket, result),
@@ -324,7 +329,16 @@ impl Core {
             .push(Effect::Commit(std::mem::take(&mut self.writes)));
     }
 
-    fn release(&mut self) {
+    fn committed(&mut self, now: Now) {
+        if self.health != Health::Well {
+            self.health = Health::Well;
+            self.wait_anew();
+            self.watch_store(now);
+            self.await_agents(now);
+            self.prune_conditions(now);
+            let text = "the store can be written again; planning goes on";
+            self.log(LogLevel::Info, text.to_owned());
+        }
         if let Some(mut effects) = self.in_flight.take() {
             self.now.append(&mut effects);
         }
@@ -352,6 +366,15 @@ impl Core {
         }
     }
 
+    /// The lease has run out by this center's own clock: another may lead by now, so nothing that waits for the store
+    /// is said any more, whatever comes of the batch under way. Clients look for who leads.
+    fn lapse(&mut self, now: Now, trouble: &str) {
+        self.fail(now, trouble);
+        if self.roster.has_others() {
+            self.close_clients(trouble);
+        }
+    }
+
     fn retry_store(&mut self, now: Now) {
         if self.retry_at.is_some_and(|at| at <= now.mono) {
             self.retry_at = None;
@@ -363,15 +386,9 @@ impl Core {
         match result {
             Ok(snapshot) => {
                 self.adopt(&snapshot);
-                self.health = Health::Well;
-                self.wait_anew();
-                self.watch_store(now);
-                self.await_agents(now);
-                self.prune_conditions(now);
-                self.log(
-                    LogLevel::Info,
-                    "the store was read again; planning goes on".to_owned(),
-                );
+                // A batch of nothing but the lease's renewal: a full disk can be read, and is not well for that.
+                self.in_flight = Some(Vec::new());
+                self.now(Effect::Commit(Vec::new()));
             }
             Err(trouble) => {
                 self.health = Health::Reloading { trouble };

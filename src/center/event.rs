@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::notices::Route;
-use crate::model::{AgentId, Fingerprint, GroupName, HostPort, OperatorId, RunId, UnixMs};
+use super::roster::Roster;
+use crate::model::{AgentId, Epoch, Fingerprint, GroupName, HostPort, OperatorId, RunId, UnixMs};
 use crate::proto::agent::{FromAgent, ToAgent};
 use crate::proto::client::{FromClient, ToClient};
 use crate::proto::hello::{ErrorFrame, Hello, PeerRole};
@@ -44,6 +45,10 @@ pub enum Event {
     Committed(Result<(), String>),
     /// The store has not answered for a while, whether or not anything was to be written.
     StoreSilent(String),
+    /// The lease has run out by this center's own clock; the batch under way is not told of any more.
+    Lapsed(String),
+    /// What the store says of the fleet's centers.
+    Centers(Box<Roster>),
     /// The store read anew after a failed batch.
     Loaded(Result<Box<Snapshot>, String>),
     /// Runs read from the store.
@@ -156,6 +161,8 @@ pub enum Effect {
     Notify(Route, String),
     /// Keep this text for [`super::Core::recall`] in place of the one before: what is wrong now.
     Keep(String),
+    /// An agent has seen this epoch, which is higher than the lead's: take the lead anew above it.
+    RaiseEpoch(Epoch),
     /// Wake the core at this instant, in the center's time; replaces the alarm before.
     Alarm(UnixMs),
     /// One log line for operators.

@@ -25,7 +25,7 @@ impl Core {
         );
     }
 
-    fn should_have_come(&mut self, now: Now, agent: &AgentId) {
+    pub(super) fn should_have_come(&mut self, now: Now, agent: &AgentId) {
         let Some(row) = self.fleet.agents.get(agent) else {
             return;
         };

@@ -142,7 +142,7 @@ pub async fn init(ask: &Init) -> Result<Initialised, InitError> {
     })
 }
 
-fn clear_leftovers(dir: &Path) -> Result<(), InitError> {
+pub(super) fn clear_leftovers(dir: &Path) -> Result<(), InitError> {
     for name in [CA_DIR, ADMIN] {
         remove(&dir.join(name), |path| std::fs::remove_dir_all(path))?;
     }
@@ -163,7 +163,7 @@ fn remove(path: &Path, how: impl Fn(&Path) -> std::io::Result<()>) -> Result<(),
 }
 
 /// Turns a port of 0 into a free one.
-fn choose_ports(listen: &[SocketAddr]) -> Result<Vec<SocketAddr>, InitError> {
+pub(super) fn choose_ports(listen: &[SocketAddr]) -> Result<Vec<SocketAddr>, InitError> {
     let choose = |address: &SocketAddr| {
         let bound = TcpListener::bind(address).and_then(|listener| listener.local_addr());
         bound.map_err(|source| InitError::Listen {
@@ -250,7 +250,7 @@ fn is_begun(found: &Snapshot) -> bool {
     only_admin && found.groups.is_empty() && found.agents.is_empty() && found.tasks.is_empty()
 }
 
-fn settings_text(ask: &Init, addresses: &[SocketAddr]) -> String {
+pub(super) fn settings_text(ask: &Init, addresses: &[SocketAddr]) -> String {
     let listen: Vec<String> = addresses.iter().map(|at| format!("\"{at}\"")).collect();
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let shown = |path: Option<&PathBuf>| path.map(|path| path.display().to_string());

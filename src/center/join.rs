@@ -75,6 +75,15 @@ impl Core {
         address: &str,
     ) -> Result<Issue, ErrorFrame> {
         let issue = match &token.purpose {
+            TokenFor::Center => {
+                let id = self.entropy.id(now.at).to_string().to_lowercase();
+                Issue {
+                    role: PeerRole::Center,
+                    name: id.clone(),
+                    id,
+                    request: join.request.clone(),
+                }
+            }
             TokenFor::Agent(groups) => {
                 let name = self.free_agent_name(join.name.as_ref())?;
                 let row = self.new_agent(now, name, groups, None);

@@ -1,82 +1,417 @@
-//! The lead of a store that several centers can share: waited for before a center begins, renewed while it runs.
+//! The lead of a store that several centers can share: contended for while a center stands by, renewed while it
+//! leads, given back when it ends or is asked to. One worker does it; the loop obeys. Also the row by which centers
+//! know of each other.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::event::Event;
+use super::roster::{CenterRow, PREFIX, Roster, STEP_DOWN};
 use super::shell::{Inbox, Incoming};
-use crate::store::{Lead, LeaseGuard, Store, StoreError};
+use crate::clock;
+use crate::model::Epoch;
+use crate::store::{Lead, LeaseGuard, Snapshot, Store, StoreError};
 use crate::workers::Workers;
 
 /// Longest pause between two looks at a lease that another holds: it may be given back before its time.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(300);
+/// Pause after a store that did not answer.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Failed renewals after which planning pauses. One alone may be the database's restart.
 const SILENT: u32 = 2;
 
-/// Takes the lead as soon as nobody else has it; none when the workers are told to stop before.
-pub(super) async fn wait_for_lead(
-    store: &Store,
-    holder: &str,
-    workers: &Workers,
-) -> Result<Option<LeaseGuard>, StoreError> {
-    let mut told = false;
-    loop {
-        let (other, left) = match store.try_take_lead(holder).await? {
-            Lead::Taken(guard) => return Ok(Some(guard)),
-            Lead::Held { holder, left, .. } => (holder, left),
+/// Until when this center may act as the leader, by its own boot-time clock: counted from when the last renewal that
+/// succeeded was sent, less a margin, so that it ends before the lease does on the database's clock. Clones are the
+/// same.
+#[derive(Clone, Debug)]
+pub(super) struct Tenure {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// The lease; none where it does not run out.
+    lease: Option<Duration>,
+    renewed: AtomicU64,
+    epoch: AtomicU64,
+}
+
+impl Tenure {
+    /// Of a center that does not lead.
+    pub(super) fn new(lease: Option<Duration>) -> Self {
+        let inner = Inner {
+            lease,
+            renewed: AtomicU64::new(0),
+            epoch: AtomicU64::new(0),
         };
-        if !told {
-            info!(
-                holder = other,
-                "another center has the lead; waiting for it"
-            );
-            told = true;
+        Self {
+            inner: Arc::new(inner),
         }
-        let pause = tokio::time::sleep(left.min(LOOK));
-        if workers.token().run_until_cancelled(pause).await.is_none() {
-            return Ok(None);
-        }
+    }
+
+    /// A renewal that was sent then has succeeded.
+    pub(super) fn renewed(&self, sent: Duration) {
+        let sent = u64::try_from(sent.as_millis()).unwrap_or(u64::MAX);
+        self.inner.renewed.fetch_max(sent, Ordering::Relaxed);
+    }
+
+    fn set_epoch(&self, epoch: Epoch) {
+        self.inner.epoch.store(epoch.0, Ordering::Relaxed);
+    }
+
+    fn epoch(&self) -> Epoch {
+        Epoch(self.inner.epoch.load(Ordering::Relaxed))
+    }
+
+    /// When the lease was renewed last; none where it does not run out.
+    fn last(&self) -> Option<Duration> {
+        self.inner.lease?;
+        Some(Duration::from_millis(
+            self.inner.renewed.load(Ordering::Relaxed),
+        ))
+    }
+
+    /// When the leader stops by itself: a sixth of the lease early, for clocks that run at different speeds and for
+    /// what is under way.
+    pub(super) fn ends(&self) -> Option<Duration> {
+        let lease = self.inner.lease?;
+        Some(self.last()? + lease * 5 / 6)
+    }
+
+    /// Whether this center leads, and may.
+    pub(super) fn leads(&self, now: Duration) -> bool {
+        self.epoch() > Epoch(0) && !self.is_over(now)
+    }
+
+    /// Whether nothing may be said as the leader any more.
+    pub(super) fn is_over(&self, now: Duration) -> bool {
+        self.ends().is_some_and(|end| now >= end)
     }
 }
 
-/// Renews the lease for as long as the center runs, where leases run out, and tells the loop when the lead is lost or
-/// the store silent.
-pub(super) fn keep_lead(
-    workers: &Workers,
-    store: &Store,
-    guard: &LeaseGuard,
-    inbox: &Inbox,
-    every: Duration,
-) {
-    if !store.has_lease() {
-        return;
+/// What the loop tells the worker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Told {
+    /// The store said that another leads.
+    Deposed,
+    /// An agent has seen this epoch.
+    Raise(Epoch),
+    /// An operator wants another center to lead.
+    StepDown,
+}
+
+/// How a center contends.
+pub(super) struct Seat {
+    /// The store.
+    pub store: Store,
+    /// Names this process for the lease.
+    pub holder: String,
+    /// Shared with the loop.
+    pub tenure: Tenure,
+    /// The loop.
+    pub inbox: Inbox,
+    /// How often the lease is renewed.
+    pub every: Duration,
+    /// What other centers are told of this one.
+    pub row: CenterRow,
+}
+
+/// Why a center leads no more.
+enum End {
+    Stopped,
+    Lost,
+    SteppedDown(Epoch),
+}
+
+impl Seat {
+    /// Contends and leads for as long as the center runs.
+    pub(super) fn start(self, workers: &Workers) -> mpsc::Sender<Told> {
+        let (tell, told) = mpsc::channel(16);
+        let stop = workers.token().clone();
+        let seat = Arc::new(self);
+        if seat.store.has_lease() {
+            let (this, stop) = (Arc::clone(&seat), stop.clone());
+            workers.spawn("tenure", async move {
+                stop.run_until_cancelled(this.watch_clock()).await;
+            });
+            let this = Arc::clone(&seat);
+            let (tell, stop) = (tell.clone(), workers.token().clone());
+            workers.spawn("roster", async move {
+                stop.run_until_cancelled(this.keep_roster(tell)).await;
+            });
+        }
+        workers.spawn("lease", async move { seat.contend(told, stop).await });
+        tell
     }
-    let (store, guard, inbox) = (store.clone(), guard.clone(), inbox.clone());
-    let stop = workers.token().clone();
-    workers.spawn("lease", async move {
-        let mut failed = 0;
-        let pause = || stop.run_until_cancelled(tokio::time::sleep(every));
-        while pause().await.is_some() {
-            let news = match store.renew(&guard).await {
-                Ok(()) => {
-                    failed = 0;
-                    continue;
+
+    async fn contend(&self, mut told: mpsc::Receiver<Told>, stop: CancellationToken) {
+        while let Some(Some(guard)) = stop.run_until_cancelled(self.take()).await {
+            let end = self.lead(guard, &mut told, &stop).await;
+            self.tenure.set_epoch(Epoch(0));
+            if matches!(end, End::Stopped) {
+                return;
+            }
+            self.tell(Incoming::Deposed).await;
+            if let End::SteppedDown(epoch) = end {
+                let resting = tokio::time::timeout(self.every * 5, self.see_higher(epoch));
+                // Where nobody takes it this center tries again.
+                if stop.run_until_cancelled(resting).await.is_none() {
+                    return;
                 }
-                Err(StoreError::NotLeader) => Incoming::Deposed,
+            }
+        }
+    }
+
+    /// Waits until another center has taken the lead that this one gave up.
+    async fn see_higher(&self, epoch: Epoch) {
+        loop {
+            let rows = rows(&self.store).await.unwrap_or_default();
+            if rows.iter().any(|row| row.epoch > epoch) {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits for the lead; none where the store will never give it.
+    async fn take(&self) -> Option<LeaseGuard> {
+        let mut told = String::new();
+        loop {
+            let sent = clock::boot_time();
+            let pause = match self.store.try_take_lead(&self.holder).await {
+                Ok(Lead::Taken(guard)) => {
+                    self.tenure.renewed(sent);
+                    return Some(guard);
+                }
+                Ok(Lead::Held { holder, left, .. }) => {
+                    if told != holder {
+                        info!(holder, "another center has the lead; standing by");
+                        told = holder;
+                        self.tell(Incoming::StandsBy).await;
+                    }
+                    left.clamp(LOOK / 30, LOOK)
+                }
+                Err(fault) if !self.store.has_lease() => {
+                    self.tell(Incoming::Fatal(fault)).await;
+                    return None;
+                }
+                Err(fault) => {
+                    let text = fault.to_string();
+                    if told != text {
+                        warn!("the lead cannot be asked for: {text}");
+                        self.tell(Incoming::StandsBy).await;
+                        told.clone_from(&text);
+                    }
+                    self.tell(Incoming::Event(Event::StoreSilent(text))).await;
+                    AGAIN
+                }
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Leads from here on. The loop hears of it with what the store holds, read under the new lead.
+    async fn lead(
+        &self,
+        guard: LeaseGuard,
+        told: &mut mpsc::Receiver<Told>,
+        stop: &CancellationToken,
+    ) -> End {
+        let mut guard = guard;
+        loop {
+            let snapshot = match self.load(&guard).await {
+                Ok(snapshot) => Box::new(snapshot),
+                Err(fault) if !self.store.has_lease() => {
+                    self.tell(Incoming::Fatal(fault)).await;
+                    return End::Stopped;
+                }
+                Err(fault) => {
+                    warn!("the lead was taken, but the store cannot be read: {fault}");
+                    self.release(&guard).await;
+                    return End::Lost;
+                }
+            };
+            self.tenure.set_epoch(guard.epoch);
+            let leads = Incoming::Leads(guard.clone(), snapshot);
+            self.tell(leads).await;
+            match self.keep(&guard, told, stop).await {
+                Ok(end) => return end,
+                Err(above) => match self.store.raise_epoch(&guard, above).await {
+                    Ok(raised) => guard = raised,
+                    Err(fault) => {
+                        warn!("the epoch was not raised above {above}: {fault}");
+                        self.release(&guard).await;
+                        return End::Lost;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Reads the store, and renews the lease meanwhile.
+    async fn load(&self, guard: &LeaseGuard) -> Result<Snapshot, StoreError> {
+        let mut loading = Box::pin(self.store.load());
+        loop {
+            match tokio::time::timeout(self.every, &mut loading).await {
+                Ok(loaded) => return loaded,
+                Err(_elapsed) => self.renew(guard).await?,
+            }
+        }
+    }
+
+    async fn renew(&self, guard: &LeaseGuard) -> Result<(), StoreError> {
+        let sent = clock::boot_time();
+        self.store.renew(guard).await?;
+        self.tenure.renewed(sent);
+        Ok(())
+    }
+
+    /// Renews until the lead ends, or has to be taken above an epoch.
+    async fn keep(
+        &self,
+        guard: &LeaseGuard,
+        told: &mut mpsc::Receiver<Told>,
+        stop: &CancellationToken,
+    ) -> Result<End, Epoch> {
+        let mut failed = 0;
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {
+                    self.release(guard).await;
+                    return Ok(End::Stopped);
+                }
+                Some(said) = told.recv() => match said {
+                    Told::Deposed => return Ok(End::Lost),
+                    Told::Raise(above) if above >= guard.epoch => return Err(above),
+                    Told::Raise(_) => continue,
+                    Told::StepDown => {
+                        // First the loop, so that nothing is planned that could not be written.
+                        self.tell(Incoming::Deposed).await;
+                        self.release(guard).await;
+                        return Ok(End::SteppedDown(guard.epoch));
+                    }
+                },
+                () = tokio::time::sleep(self.every) => {}
+            }
+            if !self.store.has_lease() {
+                continue;
+            }
+            match self.renew(guard).await {
+                Ok(()) => failed = 0,
+                Err(StoreError::NotLeader) => return Ok(End::Lost),
                 Err(fault) => {
                     failed += 1;
                     if failed == 1 {
                         warn!("the lease was not renewed: {fault}");
                     }
-                    if failed < SILENT {
-                        continue;
+                    if failed >= SILENT {
+                        let silent = Event::StoreSilent(fault.to_string());
+                        self.tell(Incoming::Event(silent)).await;
                     }
-                    Incoming::Event(Event::StoreSilent(fault.to_string()))
                 }
-            };
-            // Where the loop is gone the center is stopping.
-            let _ = inbox.send(news).await;
+            }
         }
-    });
+    }
+
+    async fn release(&self, guard: &LeaseGuard) {
+        // Where the store does not answer the lease ends by itself.
+        if let Err(fault) = self.store.release(guard).await {
+            warn!("the lead was not given back: {fault}");
+        }
+    }
+
+    /// Wakes the loop when the lease has run out by the own clock, whatever else waits.
+    async fn watch_clock(&self) {
+        loop {
+            let now = clock::boot_time();
+            match self.tenure.ends() {
+                Some(end) if end > now => {
+                    tokio::time::sleep(end.saturating_sub(now)).await;
+                }
+                _ => {
+                    if self.tenure.epoch() > Epoch(0) {
+                        self.tell(Incoming::Look).await;
+                    }
+                    tokio::time::sleep(self.every).await;
+                }
+            }
+        }
+    }
+
+    /// Writes the own row, reads those of all, and hears when this center is asked to give up the lead.
+    async fn keep_roster(&self, tell: mpsc::Sender<Told>) {
+        loop {
+            if let Err(fault) = self.meet(&tell).await {
+                // That the store does not answer is said where the lead is renewed.
+                tracing::debug!("the other centers were not looked at: {fault}");
+            }
+            tokio::time::sleep(self.every).await;
+        }
+    }
+
+    async fn meet(&self, tell: &mpsc::Sender<Told>) -> Result<(), StoreError> {
+        let epoch = self.tenure.epoch();
+        let own = CenterRow {
+            epoch,
+            seen_at: clock::now(),
+            ..self.row.clone()
+        };
+        put_row(&self.store, &own).await?;
+        let rows = rows(&self.store).await?;
+        let renewed = self.tenure.last().filter(|_| epoch > Epoch(0));
+        let roster = Roster::new(&own, rows, renewed);
+        self.tell(Incoming::Event(Event::Centers(Box::new(roster))))
+            .await;
+        let asked = self.store.meta(STEP_DOWN).await?;
+        if epoch > Epoch(0) && asked == Some(step_down_text(&own.id, epoch)) {
+            info!("asked to give up the lead");
+            // Where the worker is gone the center is stopping.
+            let _ = tell.send(Told::StepDown).await;
+        }
+        Ok(())
+    }
+
+    async fn tell(&self, incoming: Incoming) {
+        // Where the loop is gone the center is stopping.
+        let _ = self.inbox.send(incoming).await;
+    }
+}
+
+/// What is written to ask a center to give up the lead that it has with this epoch.
+pub(super) fn step_down_text(id: &str, epoch: Epoch) -> String {
+    format!("{id} {epoch}")
+}
+
+/// Writes what a center says of itself.
+async fn put_row(store: &Store, row: &CenterRow) -> Result<(), StoreError> {
+    let text = serde_json::to_string(row).unwrap_or_default();
+    store.set_meta(&format!("{PREFIX}{}", row.id), &text).await
+}
+
+/// What all centers say of themselves; a row of another program's version that cannot be read is left out.
+pub(super) async fn rows(store: &Store) -> Result<Vec<CenterRow>, StoreError> {
+    let found = store.metas(PREFIX).await?;
+    let read = |(_, text): &(String, String)| serde_json::from_str(text).ok();
+    Ok(found.iter().filter_map(read).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leader_stops_before_its_lease_ends() {
+        let tenure = Tenure::new(Some(Duration::from_secs(3)));
+        tenure.renewed(Duration::from_secs(10));
+        tenure.renewed(Duration::from_secs(9));
+        assert!(!tenure.is_over(Duration::from_millis(12_499)));
+        assert!(tenure.is_over(Duration::from_millis(12_500)));
+        assert!(!Tenure::new(None).is_over(Duration::from_secs(99)));
+    }
 }

@@ -1,4 +1,5 @@
-//! Output on its way from agents to a client: one client request may read several runs; items carry the run.
+//! Output on its way from agents to a client: one client request may read several runs; items carry the run. Who
+//! follows waits out an agent that is away, and goes on with a daemon's next process.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,15 +9,22 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::clients::Stream;
 use super::core::Core;
 use super::event::{Effect, SessionId};
-use crate::model::{AgentId, Ending, RunId, Slot};
-use crate::proto::agent::{CloseLog, LogChunk, LogCredit, LogEnd, ReadLog, ToAgent};
+use super::kept::KeptTail;
+use super::runs::SlotKey;
+use crate::model::{AgentId, RunId, Slot, TaskId};
+use crate::proto::agent::{
+    CloseLog, LogChunk, LogCredit, LogEnd, LogPlace, ReadLog, ToAgent, decoded_len,
+};
 use crate::proto::client::{End, ItemFrame, ToClient};
 use crate::proto::request::{Item, LogRead, Refusal, RefusalCode};
 use crate::proto::view::LogView;
 
 /// A client's request for output.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LogStream {
+    ask: LogRead,
+    /// The daemon that is followed: the stream goes on with whatever process it gets.
+    daemon: Option<TaskId>,
     sources: BTreeMap<u64, Source>,
     /// Bytes of each item that the client has not taken yet, and where they came from.
     untaken: VecDeque<(u64, u64)>,
@@ -27,11 +35,23 @@ pub struct LogStream {
 /// One run being read.
 #[derive(Debug)]
 struct Source {
-    session: SessionId,
-    run_id: RunId,
-    agent: AgentId,
-    slot: Slot,
-    over: bool,
+    of: LogSource,
+    /// What the client has of it.
+    place: Option<LogPlace>,
+    state: Reading,
+}
+
+/// How far a source is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reading {
+    /// Read over this link.
+    On(SessionId),
+    /// The agent is away; when it is back, the reading goes on.
+    Away,
+    /// The daemon's process has ended; its next one will be read.
+    Next,
+    /// Nothing more comes.
+    Over,
 }
 
 /// A run whose output is wanted.
@@ -43,46 +63,15 @@ pub struct LogSource {
     pub agent: AgentId,
     /// Its slot.
     pub slot: Slot,
+    /// The daemon whose next process is read after it.
+    pub goes_on: Option<TaskId>,
     /// What the agent returned of it when it had ended; read where the agent is away.
     pub kept: Option<KeptTail>,
 }
 
-/// The returned end of a run's output.
-#[derive(Clone, Debug)]
-pub struct KeptTail {
-    /// The attempt it is of.
-    pub attempt: u16,
-    /// Where in the output it begins.
-    pub offset: u64,
-    /// The text.
-    pub text: String,
-}
-
-impl KeptTail {
-    /// What an ending has, if anything.
-    pub fn of(ending: &Ending) -> Option<Self> {
-        let text = ending.tail.clone()?;
-        let all = ending.output_bytes.unwrap_or_default();
-        Some(Self {
-            attempt: ending.attempt,
-            offset: all.saturating_sub(text.len() as u64),
-            text,
-        })
-    }
-
-    /// The last lines of it.
-    fn last(mut self, lines: Option<u64>) -> Self {
-        let Some(wanted) = lines.and_then(|lines| usize::try_from(lines).ok()) else {
-            return self;
-        };
-        let ends = self.text.trim_end_matches('\n').rmatch_indices('\n');
-        let cut = match wanted.checked_sub(1) {
-            Some(before) => ends.map(|(at, _)| at + 1).nth(before).unwrap_or(0),
-            None => self.text.len(),
-        };
-        self.text.drain(..cut);
-        self.offset += cut as u64;
-        self
+impl LogSource {
+    fn is_slot(&self, key: &SlotKey) -> bool {
+        self.goes_on.as_ref() == Some(&key.task) && self.agent == key.agent && self.slot == key.slot
     }
 }
 
@@ -93,50 +82,65 @@ impl Core {
         session: SessionId,
         request: u64,
         ask: &LogRead,
+        daemon: Option<TaskId>,
         of: Vec<LogSource>,
     ) {
-        let mut stream = LogStream::default();
+        let mut logs = LogStream {
+            ask: ask.clone(),
+            daemon,
+            sources: BTreeMap::new(),
+            untaken: VecDeque::new(),
+            trouble: None,
+        };
         for source in of {
-            let Some(link) = self.sessions.of(&source.agent).map(|link| link.id) else {
+            let waits = logs.daemon.is_some();
+            if !waits && !self.sessions.is_linked(&source.agent) {
                 if self.tell_kept(session, request, ask, &source) {
                     continue;
                 }
                 let name = self.fleet.agent_name(&source.agent);
-                stream.trouble = Some(format!(
+                logs.trouble = Some(format!(
                     "agent {name} is offline; its output is on its host"
                 ));
                 continue;
-            };
-            let number = self.ticket().0;
-            let read = ReadLog {
-                stream: number,
-                run_id: source.run_id.clone(),
-                attempt: ask.attempt,
-                lines: ask.lines,
-                follow: ask.follow,
-            };
-            self.now(Effect::ToAgent(link, Box::new(ToAgent::ReadLog(read))));
-            let LogSource {
-                run_id,
-                agent,
-                slot,
-                kept: _,
-            } = source;
-            stream.sources.insert(
-                number,
-                Source {
-                    session: link,
-                    run_id,
-                    agent,
-                    slot,
-                    over: false,
-                },
-            );
+            }
+            let known = ask.after.iter().find(|run| run.run_id == source.run_id);
+            let place = known.map(|run| LogPlace {
+                attempt: run.attempt,
+                offset: run.offset,
+            });
+            self.read_source(&mut logs, source, place, ask.lines);
         }
         if let Some(client) = self.clients.get_mut(session) {
-            client.streams.insert(request, Stream::Logs(stream));
+            client.streams.insert(request, Stream::Logs(logs));
         }
         self.end_logs(session, request);
+    }
+
+    /// Asks an agent for a run's output, or waits for the agent.
+    fn read_source(
+        &mut self,
+        logs: &mut LogStream,
+        of: LogSource,
+        place: Option<LogPlace>,
+        lines: Option<u64>,
+    ) {
+        let number = self.ticket().0;
+        let link = self.sessions.of(&of.agent).map(|link| link.id);
+        if let Some(link) = link {
+            let read = ReadLog {
+                stream: number,
+                run_id: of.run_id.clone(),
+                attempt: logs.ask.attempt,
+                lines,
+                follow: logs.ask.follow,
+                since: logs.ask.since,
+                place,
+            };
+            self.now(Effect::ToAgent(link, Box::new(ToAgent::ReadLog(read))));
+        }
+        let state = link.map_or(Reading::Away, Reading::On);
+        logs.sources.insert(number, Source { of, place, state });
     }
 
     /// Sends what the center has of a run's output; whether that is what was asked for.
@@ -166,6 +170,7 @@ impl Core {
             slot: source.slot,
             attempt: kept.attempt,
             offset: kept.offset,
+            at: Some(kept.at),
             data: BASE64.encode(&kept.text),
         });
         let item = ItemFrame { id: request, item };
@@ -175,88 +180,212 @@ impl Core {
 
     /// A piece of output from an agent.
     pub(super) fn log_chunk(&mut self, link: SessionId, chunk: LogChunk) {
-        let mut found = None;
-        for (session, request, logs) in self.clients.logs_mut() {
-            if let Some(source) = logs
-                .sources
-                .get(&chunk.stream)
-                .filter(|source| source.session == link)
-            {
-                found = Some((
-                    session,
-                    request,
-                    source.run_id.clone(),
-                    source.agent.clone(),
-                    source.slot,
-                ));
-                logs.untaken
-                    .push_back((chunk.stream, decoded_len(&chunk.data)));
-                break;
-            }
-        }
-        let Some((session, id, run_id, agent, slot)) = found else {
+        let Some((session, id, of)) = self.source_reads(link, &chunk) else {
             return;
         };
-        let Some(agent) = self.fleet.agents.get(&agent).map(|row| row.name.clone()) else {
+        let Some(agent) = self.fleet.agents.get(&of.agent).map(|row| row.name.clone()) else {
             return;
         };
-        let LogChunk {
-            attempt,
-            offset,
-            data,
-            ..
-        } = chunk;
         let item = Item::Log(LogView {
-            run_id,
+            run_id: of.run_id,
             agent,
-            slot,
-            attempt,
-            offset,
-            data,
+            slot: of.slot,
+            attempt: chunk.attempt,
+            offset: chunk.offset,
+            at: chunk.at,
+            data: chunk.data,
         });
-        self.now(Effect::ToClient(
-            session,
-            Box::new(ToClient::Item(ItemFrame { id, item })),
-        ));
+        let item = ToClient::Item(ItemFrame { id, item });
+        self.now(Effect::ToClient(session, Box::new(item)));
     }
 
-    /// A run's output is over.
+    /// The client's stream that a piece is for; the piece is counted in.
+    fn source_reads(
+        &mut self,
+        link: SessionId,
+        chunk: &LogChunk,
+    ) -> Option<(SessionId, u64, LogSource)> {
+        for (session, request, logs) in self.clients.logs_mut() {
+            let Some(source) = logs
+                .sources
+                .get_mut(&chunk.stream)
+                .filter(|source| source.state == Reading::On(link))
+            else {
+                continue;
+            };
+            let bytes = decoded_len(&chunk.data);
+            source.place = Some(LogPlace {
+                attempt: chunk.attempt,
+                offset: chunk.offset + bytes,
+            });
+            logs.untaken.push_back((chunk.stream, bytes));
+            return Some((session, request, source.of.clone()));
+        }
+        None
+    }
+
+    /// A run's output is over, or cannot be read.
     pub(super) fn log_end(&mut self, link: SessionId, end: LogEnd) {
         let mut found = None;
         for (session, request, logs) in self.clients.logs_mut() {
-            if let Some(source) = logs
+            let Some(source) = logs
                 .sources
                 .get_mut(&end.stream)
-                .filter(|source| source.session == link)
-            {
-                source.over = true;
+                .filter(|source| source.state == Reading::On(link))
+            else {
+                continue;
+            };
+            let waits = logs.ask.follow && source.of.goes_on.is_some();
+            source.state = if waits { Reading::Next } else { Reading::Over };
+            if !waits {
                 logs.trouble = logs.trouble.take().or(end.error);
-                found = Some((session, request));
-                break;
             }
+            found = Some((session, request));
+            break;
         }
-        if let Some((session, request)) = found {
-            self.end_logs(session, request);
-        }
+        let Some((session, request)) = found else {
+            return;
+        };
+        self.go_on(session, request, |source| source.state == Reading::Next);
+        self.end_logs(session, request);
     }
 
-    /// An agent's link is gone: what was read over it is over.
+    /// An agent's link is gone: what was read over it is over, but for those who follow.
     pub(super) fn end_logs_of(&mut self, link: SessionId) {
         let mut touched = Vec::new();
         for (session, request, logs) in self.clients.logs_mut() {
-            for source in logs
-                .sources
-                .values_mut()
-                .filter(|source| source.session == link && !source.over)
-            {
-                source.over = true;
-                logs.trouble = Some("the agent's link was lost".to_owned());
+            let follow = logs.ask.follow;
+            let read = |source: &&mut Source| source.state == Reading::On(link);
+            for source in logs.sources.values_mut().filter(read) {
+                source.state = if follow { Reading::Away } else { Reading::Over };
+                if !follow {
+                    logs.trouble = Some("the agent's link was lost".to_owned());
+                }
                 touched.push((session, request));
             }
         }
         for (session, request) in touched {
             self.end_logs(session, request);
         }
+    }
+
+    /// An agent is back: who follows output there goes on.
+    pub(super) fn resume_logs(&mut self, agent: &AgentId) {
+        for (session, request) in self.all_logs() {
+            self.go_on(session, request, |source| {
+                source.state == Reading::Away && source.of.agent == *agent
+            });
+        }
+    }
+
+    /// A daemon's slot may have another process: who follows the daemon reads that one next.
+    pub(super) fn follow_slot(&mut self, key: &SlotKey) {
+        for (session, request) in self.all_logs() {
+            self.go_on(session, request, |source| {
+                source.state == Reading::Next && source.of.is_slot(key)
+            });
+            self.join_slot(session, request, key);
+        }
+    }
+
+    /// A slot that a daemon was given while its output is followed.
+    fn join_slot(&mut self, session: SessionId, request: u64, key: &SlotKey) {
+        let run = self.slots.get(key).and_then(|slot| slot.run_id.clone());
+        let (Some(run_id), Some(Stream::Logs(logs))) =
+            (run, self.clients.stream_mut(session, request))
+        else {
+            return;
+        };
+        let wanted = logs.daemon.as_ref() == Some(&key.task);
+        let known = logs.sources.values().any(|source| source.of.is_slot(key));
+        let name = logs.ask.agent.clone();
+        if !wanted
+            || known
+            || name.is_some_and(|name| name.as_str() != self.fleet.agent_name(&key.agent))
+        {
+            return;
+        }
+        let source = LogSource {
+            run_id,
+            agent: key.agent.clone(),
+            slot: key.slot,
+            goes_on: Some(key.task.clone()),
+            kept: None,
+        };
+        self.with_logs(session, request, |core, logs| {
+            core.read_source(logs, source, None, None);
+        });
+    }
+
+    /// Does something to a stream that asks the fleet: it is taken out meanwhile and put back.
+    fn with_logs(
+        &mut self,
+        session: SessionId,
+        request: u64,
+        what: impl FnOnce(&mut Self, &mut LogStream),
+    ) {
+        let streams = |core: &mut Self| {
+            let client = core.clients.get_mut(session)?;
+            client.streams.remove(&request)
+        };
+        let Some(Stream::Logs(mut logs)) = streams(self) else {
+            return;
+        };
+        what(self, &mut logs);
+        if let Some(client) = self.clients.get_mut(session) {
+            client.streams.insert(request, Stream::Logs(logs));
+        }
+    }
+
+    fn all_logs(&self) -> Vec<(SessionId, u64)> {
+        let logs = |stream: &Stream| matches!(stream, Stream::Logs(_));
+        self.clients.streams_that(logs)
+    }
+
+    /// Reads on what these sources waited for, where it is there.
+    fn go_on(&mut self, session: SessionId, request: u64, which: impl Fn(&Source) -> bool) {
+        let Some(Stream::Logs(logs)) = self.clients.stream_mut(session, request) else {
+            return;
+        };
+        let mut found = Vec::new();
+        logs.sources.retain(|_, source| {
+            let goes = which(source);
+            if goes {
+                found.push((source.of.clone(), source.place, source.state));
+            }
+            !goes
+        });
+        if found.is_empty() {
+            return;
+        }
+        self.with_logs(session, request, |core, logs| {
+            for (of, place, state) in found {
+                let lines = logs.ask.lines;
+                match (state, core.next_process(&of)) {
+                    (Reading::Next, Some(next)) => core.read_source(logs, next, None, None),
+                    (Reading::Next, None) => {
+                        let number = core.ticket().0;
+                        logs.sources.insert(number, Source { of, place, state });
+                    }
+                    _ => core.read_source(logs, of, place, lines),
+                }
+            }
+        });
+    }
+
+    /// The process that followed a daemon's last one.
+    fn next_process(&self, of: &LogSource) -> Option<LogSource> {
+        let key = SlotKey {
+            agent: of.agent.clone(),
+            task: of.goes_on.clone()?,
+            slot: of.slot,
+        };
+        let run_id = self.slots.get(&key)?.run_id.clone()?;
+        (run_id != of.run_id).then(|| LogSource {
+            run_id,
+            kept: None,
+            ..of.clone()
+        })
     }
 
     /// Ends the client's stream once nothing more can come.
@@ -267,7 +396,14 @@ impl Core {
         let Some(Stream::Logs(logs)) = client.streams.get_mut(&request) else {
             return;
         };
-        if logs.sources.values().any(|source| !source.over) {
+        if logs.daemon.is_some() {
+            return;
+        }
+        if logs
+            .sources
+            .values()
+            .any(|source| source.state != Reading::Over)
+        {
             return;
         }
         let refusal = logs.trouble.take().map(|message| Refusal {
@@ -302,11 +438,9 @@ impl Core {
         }
         let credits: Vec<(SessionId, LogCredit)> = taken
             .into_iter()
-            .filter_map(|(stream, bytes)| {
-                Some((
-                    logs.sources.get(&stream)?.session,
-                    LogCredit { stream, bytes },
-                ))
+            .filter_map(|(stream, bytes)| match logs.sources.get(&stream)?.state {
+                Reading::On(link) => Some((link, LogCredit { stream, bytes })),
+                Reading::Away | Reading::Next | Reading::Over => None,
             })
             .collect();
         for (link, credit) in credits {
@@ -316,39 +450,11 @@ impl Core {
 
     /// The client reads no more.
     pub(super) fn close_logs(&mut self, logs: &LogStream) {
-        for (stream, source) in logs.sources.iter().filter(|(_, source)| !source.over) {
-            let close = ToAgent::CloseLog(CloseLog { stream: *stream });
-            self.now(Effect::ToAgent(source.session, Box::new(close)));
+        for (stream, source) in &logs.sources {
+            if let Reading::On(link) = source.state {
+                let close = ToAgent::CloseLog(CloseLog { stream: *stream });
+                self.now(Effect::ToAgent(link, Box::new(close)));
+            }
         }
-    }
-}
-
-/// Bytes that a base 64 text stands for.
-fn decoded_len(text: &str) -> u64 {
-    let padding = text.bytes().rev().take_while(|byte| *byte == b'=').count();
-    (text.len() / 4 * 3).saturating_sub(padding) as u64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_lines_of_what_is_kept_keep_their_place() {
-        let check = |text: &str, lines: Option<u64>, expected: (&str, u64)| {
-            let kept = KeptTail {
-                attempt: 1,
-                offset: 100,
-                text: text.to_owned(),
-            };
-            let kept = kept.last(lines);
-            assert_eq!((kept.text.as_str(), kept.offset), expected, "{text:?}");
-        };
-        check("a\nb\nc\n", None, ("a\nb\nc\n", 100));
-        check("a\nb\nc\n", Some(2), ("b\nc\n", 102));
-        check("a\nb\nc", Some(1), ("c", 104));
-        check("a\nb\nc\n", Some(9), ("a\nb\nc\n", 100));
-        check("a\n", Some(0), ("", 102));
-        check("", Some(1), ("", 100));
     }
 }

@@ -66,6 +66,7 @@ impl NotifyCommands {
 pub(super) struct Notifier {
     commands: Arc<RwLock<NotifyCommands>>,
     queues: BTreeMap<Route, mpsc::Sender<String>>,
+    file: PathBuf,
     kept: watch::Sender<Option<String>>,
     workers: Workers,
     inbox: Inbox,
@@ -80,7 +81,7 @@ impl Notifier {
         inbox: Inbox,
     ) -> Self {
         let (kept, written) = watch::channel(None);
-        workers.spawn("conditions", write_kept(file, written));
+        workers.spawn("conditions", write_kept(file.clone(), written));
         let known = Arc::new(RwLock::new(commands.borrow().clone()));
         let stop = workers.token().clone();
         let told = follow(commands, Arc::clone(&known), inbox.clone());
@@ -90,10 +91,22 @@ impl Notifier {
         Self {
             commands: known,
             queues: BTreeMap::new(),
+            file,
             kept,
             workers,
             inbox,
         }
+    }
+
+    /// The commands that there are.
+    pub fn routes(&self) -> BTreeSet<Route> {
+        let known = self.commands.read();
+        known.map_or_else(|_| BTreeSet::new(), |known| known.routes())
+    }
+
+    /// What was written down last; nothing where it cannot be read.
+    pub fn kept(&self) -> Option<String> {
+        std::fs::read_to_string(&self.file).ok()
     }
 
     /// Writes this down in place of what was there.

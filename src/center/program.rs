@@ -1,6 +1,6 @@
 //! What `ucron-center` does once its arguments are read; `ucron dev` runs the same.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,16 +11,24 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::args::{
-    BackupArgs, CenterArgs, CenterCommand, CopyArgs, InitArgs, RestoreArgs, RunArgs, StoreCommand,
+    BackupArgs, CenterArgs, CenterCommand, CopyArgs, InitArgs, JoinArgs, RestoreArgs, RunArgs,
+    StepDownArgs, StoreCommand,
 };
 use super::copy::{backup, copy, restore};
 use super::init::{Init, Initialised, init};
+use super::joining::{Joining, join};
 use super::notify::NotifyCommands;
 use super::place::StoreAsk;
 use super::run::{keep, run};
+use super::step_down::step_down;
 use crate::config::{CenterSettings, Settings, StoreTls, init_logs};
+use crate::files::read_private;
+use crate::model::Token;
 use crate::store::Keep;
 use crate::workers::Workers;
+
+/// Longest token that is read.
+const MAX_TOKEN: u64 = 4096;
 
 /// The whole program: reads arguments, does it, says what went wrong.
 pub fn main(args: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
@@ -45,6 +53,8 @@ pub fn main(args: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
 fn perform(command: CenterCommand) -> Result<()> {
     match command {
         CenterCommand::Init(args) => runtime()?.block_on(perform_init(args)),
+        CenterCommand::Join(args) => runtime()?.block_on(perform_join(args)),
+        CenterCommand::StepDown(args) => runtime()?.block_on(perform_step_down(&args)),
         CenterCommand::Run(args) => runtime()?.block_on(perform_run(args)),
         CenterCommand::Store(StoreCommand::Copy(args)) => runtime()?.block_on(perform_copy(args)),
         CenterCommand::Backup(args) => runtime()?.block_on(perform_backup(args)),
@@ -62,6 +72,12 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 }
 
 async fn perform_init(args: InitArgs) -> Result<()> {
+    let ask = init_of(args)?;
+    let made = init(&ask).await?;
+    next_steps(&ask.dir, &made).context("cannot write to stdout")
+}
+
+fn init_of(args: InitArgs) -> Result<Init> {
     let store = StoreAsk {
         url: args.store,
         password_file: args
@@ -78,14 +94,48 @@ async fn perform_init(args: InitArgs) -> Result<()> {
         ca: args.store_ca.as_deref().map(absolute).transpose()?,
         lease: None,
     };
-    let ask = Init {
+    Ok(Init {
         dir: args.state,
         listen: args.listen,
         store,
         timezone: args.timezone,
+    })
+}
+
+async fn perform_join(args: JoinArgs) -> Result<()> {
+    let token = read_token(args.token_file.as_deref())?;
+    let ask = Joining {
+        centers: args.center,
+        token: Token::parse(&token)?,
+        advertise: args.advertise,
+        init: init_of(args.init)?,
     };
-    let made = init(&ask).await?;
-    next_steps(&ask.dir, &made).context("cannot write to stdout")
+    join(&ask).await?;
+    let dir = ask.init.dir.display();
+    let told = format!(
+        "The center is made, and stands by once it runs. Next:\n  ucron-center run --state {dir}"
+    );
+    writeln!(std::io::stdout(), "{told}").context("cannot write to stdout")
+}
+
+/// The token, from a private file or standard input.
+fn read_token(file: Option<&Path>) -> Result<String> {
+    if let Some(path) = file {
+        return Ok(read_private(path)?);
+    }
+    let mut text = String::new();
+    let mut input = std::io::stdin().lock().take(MAX_TOKEN);
+    input
+        .read_to_string(&mut text)
+        .context("cannot read the token from stdin")?;
+    Ok(text)
+}
+
+async fn perform_step_down(args: &StepDownArgs) -> Result<()> {
+    let leader = step_down(&args.state).await?;
+    let place = leader.addresses.first().unwrap_or(&leader.id);
+    let told = format!("{place} leads with epoch {}", leader.epoch);
+    writeln!(std::io::stdout(), "{told}").context("cannot write to stdout")
 }
 
 /// Settings count whatever directory the center is started in.

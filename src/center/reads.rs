@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::clients::Asker;
 use super::core::Core;
 use super::event::{Effect, Now, Ticket};
-use super::logs::{KeptTail, LogSource};
+use super::kept::KeptTail;
+use super::logs::LogSource;
 use super::runs::{OpenRun, SlotKey, Stage};
 use super::select::{no_run, no_task, refusal};
 use crate::model::{Cause, RunId};
@@ -176,7 +177,11 @@ impl Core {
                 None,
             )
         })?;
-        self.open_logs(asker.session, asker.request, ask, vec![source]);
+        let source = LogSource {
+            goes_on: None,
+            ..source
+        };
+        self.open_logs(asker.session, asker.request, ask, None, vec![source]);
         Ok(None)
     }
 
@@ -200,6 +205,7 @@ impl Core {
                     run_id: run.id().clone(),
                     agent: agent.clone(),
                     slot: run.row.run.slot,
+                    goes_on: None,
                     kept: None,
                 };
                 latest.insert((agent.clone(), run.row.run.slot), source);
@@ -211,9 +217,14 @@ impl Core {
             }
         }
         for source in stored.iter().filter_map(source_of) {
-            latest
-                .entry((source.agent.clone(), source.slot))
-                .or_insert(source);
+            let known = ask.after.iter().any(|run| run.run_id == source.run_id);
+            let place = (source.agent.clone(), source.slot);
+            if known {
+                // The client has a part of it; a daemon's next process follows.
+                latest.insert(place, source);
+            } else {
+                latest.entry(place).or_insert(source);
+            }
         }
         let agents: BTreeSet<_> = self
             .fleet
@@ -226,14 +237,15 @@ impl Core {
             .into_values()
             .filter(|source| agents.contains(&source.agent))
             .collect();
-        if sources.is_empty() {
+        let daemon = Some(task.id.clone()).filter(|_| ask.follow && task.spec.work.daemon);
+        if sources.is_empty() && daemon.is_none() {
             return Err(refusal(
                 RefusalCode::NotFound,
                 format!("task {} has no output: it has not run yet", task.path()),
                 Some("`ucron next TASK` says when it will; `ucron run TASK` runs it now"),
             ));
         }
-        self.open_logs(asker.session, asker.request, ask, sources);
+        self.open_logs(asker.session, asker.request, ask, daemon, sources);
         Ok(None)
     }
 
@@ -278,6 +290,7 @@ fn slot_source(key: &SlotKey, slot: &SlotReport) -> Option<LogSource> {
         run_id: slot.run_id.clone()?,
         agent: key.agent.clone(),
         slot: key.slot,
+        goes_on: Some(key.task.clone()),
         kept: None,
     })
 }
@@ -296,6 +309,7 @@ fn source_of(stored: &StoredRun) -> Option<LogSource> {
         run_id: stored.row.run.run_id.clone(),
         agent,
         slot: stored.row.run.slot,
+        goes_on: (stored.row.run.cause == Cause::Daemon).then(|| stored.row.run.task.clone()),
         kept: stored.ending.as_ref().and_then(KeptTail::of),
     })
 }

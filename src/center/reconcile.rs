@@ -32,6 +32,7 @@ impl Core {
             session.reconciled = true;
             let (agent, new_boot) = (session.agent.clone(), session.new_boot);
             self.reconcile(now, &agent, new_boot, &state);
+            self.resume_logs(&agent);
         }
     }
 

@@ -209,8 +209,9 @@ impl Core {
         if stopped {
             self.slots.remove(&key);
         } else {
-            self.slots.insert(key, slot);
+            self.slots.insert(key.clone(), slot);
         }
+        self.follow_slot(&key);
         let any_left = self
             .slots
             .keys()

@@ -9,24 +9,26 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::accept::Accept;
-use super::core::{Core, CoreSettings};
+use super::core::CoreSettings;
 use super::dialling::Dialling;
 use super::event::Now;
 use super::init::{CA_DIR, dial_address};
-use super::lead::{keep_lead, wait_for_lead};
+use super::lead::{Seat, Tenure};
 use super::notify::{KEPT_FILE, Notifier, NotifyCommands};
 use super::place::{self, PlaceFault, StoreAsk};
-use super::shell::Shell;
+use super::roster::CenterRow;
+use super::shell::{Parts, Shell};
 use crate::auth::{Authority, AuthorityError};
 use crate::clock;
 use crate::config::{CenterSettings, ConfigError};
-use crate::files::{FileError, check_private, write_private};
+use crate::files::{FileError, check_private};
+use crate::model::Epoch;
 use crate::proto::identity::{Identity, IdentityError};
 use crate::proto::tls::{TlsError, server_config};
-use crate::store::{Keep, Store, StoreError};
+use crate::store::{Keep, Place, Store, StoreError};
 use crate::workers::Workers;
 
 /// Why a center cannot run.
@@ -88,9 +90,6 @@ pub enum RunError {
         /// Why not.
         source: std::io::Error,
     },
-    /// Another center has taken the lead.
-    #[error("another center has taken the lead in this store; this one has stopped")]
-    Deposed,
 }
 
 /// How long the end may take.
@@ -99,8 +98,10 @@ const DRAIN: Duration = Duration::from_secs(5);
 const PRUNE_STEP: usize = 100;
 const PRUNE_PAUSE: Duration = Duration::from_millis(200);
 const PRUNE_EVERY: Duration = Duration::from_mins(10);
+/// How often a center that stands by looks whether it leads.
+const PRUNE_WAIT: Duration = Duration::from_secs(10);
 
-/// Runs the center in `dir` until `workers` are told to stop, or the lead is lost.
+/// Runs the center in `dir` until `workers` are told to stop: leading, or standing by.
 /// `kept` says how long history is kept, `commands` what is started when something is wrong; both may change
 /// meanwhile.
 pub async fn run(
@@ -117,45 +118,41 @@ pub async fn run(
     let listen = addresses(&settings)?;
     let listeners = bind(&listen).await?;
     let fleet = identity.uri().fleet.to_string();
-    let store = place::open(&place, &fleet, clock::now()).await?;
-    let Some(guard) = wait_for_lead(&store, &holder()?, &workers).await? else {
-        store.close().await;
+    let Some(store) = open_store(&place, &fleet, &workers).await? else {
         return Ok(());
     };
-    let snapshot = store.load().await?;
     let dialled: Vec<String> = listen
         .iter()
         .map(|at| dial_address(*at).to_string())
         .collect();
-    let mut core = Core::new(
-        CoreSettings {
-            fleet: identity.uri().fleet.clone(),
-            epoch: guard.epoch,
-            zone: settings.timezone.clone(),
-            lead: settings.lead,
-            silent: settings.silent_after(),
-            lost_after: Duration::from_hours(1),
-            addresses: dialled.clone(),
-            pin: authority.pin(),
-            seed: crate::auth::seed().map_err(AuthorityError::from)?,
-        },
-        &snapshot,
-        now(),
-    );
-    if let Ok(known) = std::fs::read_to_string(dir.join(KEPT_FILE)) {
-        core.recall(now(), &known);
-    }
-    let (shell, inbox) = Shell::new(
-        core,
-        store.clone(),
-        guard.clone(),
+    let told = told(&settings, &listen);
+    let tenure = Tenure::new(store.has_lease().then_some(settings.lease));
+    let (shell, inbox) = Shell::new(Parts {
+        settings: core_settings(&settings, &identity, &authority, dialled.clone()),
+        store: store.clone(),
         authority,
-        dialled.clone(),
-        workers.clone(),
-    )?;
+        tenure: tenure.clone(),
+        address_file: dir.join("center.addr"),
+        told: told.clone(),
+        workers: workers.clone(),
+    })?;
+    let seat = Seat {
+        store: store.clone(),
+        holder: holder()?,
+        tenure: tenure.clone(),
+        inbox: inbox.clone(),
+        every: settings.renew_every(),
+        row: CenterRow {
+            id: identity.uri().id.clone(),
+            addresses: told,
+            epoch: Epoch(0),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            seen_at: clock::now(),
+        },
+    };
+    let seat = seat.start(&workers);
     let file = dir.join(KEPT_FILE);
     let notifier = Notifier::new(file, commands, workers.clone(), inbox.clone());
-    keep_lead(&workers, &store, &guard, &inbox, settings.renew_every());
     let accept = Accept::new(
         server_config(&identity)?,
         inbox,
@@ -165,24 +162,67 @@ pub async fn run(
     for listener in listeners {
         accept.listen(listener);
     }
-    prune(&workers, store.clone(), kept);
-    write_private(
-        &dir.join("center.addr"),
-        (dialled.join("\n") + "\n").as_bytes(),
-    )?;
-    info!(
-        addresses = dialled.join(" "),
-        epoch = shell.epoch().0,
-        "the center answers"
-    );
-    let ended = shell.run(Dialling::new(accept, identity), notifier).await;
+    prune(&workers, store.clone(), tenure, kept);
+    let ended = shell
+        .run(Dialling::new(accept, identity), seat, notifier)
+        .await;
+    workers.stop();
     workers.drain(DRAIN).await;
-    // Where the store does not answer the lease ends by itself.
-    if let Err(fault) = store.release(&guard).await {
-        warn!("the lead was not given back: {fault}");
-    }
     store.close().await;
     ended
+}
+
+/// What a core is told but its epoch and its seed, which are of its term.
+fn core_settings(
+    settings: &CenterSettings,
+    identity: &Identity,
+    authority: &Authority,
+    addresses: Vec<String>,
+) -> CoreSettings {
+    CoreSettings {
+        fleet: identity.uri().fleet.clone(),
+        epoch: Epoch(0),
+        zone: settings.timezone.clone(),
+        lead: settings.lead,
+        silent: settings.silent_after(),
+        lost_after: Duration::from_hours(1),
+        addresses,
+        pin: authority.pin(),
+        seed: [0; 32],
+    }
+}
+
+/// Where others are told to dial. Of a wildcard nobody knows what it is from elsewhere.
+fn told(settings: &CenterSettings, listen: &[SocketAddr]) -> Vec<String> {
+    if !settings.advertise.is_empty() {
+        return settings.advertise.clone();
+    }
+    let listen = listen.iter().filter(|at| !at.ip().is_unspecified());
+    listen.map(ToString::to_string).collect()
+}
+
+/// Opens the store; a database that does not answer yet is waited for.
+async fn open_store(
+    place: &Place,
+    fleet: &str,
+    workers: &Workers,
+) -> Result<Option<Store>, RunError> {
+    let mut told = false;
+    loop {
+        let fault = match place::open(place, fleet, clock::now()).await {
+            Ok(store) => return Ok(Some(store)),
+            Err(PlaceFault::Store(fault)) if fault.may_pass() => fault,
+            Err(fault) => return Err(fault.into()),
+        };
+        if !told {
+            warn!("{fault}; it is tried again every second");
+            told = true;
+        }
+        let pause = tokio::time::sleep(Duration::from_secs(1));
+        if workers.token().run_until_cancelled(pause).await.is_none() {
+            return Ok(None);
+        }
+    }
 }
 
 /// Both clocks, now.
@@ -254,19 +294,16 @@ fn holder() -> Result<String, RunError> {
     ))
 }
 
-/// Prunes history in small steps, for as long as the center runs.
-fn prune(workers: &Workers, store: Store, kept: watch::Receiver<Keep>) {
+/// Prunes history in small steps, for as long as the center leads.
+fn prune(workers: &Workers, store: Store, tenure: Tenure, kept: watch::Receiver<Keep>) {
     let stop = workers.token().clone();
     workers.spawn("prune", async move {
         loop {
             let keep = *kept.borrow();
-            let pause = match store.prune(&keep, clock::now(), PRUNE_STEP).await {
-                Ok(pruned) if pruned >= PRUNE_STEP => PRUNE_PAUSE,
-                Ok(_) => PRUNE_EVERY,
-                Err(fault) => {
-                    warn!("cannot prune history: {fault}");
-                    PRUNE_EVERY
-                }
+            let pause = if tenure.leads(clock::boot_time()) {
+                prune_step(&store, &keep).await
+            } else {
+                PRUNE_WAIT
             };
             if stop
                 .run_until_cancelled(tokio::time::sleep(pause))
@@ -277,4 +314,16 @@ fn prune(workers: &Workers, store: Store, kept: watch::Receiver<Keep>) {
             }
         }
     });
+}
+
+/// One step, and how long to rest after it.
+async fn prune_step(store: &Store, keep: &Keep) -> Duration {
+    match store.prune(keep, clock::now(), PRUNE_STEP).await {
+        Ok(pruned) if pruned >= PRUNE_STEP => PRUNE_PAUSE,
+        Ok(_) => PRUNE_EVERY,
+        Err(fault) => {
+            warn!("cannot prune history: {fault}");
+            PRUNE_EVERY
+        }
+    }
 }

@@ -9,10 +9,16 @@ use super::core::{Core, CoreSettings, Health};
 use super::event::{Effect, LogLevel, Now, Outstanding, SessionId};
 use super::events::{Audience, EventLog};
 use super::watch::Touched;
-use crate::model::{AgentId, HostPolicy, Incarnation, Revision, SessionLease, TaskId, UnixMs};
+use crate::model::{
+    AgentId, Epoch, HostPolicy, Incarnation, Revision, SessionLease, TaskId, UnixMs,
+};
 use crate::proto::agent::{FromAgent, Heartbeat, HeartbeatAck, State, ToAgent};
-use crate::proto::hello::{AgentHello, ErrorFrame, Hello, LinkError, PROTOCOL, Welcome};
+use crate::proto::hello::{AgentHello, ErrorFrame, Hello, LinkError, PROTOCOL};
 use crate::store::{AgentRow, Write};
+
+/// By how much an agent may raise the epoch. A store that lost transactions lost few takeovers; an agent that says
+/// more is broken or lies, and must not use epochs up.
+const EPOCH_JUMP: u64 = 1_000_000;
 
 /// One agent's link.
 #[derive(Debug)]
@@ -23,6 +29,8 @@ pub struct AgentSession {
     pub agent: AgentId,
     /// From where.
     pub address: String,
+    /// The protocol version spoken.
+    pub protocol: u32,
     /// Its life.
     pub incarnation: Incarnation,
     /// Whether the center knew it in another boot before this link.
@@ -163,6 +171,9 @@ impl Core {
         address: &str,
     ) {
         match self.admit(agent, hello) {
+            Ok((row, said)) if said.epoch > self.settings.epoch => {
+                self.outrun(now, id, &row, said.epoch);
+            }
             Ok((row, said)) => self.let_in(now, id, row, &said, hello, address),
             Err(error) => {
                 self.log(
@@ -172,6 +183,28 @@ impl Core {
                 self.now(Effect::Close(id, error));
             }
         }
+    }
+
+    /// An agent has obeyed a center of a higher epoch, as when the store has lost its last transactions.
+    fn outrun(&mut self, now: Now, id: SessionId, row: &AgentRow, seen: Epoch) {
+        let own = self.settings.epoch;
+        let text = format!(
+            "agent {} has seen epoch {seen}, this center leads with {own}",
+            row.name
+        );
+        if seen.0 - own.0 <= EPOCH_JUMP {
+            self.log(
+                LogLevel::Warn,
+                format!("{text}; the epoch is raised above it"),
+            );
+            self.now(Effect::RaiseEpoch(seen));
+        }
+        self.close_agent_link(now, id, LinkError::Epoch, text);
+    }
+
+    fn close_agent_link(&mut self, _now: Now, id: SessionId, code: LinkError, message: String) {
+        self.log(LogLevel::Warn, format!("a link is refused: {message}"));
+        self.now(Effect::Close(id, ErrorFrame { code, message }));
     }
 
     fn admit(&self, agent: &AgentId, hello: &Hello) -> Result<(AgentRow, AgentHello), ErrorFrame> {
@@ -249,6 +282,7 @@ impl Core {
             id,
             agent: row.id.clone(),
             address: address.to_owned(),
+            protocol: PROTOCOL.min(hello.protocol_max),
             incarnation: said.incarnation,
             new_boot,
             state: State::default(),
@@ -270,14 +304,7 @@ impl Core {
     }
 
     fn greet(&mut self, now: Now, id: SessionId, row: &AgentRow, protocol: u32) {
-        let welcome = Welcome {
-            protocol,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            fleet: self.settings.fleet.to_string(),
-            agent: Some(row.name.clone()),
-            epoch: self.settings.epoch,
-            now: now.at,
-        };
+        let welcome = self.welcome(now, protocol, Some(row.name.clone()));
         self.later(Effect::ToAgent(id, Box::new(ToAgent::Welcome(welcome))));
         self.log(LogLevel::Info, format!("agent {} is online", row.name));
         let mut event = EventLog::blank(now.at, "agent_online");

@@ -2,27 +2,34 @@
 //! and the core; decides nothing.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
-use super::core::Core;
+use super::core::{Core, CoreSettings};
 use super::dialling::Dialling;
 use super::event::{Effect, Event, Issue, LogLevel, SessionId};
+use super::lead::{Tenure, Told};
 use super::notify::Notifier;
+use super::roster::Roster;
 use super::run::{RunError, now};
-use crate::auth::Authority;
+use super::standby::Standby;
+use crate::auth::{Authority, AuthorityError};
 use crate::clock::{self, Alarm};
-use crate::model::{Epoch, PeerUri, UnixMs};
+use crate::files::write_private;
+use crate::model::{PeerRole, PeerUri, UnixMs};
 use crate::proto::agent::ToAgent;
 use crate::proto::client::ToClient;
 use crate::proto::hello::{ErrorFrame, LinkError};
-use crate::proto::join::{Joined, ToJoiner};
+use crate::proto::join::{AuthorityPem, Joined, ToJoiner};
 use crate::proto::link::{LinkSender, SendFault};
-use crate::store::{LeaseGuard, Store, StoreError, Write};
+use crate::store::{LeaseGuard, Snapshot, Store, StoreError, Write};
 use crate::workers::Workers;
 
+/// What a leader says whose lease is over by its own clock.
+const LAPSED: &str = "the center's lease was not renewed in time";
 /// Events that wait for the loop at most; links that bring more wait.
 const INBOX: usize = 4096;
 
@@ -42,23 +49,68 @@ pub(super) enum Outlet {
 pub(super) enum Incoming {
     /// An event for the core.
     Event(Event),
+    /// The store's answer to what was asked in this term, and for a batch or a load since this lapse.
+    Answered(Term, Event),
     /// A new connection, and the event that tells of it.
     Connected(SessionId, Outlet, Event),
+    /// This center leads, and this is what the store holds.
+    Leads(LeaseGuard, Box<Snapshot>),
+    /// Another center leads.
+    StandsBy,
     /// The lead is lost.
     Deposed,
+    /// The lease may have run out.
+    Look,
+    /// The store will never be of use.
+    Fatal(StoreError),
 }
 
 /// Where everything that happens is sent.
 pub(super) type Inbox = mpsc::Sender<Incoming>;
 
+/// To what an answer of the store belongs: what was asked by a core that is gone is nobody's, and what came of a
+/// batch before a lapse is not known to the core.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Term {
+    leads: u64,
+    lapses: Option<u64>,
+}
+
+/// What this center is.
+enum Office {
+    Standby(Box<Standby>),
+    Leader(Box<Core>),
+}
+
+/// What the loop is made of.
+pub(super) struct Parts {
+    /// For a core to come; the epoch is set then.
+    pub settings: CoreSettings,
+    /// The store.
+    pub store: Store,
+    /// The certificate authority.
+    pub authority: Authority,
+    /// Until when this center may lead.
+    pub tenure: Tenure,
+    /// Where the addresses are written once requests are answered.
+    pub address_file: PathBuf,
+    /// Where joiners are told to dial.
+    pub told: Vec<String>,
+    /// Carries everything.
+    pub workers: Workers,
+}
+
 /// The loop's state.
 pub(super) struct Shell {
-    core: Core,
-    store: Store,
-    guard: LeaseGuard,
-    authority: Authority,
-    addresses: Vec<String>,
-    workers: Workers,
+    office: Office,
+    parts: Parts,
+    guard: Option<LeaseGuard>,
+    seat: Option<mpsc::Sender<Told>>,
+    roster: Roster,
+    leads: u64,
+    lapses: u64,
+    lapsed: bool,
+    answers: bool,
     links: BTreeMap<SessionId, Outlet>,
     inbox: Inbox,
     incoming: mpsc::Receiver<Incoming>,
@@ -68,28 +120,27 @@ pub(super) struct Shell {
 }
 
 impl Shell {
-    pub(super) fn new(
-        core: Core,
-        store: Store,
-        guard: LeaseGuard,
-        authority: Authority,
-        addresses: Vec<String>,
-        workers: Workers,
-    ) -> Result<(Self, Inbox), RunError> {
+    pub(super) fn new(parts: Parts) -> Result<(Self, Inbox), RunError> {
         let (inbox, incoming) = mpsc::channel(INBOX);
         let alarm = Alarm::new().map_err(|source| RunError::System {
             attempt: "make a timer",
             source,
         })?;
-        let links = BTreeMap::new();
+        let roster = Roster {
+            own: parts.told.clone(),
+            ..Roster::default()
+        };
         let shell = Self {
-            core,
-            store,
-            guard,
-            authority,
-            addresses,
-            workers,
-            links,
+            office: Office::Standby(Box::new(standby(&parts, &roster))),
+            parts,
+            guard: None,
+            seat: None,
+            roster,
+            leads: 0,
+            lapses: 0,
+            lapsed: false,
+            answers: false,
+            links: BTreeMap::new(),
             inbox: inbox.clone(),
             incoming,
             alarm,
@@ -99,20 +150,18 @@ impl Shell {
         Ok((shell, inbox))
     }
 
-    pub(super) fn epoch(&self) -> Epoch {
-        self.guard.epoch
-    }
-
-    /// Runs until told to stop; dials agents and starts notify commands meanwhile.
+    /// Runs until told to stop; dials agents and starts notify commands meanwhile, and obeys the `seat`, which
+    /// contends for the lead.
     pub(super) async fn run(
         mut self,
         dialling: Dialling,
+        seat: mpsc::Sender<Told>,
         notifier: Notifier,
     ) -> Result<(), RunError> {
         self.dialling = Some(dialling);
+        self.seat = Some(seat);
         self.notifier = Some(notifier);
-        let stop = self.workers.token().clone();
-        self.handle(Event::Wake);
+        let stop = self.parts.workers.token().clone();
         loop {
             tokio::select! {
                 biased;
@@ -123,25 +172,136 @@ impl Shell {
                 }
                 incoming = self.incoming.recv() => match incoming {
                     None => return Ok(()),
-                    Some(Incoming::Event(event)) => self.handle(event),
-                    Some(Incoming::Connected(session, outlet, event)) => {
-                        self.links.insert(session, outlet);
-                        self.handle(event);
-                    }
-                    Some(Incoming::Deposed) => {
-                        error!("another center has taken the lead in this store");
-                        return Err(RunError::Deposed);
-                    }
+                    Some(incoming) => self.take_in(incoming)?,
                 },
             }
         }
     }
 
+    fn take_in(&mut self, incoming: Incoming) -> Result<(), RunError> {
+        match incoming {
+            Incoming::Event(event) => self.handle(event),
+            Incoming::Answered(term, event) if self.is_now(term) => self.handle(event),
+            Incoming::Answered(..) => {}
+            Incoming::Connected(session, outlet, event) => {
+                self.links.insert(session, outlet);
+                self.handle(event);
+            }
+            Incoming::Leads(guard, snapshot) => {
+                self.take_over(guard, &snapshot)?;
+                self.answer()?;
+            }
+            Incoming::StandsBy => self.answer()?,
+            Incoming::Deposed => self.lay_down(),
+            Incoming::Look => self.look(),
+            Incoming::Fatal(fault) => return Err(fault.into()),
+        }
+        Ok(())
+    }
+
+    fn is_now(&self, term: Term) -> bool {
+        term.leads == self.leads && term.lapses.is_none_or(|lapses| lapses == self.lapses)
+    }
+
+    /// From here on clients get answers: they find this center by its file.
+    fn answer(&mut self) -> Result<(), RunError> {
+        if !self.answers {
+            self.answers = true;
+            let addresses = &self.parts.settings.addresses;
+            let text = addresses.join("\n") + "\n";
+            write_private(&self.parts.address_file, text.as_bytes())?;
+            info!(addresses = addresses.join(" "), "the center answers");
+        }
+        Ok(())
+    }
+
+    /// Takes the lead: a new core from what the store holds, with the links that were kept.
+    fn take_over(&mut self, guard: LeaseGuard, snapshot: &Snapshot) -> Result<(), RunError> {
+        self.lay_down();
+        info!(epoch = guard.epoch.0, "this center leads");
+        let settings = CoreSettings {
+            epoch: guard.epoch,
+            seed: crate::auth::seed().map_err(AuthorityError::from)?,
+            ..self.parts.settings.clone()
+        };
+        let mut core = Core::new(settings, snapshot, now());
+        if let Some(known) = self.notifier.as_ref().and_then(Notifier::kept) {
+            core.recall(now(), &known);
+        }
+        let before = std::mem::replace(&mut self.office, Office::Leader(Box::new(core)));
+        self.guard = Some(guard);
+        self.leads += 1;
+        self.lapsed = false;
+        self.handle(Event::Centers(Box::new(self.roster.clone())));
+        if let Some(routes) = self.notifier.as_ref().map(Notifier::routes) {
+            self.handle(Event::Routes(routes));
+        }
+        if let Office::Standby(standby) = before {
+            for event in standby.take_over(now()) {
+                self.handle(event);
+            }
+        }
+        self.handle(Event::Wake);
+        Ok(())
+    }
+
+    /// Stands by from here on: memory is thrown away, and whoever is linked looks for the leader.
+    fn lay_down(&mut self) {
+        if matches!(self.office, Office::Standby(_)) {
+            return;
+        }
+        warn!("this center leads no more and stands by");
+        self.office = Office::Standby(Box::new(standby(&self.parts, &self.roster)));
+        self.guard = None;
+        self.leads += 1;
+        if let Some(dialling) = &mut self.dialling {
+            dialling.set(BTreeMap::new());
+        }
+        let all: Vec<SessionId> = self.links.keys().copied().collect();
+        for session in all {
+            let error = ErrorFrame {
+                code: LinkError::Closing,
+                message: "this center leads no more".to_owned(),
+            };
+            self.close(session, error);
+        }
+    }
+
+    /// Looks at the lease by the own clock: a leader whose lease is over says nothing any more, whatever it was about
+    /// to say, until the store has renewed it.
+    fn look(&mut self) {
+        let over = self.parts.tenure.is_over(now().mono);
+        let Office::Leader(core) = &mut self.office else {
+            return;
+        };
+        if !over || self.lapsed {
+            self.lapsed = over;
+            return;
+        }
+        self.lapsed = true;
+        self.lapses += 1;
+        for effect in core.handle(now(), Event::Lapsed(LAPSED.to_owned())) {
+            self.carry_out(effect);
+        }
+    }
+
     fn handle(&mut self, event: Event) {
+        self.look();
         if let Event::AgentDown(session, _) | Event::ClientDown(session) = &event {
             self.links.remove(session);
         }
-        for effect in self.core.handle(now(), event) {
+        if let Event::Centers(roster) = &event {
+            self.roster = roster.as_ref().clone();
+        }
+        let effects = match (&mut self.office, event) {
+            (Office::Standby(standby), event) => standby.handle(now(), event),
+            // What was read without the lead is not to be believed.
+            (Office::Leader(core), Event::Loaded(Ok(_))) if self.lapsed => {
+                core.handle(now(), Event::Loaded(Err(LAPSED.to_owned())))
+            }
+            (Office::Leader(core), event) => core.handle(now(), event),
+        };
+        for effect in effects {
             self.carry_out(effect);
         }
     }
@@ -150,8 +310,8 @@ impl Shell {
         match effect {
             Effect::Commit(writes) => self.commit(writes),
             Effect::Load => {
-                let store = self.store.clone();
-                self.ask_store("load", async move {
+                let store = self.parts.store.clone();
+                self.ask_store("load", true, async move {
                     Event::Loaded(
                         store
                             .load()
@@ -162,8 +322,8 @@ impl Shell {
                 });
             }
             Effect::ReadRuns(ticket, query) => {
-                let store = self.store.clone();
-                self.ask_store("read runs", async move {
+                let store = self.parts.store.clone();
+                self.ask_store("read runs", false, async move {
                     Event::RunsRead(
                         ticket,
                         store.runs(query).await.map_err(|fault| fault.to_string()),
@@ -171,8 +331,8 @@ impl Shell {
                 });
             }
             Effect::ReadAudit(ticket, groups, limit) => {
-                let store = self.store.clone();
-                self.ask_store("read audit", async move {
+                let store = self.parts.store.clone();
+                self.ask_store("read audit", false, async move {
                     Event::AuditRead(
                         ticket,
                         store
@@ -196,6 +356,7 @@ impl Shell {
                     dialling.set(agents);
                 }
             }
+            Effect::RaiseEpoch(above) => self.tell_seat(Told::Raise(above)),
             Effect::Notify(route, notice) => {
                 if let Some(notifier) = &mut self.notifier {
                     notifier.notify(route, notice);
@@ -213,12 +374,31 @@ impl Shell {
     }
 
     fn commit(&mut self, writes: Vec<Write>) {
-        let (store, guard, inbox) = (self.store.clone(), self.guard.clone(), self.inbox.clone());
-        self.workers.spawn("commit", async move {
+        let Some(guard) = self.guard.clone() else {
+            return;
+        };
+        let (store, inbox, term) = (
+            self.parts.store.clone(),
+            self.inbox.clone(),
+            self.term(true),
+        );
+        let (tenure, seat) = (self.parts.tenure.clone(), self.seat.clone());
+        self.parts.workers.spawn("commit", async move {
+            let sent = clock::boot_time();
             let done = match store.commit(&guard, writes, clock::now()).await {
-                Err(StoreError::NotLeader) => Incoming::Deposed,
+                Err(StoreError::NotLeader) => {
+                    if let Some(seat) = seat {
+                        // Where it is gone the center is stopping.
+                        let _ = seat.send(Told::Deposed).await;
+                    }
+                    Incoming::Deposed
+                }
                 other => {
-                    Incoming::Event(Event::Committed(other.map_err(|fault| fault.to_string())))
+                    if other.is_ok() {
+                        tenure.renewed(sent);
+                    }
+                    let told = other.map_err(|fault| fault.to_string());
+                    Incoming::Answered(term, Event::Committed(told))
                 }
             };
             // Where the loop is gone the center is stopping.
@@ -226,16 +406,33 @@ impl Shell {
         });
     }
 
+    /// What is asked now; `lapses` where a lapse makes the answer worthless.
+    fn term(&self, lapses: bool) -> Term {
+        Term {
+            leads: self.leads,
+            lapses: lapses.then_some(self.lapses),
+        }
+    }
+
+    fn tell_seat(&self, told: Told) {
+        if let Some(seat) = &self.seat
+            && seat.try_send(told).is_err()
+        {
+            warn!("the lease's worker does not listen");
+        }
+    }
+
     fn ask_store(
         &self,
         what: &'static str,
+        lapses: bool,
         question: impl Future<Output = Event> + Send + 'static,
     ) {
-        let inbox = self.inbox.clone();
-        self.workers.spawn(what, async move {
+        let (inbox, term) = (self.inbox.clone(), self.term(lapses));
+        self.parts.workers.spawn(what, async move {
             let answer = question.await;
             // Where the loop is gone nobody waits for the answer.
-            let _ = inbox.send(Incoming::Event(answer)).await;
+            let _ = inbox.send(Incoming::Answered(term, answer)).await;
         });
     }
 
@@ -262,18 +459,24 @@ impl Shell {
     }
 
     fn issue(&mut self, session: SessionId, issue: &Issue) {
-        let fleet = self.core.fleet_id().clone();
+        let fleet = self.parts.settings.fleet.clone();
         let uri = PeerUri {
             fleet: fleet.clone(),
             role: issue.role,
             id: issue.id.clone(),
         };
-        let answer = match self.authority.issue(&issue.request, &uri, clock::now()) {
+        let answer = match self
+            .parts
+            .authority
+            .issue(&issue.request, &uri, clock::now())
+        {
             Ok(issued) => ToJoiner::Joined(Joined {
                 fleet: fleet.to_string(),
                 name: issue.name.clone(),
                 certificate: issued.certificate,
-                centers: self.addresses.clone(),
+                centers: self.roster.addresses_or(&self.parts.settings.addresses),
+                authority: (issue.role == PeerRole::Center)
+                    .then(|| AuthorityPem(self.parts.authority.secret())),
             }),
             Err(fault) => ToJoiner::Error(ErrorFrame {
                 code: LinkError::UnknownMessage,
@@ -293,6 +496,17 @@ impl Shell {
             error!("cannot set the timer: {fault}");
         }
     }
+}
+
+/// A center that stands by, without links.
+fn standby(parts: &Parts, roster: &Roster) -> Standby {
+    let settings = &parts.settings;
+    Standby::new(
+        settings.fleet.clone(),
+        settings.zone.clone(),
+        settings.addresses.clone(),
+        roster.clone(),
+    )
 }
 
 /// A message that cannot be sent is our own fault; a link that is closed tells of itself.

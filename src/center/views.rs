@@ -295,6 +295,8 @@ fn bare(row: &RunRow, task: TaskPath, agent: Option<AgentName>) -> RunView {
         signal: None,
         pid: None,
         output_bytes: None,
+        output_gap: None,
+        output_cut: None,
         peak_memory_bytes: None,
         cpu_ms: None,
         revision: row.run.revision,
@@ -322,6 +324,8 @@ fn close(view: &mut RunView, ending: &Ending, fire_at: UnixMs) {
     view.signal = ending.signal;
     view.pid = ending.pid;
     view.output_bytes = ending.output_bytes;
+    view.output_gap = ending.output_gap;
+    view.output_cut = ending.output_cut;
     view.peak_memory_bytes = ending.peak_memory_bytes;
     view.cpu_ms = ending.cpu_ms;
 }

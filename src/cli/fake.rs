@@ -75,6 +75,8 @@ pub fn run(group: &str, name: &str) -> RunView {
         signal: None,
         pid: Some(4711),
         output_bytes: Some(12),
+        output_gap: None,
+        output_cut: None,
         peak_memory_bytes: Some(9 << 20),
         cpu_ms: Some(31),
         revision: Revision(3),
@@ -132,6 +134,8 @@ pub fn status() -> StatusView {
         role: "leader".to_owned(),
         epoch: Epoch(2),
         centers: vec!["127.0.0.1:9502".to_owned()],
+        standbys: Vec::new(),
+        lease_age_ms: None,
         version: "0.1.0".to_owned(),
         now: NOW,
         timezone: Zone::utc(),
@@ -175,6 +179,11 @@ pub fn event() -> EventView {
 
 /// A piece of output.
 pub fn chunk(agent: &str, offset: u64, text: &str) -> Item {
+    chunk_at(agent, offset, None, text)
+}
+
+/// A piece of output, written by then.
+pub fn chunk_at(agent: &str, offset: u64, at: Option<i64>, text: &str) -> Item {
     use base64::Engine as _;
     Item::Log(LogView {
         run_id: RunId::hash(agent.as_bytes()),
@@ -182,6 +191,7 @@ pub fn chunk(agent: &str, offset: u64, text: &str) -> Item {
         slot: Slot(0),
         attempt: 1,
         offset,
+        at: at.map(UnixMs),
         data: base64::engine::general_purpose::STANDARD.encode(text),
     })
 }
@@ -287,6 +297,7 @@ fn welcome() -> Welcome {
         agent: None,
         epoch: Epoch(1),
         now: NOW,
+        centers: Vec::new(),
     }
 }
 

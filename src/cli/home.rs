@@ -162,7 +162,7 @@ pub fn load(global: &Global) -> Result<Centers, Fault> {
 pub fn load_dir(dir: &Path) -> Result<Centers, Fault> {
     let identity = Identity::load(dir).map_err(|error| unusable(&error))?;
     let addresses = load_centers(dir).map_err(|error| unusable(&error.into()))?;
-    Centers::new(&identity, addresses)
+    Ok(Centers::new(&identity, addresses)?.kept_in(dir))
 }
 
 /// An identity that cannot be used.

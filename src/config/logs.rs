@@ -61,6 +61,8 @@ pub fn init_logs(level: LogLevel, format: LogFormat) {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter(level)))
         .with_writer(io::stderr)
+        // It would be told to stderr too, with a panic where that cannot be written: a full disk under the log.
+        .log_internal_errors(false)
         .with_target(false);
     // An error says that logs go somewhere already.
     let _ = match format {

@@ -51,6 +51,10 @@ pub struct CenterSettings {
     /// Addresses to listen on, `ADDR:PORT`.
     #[serde(deserialize_with = "list::deserialize")]
     pub listen: Vec<String>,
+    /// Addresses told to agents, clients and other centers, `HOST:PORT`; those of `listen` where none, but for
+    /// wildcards.
+    #[serde(deserialize_with = "list::deserialize")]
+    pub advertise: Vec<String>,
     /// Where the store is; a SQLite file in the state directory where none.
     pub store: Option<String>,
     /// A file with the password of the store's database.
@@ -100,6 +104,7 @@ impl Default for CenterSettings {
     fn default() -> Self {
         Self {
             listen: vec!["0.0.0.0:9502".to_owned()],
+            advertise: Vec::new(),
             store: None,
             store_password_file: None,
             store_password_env: None,
@@ -138,6 +143,7 @@ impl Settings for CenterSettings {
     const FILE: &'static str = "center.toml";
     const KEYS: &'static [&'static str] = &[
         "listen",
+        "advertise",
         "store",
         "store_password_file",
         "store_password_env",

@@ -69,7 +69,10 @@ fn turn_on(base: &Path, controller: &str) -> bool {
 }
 
 /// Sets the limits of a run whose cgroup lies directly below `base`, before there is a process in it.
-pub(super) fn limit(cgroup: &Path, limits: &[Limit]) -> io::Result<()> {
+pub(super) fn limit<'a>(
+    cgroup: &Path,
+    limits: impl IntoIterator<Item = &'a Limit>,
+) -> io::Result<()> {
     for limit in limits {
         match limit.kind {
             LimitKind::Memory => {

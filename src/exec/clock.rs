@@ -24,6 +24,11 @@ pub(super) struct Clock {
 }
 
 impl Clock {
+    /// What to add to the host's clock to have the center's time.
+    pub fn skew_ms(self) -> i64 {
+        self.now().center.0 - millis(ClockId::Realtime)
+    }
+
     pub fn now(self) -> Now {
         let boot = boot_now();
         let own = i64::try_from(boot.0).unwrap_or(i64::MAX);

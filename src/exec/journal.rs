@@ -12,6 +12,7 @@ use std::io::{self, Read, Write};
 use std::marker::PhantomData;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -80,7 +81,8 @@ pub struct Damage {
 #[derive(Debug)]
 pub struct Journal<T> {
     path: PathBuf,
-    file: File,
+    /// Shared with who syncs it: a host without descriptors must not hold results back.
+    file: Arc<File>,
     len: u64,
     /// Whether it holds lines that cannot be read.
     damaged: bool,
@@ -113,7 +115,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         }
         let journal = Self {
             path: path.to_owned(),
-            file,
+            file: Arc::new(file),
             len: whole as u64,
             damaged: damage.is_some(),
             torn: false,
@@ -130,7 +132,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         }
         self.mend()?;
         let lines = self.lines(records)?;
-        if let Err(source) = self.file.write_all(&lines) {
+        if let Err(source) = (&*self.file).write_all(&lines) {
             // Half a line would hide everything behind it.
             self.torn = true;
             if let Err(e) = self.mend() {
@@ -184,7 +186,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         }
         self.len = lines.len() as u64;
         self.torn = false;
-        self.file = file;
+        self.file = Arc::new(file);
         self.damaged = false;
         Ok(())
     }
@@ -194,9 +196,9 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         self.len
     }
 
-    /// A second handle on the file as it is now, to sync it from another thread.
-    pub fn handle(&self) -> Result<File, JournalError> {
-        self.file.try_clone().map_err(io_error("open", &self.path))
+    /// The file as it is now, to sync it from another thread.
+    pub fn handle(&self) -> Arc<File> {
+        Arc::clone(&self.file)
     }
 
     fn lines(&self, records: &[T]) -> Result<Vec<u8>, JournalError> {

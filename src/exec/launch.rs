@@ -278,15 +278,13 @@ fn resource(kind: LimitKind) -> Option<(u32, Resource)> {
     Some(match kind {
         LimitKind::CpuPercent => return None,
         // What it allocates, however it does; address space is reserved by many programs and never used.
-        LimitKind::Memory => (libc::RLIMIT_DATA, Resource::Data),
-        LimitKind::Processes => (libc::RLIMIT_NPROC, Resource::Nproc),
+        LimitKind::Memory | LimitKind::Data => (libc::RLIMIT_DATA, Resource::Data),
+        LimitKind::Processes | LimitKind::Nproc => (libc::RLIMIT_NPROC, Resource::Nproc),
         LimitKind::Nofile => (libc::RLIMIT_NOFILE, Resource::Nofile),
         LimitKind::As => (libc::RLIMIT_AS, Resource::As),
         LimitKind::Cpu => (libc::RLIMIT_CPU, Resource::Cpu),
-        LimitKind::Nproc => (libc::RLIMIT_NPROC, Resource::Nproc),
         LimitKind::Core => (libc::RLIMIT_CORE, Resource::Core),
         LimitKind::Fsize => (libc::RLIMIT_FSIZE, Resource::Fsize),
-        LimitKind::Data => (libc::RLIMIT_DATA, Resource::Data),
         LimitKind::Stack => (libc::RLIMIT_STACK, Resource::Stack),
         LimitKind::Memlock => (libc::RLIMIT_MEMLOCK, Resource::Memlock),
     })

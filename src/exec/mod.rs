@@ -16,6 +16,7 @@ pub mod journal;
 pub mod keeper;
 mod launch;
 mod mark;
+mod notes;
 mod output;
 mod policy;
 mod program;

@@ -44,7 +44,7 @@ pub(super) enum Job {
     /// Takes old output away, but for these attempts.
     Sweep(HashSet<Key>),
     /// Waits until a journal's file is on the disk.
-    Sync(u64, File),
+    Sync(u64, Arc<File>),
 }
 
 /// What a starter has done.
@@ -169,7 +169,10 @@ impl Workshop {
                     Err(failure) => Done::Failed(key, failure),
                 });
             }
-            Job::Sweep(keep) => {
+            Job::Sweep(mut keep) => {
+                if let Ok(armed) = self.armed.lock() {
+                    keep.extend(armed.keys().cloned());
+                }
                 let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
                 output::sweep(&self.output, &keep, self.retention, now);
             }
@@ -205,20 +208,12 @@ impl Workshop {
     }
 
     fn make_ready(&self, key: &Key) -> Result<Ready, Failure> {
-        let setup = |what: &str, e: &io::Error| {
-            let why = format!("{what}: {e}");
-            if is_host_full(e) {
-                Failure::Unrecorded(why)
-            } else {
-                Failure::Setup(why)
-            }
-        };
         let output =
-            output::create(&self.output, key).map_err(|e| setup("making its output file", &e))?;
+            output::create(&self.output, key).map_err(|e| host("making its output file", &e))?;
         let cgroup = match &self.trees {
             Trees::Cgroup(base) => {
                 let made = make_cgroup(&cgroup_of(base, key));
-                Some(made.map_err(|e| setup("making its cgroup", &e))?)
+                Some(made.map_err(|e| host("making its cgroup", &e))?)
             }
             Trees::Stub => None,
         };
@@ -243,8 +238,9 @@ impl Workshop {
         failpoint::reach(Point::KeeperBeforeClone);
         match &self.trees {
             Trees::Cgroup(base) => {
-                let limits = &order.text.work.limits;
-                let started = cgroup::limit(&cgroup_of(base, key), limits)
+                let limits = order.text.work.limits.iter();
+                let kept = limits.filter(|of| self.host.controllers.keep(of.kind));
+                let started = cgroup::limit(&cgroup_of(base, key), kept)
                     .map_err(|e| Failure::Setup(format!("limiting its cgroup: {e}")))
                     .and_then(|()| self.start_in_cgroup(&launch, &ready));
                 let tree = Tree::Cgroup(cgroup_of(base, key));
@@ -303,7 +299,7 @@ impl Workshop {
             self.lock.as_fd(),
             cgroup,
         );
-        let spawned = sys::spawn(&spawn).map_err(|e| launch::failure(launch, e.stage, &e.error))?;
+        let spawned = sys::spawn(&spawn).map_err(|e| child(launch, e.stage, &e.error))?;
         Ok((spawned.pid, spawned.pidfd))
     }
 
@@ -313,7 +309,7 @@ impl Workshop {
         launch: &Launch,
         ready: &Ready,
     ) -> Result<Child, Failure> {
-        let setup = |e: io::Error| Failure::Setup(format!("starting its sub-reaper: {e}"));
+        let setup = |e: io::Error| host("starting its sub-reaper", &e);
         let text = stub_input(launch).map_err(setup)?;
         let record_path = self.stubs.join(file_name(key));
         // One of an attempt that was recorded and not executed says nothing.
@@ -329,8 +325,7 @@ impl Workshop {
             self.lock.as_fd(),
             report.as_fd(),
         ];
-        let spawned = sys::spawn(&self.stub_spawn(key, fds))
-            .map_err(|e| Failure::Setup(format!("starting its sub-reaper: {}", e.error)))?;
+        let spawned = sys::spawn(&self.stub_spawn(key, fds)).map_err(|e| setup(e.error))?;
         drop(report);
         let mut line = String::new();
         File::from(from_stub)
@@ -365,7 +360,7 @@ impl Workshop {
                 wait_for(&spawned.pidfd);
                 drop(std::fs::remove_file(record_path));
                 let error = io::Error::from_raw_os_error(errno);
-                Err(launch::failure(launch, stage, &error))
+                Err(child(launch, stage, &error))
             }
         }
     }
@@ -407,6 +402,24 @@ impl Workshop {
     }
 }
 
+/// What the keeper itself could not do for a start.
+fn host(what: &str, e: &io::Error) -> Failure {
+    let why = format!("{what}: {e}");
+    if is_host_full(e) {
+        Failure::Unrecorded(why)
+    } else {
+        Failure::Setup(why)
+    }
+}
+
+/// What a child could not do; before it is the task's, and where its record is written, it is the host that fails.
+fn child(launch: &Launch, stage: Stage, e: &io::Error) -> Failure {
+    if matches!(stage, Stage::Clone | Stage::Mark) && is_host_full(e) {
+        return host(stage.words(), e);
+    }
+    launch::failure(launch, stage, e)
+}
+
 /// None; in debug builds where a test's failpoints are.
 fn stub_environment() -> Vec<CString> {
     #[cfg(debug_assertions)]
@@ -421,8 +434,11 @@ fn is_host_full(e: &io::Error) -> bool {
         libc::ENOSPC,
         libc::EDQUOT,
         libc::EROFS,
+        libc::EIO,
         libc::EMFILE,
         libc::ENFILE,
+        libc::ENOMEM,
+        libc::EAGAIN,
     ];
     e.raw_os_error().is_some_and(|errno| full.contains(&errno))
 }

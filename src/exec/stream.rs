@@ -3,15 +3,16 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::notes::{self, Mark};
 use super::output;
 use super::wire::{Event, LOG_CHUNK, LOG_WINDOW, LogFrom};
-use crate::model::RunId;
+use crate::model::{RunId, UnixMs};
 
 /// One reader's stream.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(super) struct Stream {
     attempt: u16,
     file: File,
     offset: u64,
+    /// What is known of when this attempt's bytes were written.
+    marks: Vec<Mark>,
     /// Sent and not yet taken.
     under_way: u64,
     pub follow: bool,
@@ -45,13 +48,22 @@ pub(super) struct Progress {
     pub active: bool,
     /// Its present attempt.
     pub attempt: Option<u16>,
+    /// Now, in the center's time.
+    pub now: UnixMs,
+    /// What to add to the host's clock to have the center's time.
+    pub skew_ms: i64,
 }
 
 impl Stream {
     /// Opens the output that is asked for.
     pub fn open(base: &Path, reading: Reading, progress: Progress) -> Result<Self, String> {
+        let place = match reading.from {
+            LogFrom::Place { attempt, .. } => Some(attempt),
+            LogFrom::Lines(_) | LogFrom::Since(_) | LogFrom::Offset(_) => None,
+        };
         let attempt = reading
             .attempt
+            .or(place)
             .or_else(|| output::last_attempt(base, &reading.run_id))
             .or(progress.attempt)
             .unwrap_or(1);
@@ -67,11 +79,17 @@ impl Stream {
             }
             Err(e) => return Err(format!("cannot open the output: {e}")),
         };
+        let marks = notes::marks(base, &key);
+        let loss = notes::loss(base, &key);
         let offset = match reading.from {
-            LogFrom::Offset(offset) => offset,
-            LogFrom::Lines(lines) => output::last_lines(&file, lines)
-                .map_err(|e| format!("cannot read the output: {e}"))?,
+            LogFrom::Offset(offset) | LogFrom::Place { offset, .. } => Ok(offset),
+            LogFrom::Lines(lines) => output::last_lines(&file, lines, loss),
+            LogFrom::Since(since) => {
+                let offset = loss.skip(notes::offset_since(&marks, since));
+                output::line_begin(&file, offset, loss)
+            }
         };
+        let offset = offset.map_err(|e| format!("cannot read the output: {e}"))?;
         Ok(Self {
             id: reading.stream,
             run_id: reading.run_id,
@@ -79,6 +97,7 @@ impl Stream {
             attempt,
             file,
             offset,
+            marks,
             under_way: 0,
             follow: reading.follow,
         })
@@ -92,24 +111,18 @@ impl Stream {
     /// The next events, as far as the window allows; true with the last of them.
     pub fn pump(&mut self, base: &Path, progress: Progress) -> (Vec<Event>, bool) {
         let mut events = Vec::new();
-        let key = (self.run_id.clone(), self.attempt);
-        let gap = output::gap(base, &key);
+        let loss = notes::loss(base, &(self.run_id.clone(), self.attempt));
         loop {
-            if let Some(gap) = gap.filter(|gap| (gap.from..gap.to).contains(&self.offset)) {
-                self.offset = gap.to;
-            }
+            self.offset = loss.skip(self.offset);
             let room = LOG_WINDOW.saturating_sub(self.under_way);
             if room == 0 {
                 return (events, false);
             }
-            let before_gap = gap
-                .filter(|gap| gap.from > self.offset)
-                .map_or(u64::MAX, |gap| gap.from - self.offset);
-            let want = room.min(before_gap).min(LOG_CHUNK as u64);
-            let mut bytes = vec![0; usize::try_from(want).unwrap_or(LOG_CHUNK)];
-            match self.file.read_at(&mut bytes, self.offset) {
-                Ok(0) => break,
-                Ok(len) => events.push(self.piece(&bytes[..len])),
+            let want = room.min(loss.room(self.offset)).min(LOG_CHUNK as u64);
+            match self.read(want, progress) {
+                Ok(Some(event)) => events.push(event),
+                Ok(None) if self.was_cut() => self.offset = 0,
+                Ok(None) => break,
                 Err(e) => {
                     events.push(self.end(Some(format!("cannot read the output: {e}"))));
                     return (events, true);
@@ -123,6 +136,34 @@ impl Stream {
         (events, true)
     }
 
+    /// The next piece, written up to one instant.
+    fn read(&mut self, want: u64, progress: Progress) -> io::Result<Option<Event>> {
+        let passed = |mark: &Mark| mark.size <= self.offset;
+        let next = self.marks.get(self.marks.partition_point(passed)).copied();
+        let want = want.min(next.map_or(u64::MAX, |mark| mark.size - self.offset));
+        let mut bytes = vec![0; usize::try_from(want).unwrap_or(LOG_CHUNK)];
+        let len = self.file.read_at(&mut bytes, self.offset)?;
+        let at = match next {
+            Some(mark) => Some(mark.at),
+            None if progress.active => Some(progress.now),
+            None => self.changed_at(progress.skew_ms),
+        };
+        Ok((len > 0).then(|| self.piece(&bytes[..len], at)))
+    }
+
+    /// When the file was written for the last time.
+    fn changed_at(&self, skew_ms: i64) -> Option<UnixMs> {
+        let meta = self.file.metadata().ok()?;
+        let host = meta.mtime() * 1000 + meta.mtime_nsec() / 1_000_000;
+        Some(UnixMs(host + skew_ms))
+    }
+
+    /// Whether the command has made its file shorter than what was read of it.
+    fn was_cut(&self) -> bool {
+        let size = self.file.metadata().map_or(u64::MAX, |meta| meta.len());
+        size < self.offset
+    }
+
     /// At the end of what is there: whether more may come, perhaps of a later attempt.
     fn turn(&mut self, base: &Path, progress: Progress) -> bool {
         let later = progress
@@ -131,6 +172,7 @@ impl Stream {
         if let Some(attempt) = later
             && let Ok(file) = output::open(base, &(self.run_id.clone(), attempt))
         {
+            self.marks = notes::marks(base, &(self.run_id.clone(), attempt));
             self.attempt = attempt;
             self.file = file;
             self.offset = 0;
@@ -139,7 +181,7 @@ impl Stream {
         progress.active
     }
 
-    fn piece(&mut self, bytes: &[u8]) -> Event {
+    fn piece(&mut self, bytes: &[u8], at: Option<UnixMs>) -> Event {
         let offset = self.offset;
         self.offset += bytes.len() as u64;
         self.under_way += bytes.len() as u64;
@@ -147,6 +189,7 @@ impl Stream {
             stream: self.id,
             attempt: self.attempt,
             offset,
+            at,
             data: STANDARD.encode(bytes),
         }
     }

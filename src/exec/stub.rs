@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::fs::FallocateFlags;
 use rustix::process::{WaitOptions, getpid, set_child_subreaper, wait};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,11 @@ use super::supervise::{Exit, Used};
 use super::sys::{self, Stage};
 use super::tree::stat;
 use super::wire::BootMs;
+
+/// Bytes that a record takes at most.
+const ROOM: u64 = 4096;
+/// A record that cannot be written is tried again this often.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// A line of a sub-reaper's record, which outlives the keeper.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -140,7 +146,12 @@ pub fn run(args: &[OsString]) -> io::Result<()> {
     failpoint::reach(Point::StubBegun);
     let pid = getpid().as_raw_pid();
     let start = stat(pid).map_or(0, |stat| stat.start);
-    write(&mut record, &Line::Stub { pid, start })?;
+    let reserved = reserve(&record).and_then(|()| write(&mut record, &Line::Stub { pid, start }));
+    if let Err(e) = reserved {
+        let stage = Stage::Mark;
+        let errno = e.raw_os_error().unwrap_or(libc::EIO);
+        return write(&mut File::from(fds.report), &Line::Failed { stage, errno });
+    }
     failpoint::reach(Point::StubRecorded);
     let mut text = String::new();
     File::from(fds.launch).read_to_string(&mut text)?;
@@ -166,7 +177,8 @@ pub fn run(args: &[OsString]) -> io::Result<()> {
             errno: failed.error.raw_os_error().unwrap_or(0),
         },
     };
-    write(&mut record, &line)?;
+    // The command runs: from here on nothing ends the sub-reaper before its tree.
+    drop(write(&mut record, &line));
     failpoint::reach(Point::StubStartedWritten);
     // Nobody may be left to read it.
     drop(write(&mut File::from(fds.report), &line));
@@ -188,21 +200,38 @@ fn reap(command: i32, record: &mut File) -> io::Result<()> {
                 };
                 let took = sys::children_took();
                 let used = Line::Used {
-                    peak_memory: took.peak_memory,
+                    peak_memory: took.peak_memory(),
                     cpu_us: u64::try_from(took.cpu.as_micros()).unwrap_or(u64::MAX),
                 };
                 failpoint::reach(Point::StubExitSeen);
                 // In one write: the keeper sees all or none.
                 if is_alone() {
-                    write_all(record, &[Line::Alone, used, line])?;
+                    persist(record, &[Line::Alone, used, line]);
                 } else {
-                    write_all(record, &[used, line])?;
+                    persist(record, &[used, line]);
                 }
                 failpoint::reach(Point::StubExitWritten);
             }
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(_) => return Ok(()),
         }
+    }
+}
+
+/// Takes the room that a record needs, so that a disk which fills up meanwhile loses no exit status.
+fn reserve(record: &File) -> io::Result<()> {
+    match rustix::fs::fallocate(record, FallocateFlags::KEEP_SIZE, 0, ROOM) {
+        Err(rustix::io::Errno::OPNOTSUPP) | Ok(()) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Writes until it is written: the tree is held meanwhile, and nobody else knows how its command ended.
+fn persist(record: &mut File, lines: &[Line]) {
+    while write_all(record, lines).is_err() {
+        std::thread::sleep(AGAIN);
+        // A part may have been written; the reader passes a torn line over.
+        drop(record.write_all(b"\n"));
     }
 }
 

@@ -864,11 +864,23 @@ pub struct Reaped {
 /// What processes took, as the kernel counts it for their parent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Took {
-    /// Bytes of memory of the largest. Not known where it is no more than this program's own: a child that shared
-    /// its memory until execve is charged with that.
-    pub peak_memory: Option<u64>,
+    /// Bytes of memory of the largest, or of this program: a child that shared its memory until execve is charged
+    /// with that.
+    largest: u64,
     /// Processor time of all.
     pub cpu: Duration,
+}
+
+impl Took {
+    /// Bytes of memory of the largest, if that was more than this program ever had.
+    pub fn peak_memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let own: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+        (self.largest > own * 1024).then_some(self.largest)
+    }
 }
 
 /// Reaps a child that has ended; `None` while it lives.
@@ -902,27 +914,22 @@ pub fn reap_ended(pidfd: BorrowedFd<'_>) -> io::Result<Option<Reaped>> {
 
 /// What all reaped children of this program took.
 pub fn children_took() -> Took {
-    took(&usage_of(libc::RUSAGE_CHILDREN))
-}
-
-fn usage_of(whom: libc::c_int) -> libc::rusage {
     // SAFETY: plain numbers, for which zeros are values; getrusage stores into the live value.
-    unsafe {
+    let usage = unsafe {
         let mut usage = std::mem::zeroed();
-        libc::getrusage(whom, &raw mut usage);
+        libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage);
         usage
-    }
+    };
+    took(&usage)
 }
 
 fn took(usage: &libc::rusage) -> Took {
-    let own = usage_of(libc::RUSAGE_SELF).ru_maxrss;
     let span = |time: libc::timeval| {
         let part = u32::try_from(time.tv_usec).unwrap_or(0);
         Duration::new(time.tv_sec.unsigned_abs(), part * 1000)
     };
-    let kibibytes = usage.ru_maxrss.unsigned_abs();
     Took {
-        peak_memory: (usage.ru_maxrss > own).then_some(kibibytes * 1024),
+        largest: usage.ru_maxrss.unsigned_abs() * 1024,
         cpu: span(usage.ru_utime) + span(usage.ru_stime),
     }
 }

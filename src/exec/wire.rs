@@ -159,6 +159,15 @@ pub enum LogFrom {
     Offset(u64),
     /// At the last lines.
     Lines(u64),
+    /// At the line that was being written at this instant, in the center's time.
+    Since(UnixMs),
+    /// At this byte of this attempt; later attempts follow.
+    Place {
+        /// The attempt.
+        attempt: u16,
+        /// The byte.
+        offset: u64,
+    },
 }
 
 /// Everything the keeper needs for one run.
@@ -272,6 +281,9 @@ pub enum Event {
         attempt: u16,
         /// Where its first byte stands in the output.
         offset: u64,
+        /// When it had been written, within a second, where that is known; in the center's time.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<UnixMs>,
         /// The bytes, base 64.
         data: String,
     },

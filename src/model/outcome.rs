@@ -97,6 +97,12 @@ pub struct Ending {
     pub finished_at: UnixMs,
     /// Bytes of output of the last attempt.
     pub output_bytes: Option<u64>,
+    /// Of them, bytes that were taken out of the middle to keep the cap; none where all are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_gap: Option<u64>,
+    /// Bytes that the command took back itself by making its output's file shorter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_cut: Option<u64>,
     /// Most memory that the last attempt held at a time, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_memory_bytes: Option<u64>,
@@ -120,6 +126,8 @@ impl Ending {
             started_at: None,
             finished_at: at,
             output_bytes: None,
+            output_gap: None,
+            output_cut: None,
             peak_memory_bytes: None,
             cpu_ms: None,
             tail: None,

@@ -1,4 +1,4 @@
-//! One-time tokens: the text that lets a new agent or operator in once. The text carries the fingerprint of
+//! One-time tokens: the text that lets a new center, agent or operator in once. The text carries the fingerprint of
 //! the fleet's certificate authority, so that whoever uses it knows the center before saying anything.
 
 use std::fmt;
@@ -27,7 +27,7 @@ pub enum TokenError {
     Pin,
 }
 
-/// A one-time token, `ucron1.agent|operator.SECRET.FINGERPRINT`. Its secret never shows in `Debug`.
+/// A one-time token, `ucron1.center|agent|operator.SECRET.FINGERPRINT`. Its secret never shows in `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
     role: PeerRole,
@@ -54,6 +54,7 @@ impl Token {
             _ => return Err(TokenError::Form),
         }
         let role = match parts.next() {
+            Some("center") => PeerRole::Center,
             Some("agent") => PeerRole::Agent,
             Some("operator") => PeerRole::Operator,
             _ => return Err(TokenError::Form),
@@ -73,7 +74,7 @@ impl Token {
         }
     }
 
-    /// What its bearer may become: agent or operator.
+    /// What its bearer may become: center, agent or operator.
     pub fn role(&self) -> PeerRole {
         self.role
     }
@@ -138,7 +139,7 @@ mod tests {
         check("", TokenError::Form);
         check("hello", TokenError::Form);
         check(&text.replace("ucron1", "ucron2"), TokenError::Version);
-        check(&text.replace("agent", "center"), TokenError::Form);
+        check(&text.replace("agent", "keeper"), TokenError::Form);
         check(&text.replace("agent.", "agent.x"), TokenError::Form);
         check(&text[..text.len() - 65], TokenError::Pin);
         check(&text[..text.len() - 1], TokenError::Pin);

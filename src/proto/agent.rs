@@ -393,6 +393,22 @@ pub struct ReadLog {
     pub lines: Option<u64>,
     /// Go on until the run has ended.
     pub follow: bool,
+    /// What was written since then, whole lines; `lines` does not count then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<UnixMs>,
+    /// Go on at this place; `lines` and `since` do not count then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<LogPlace>,
+}
+
+/// A place in a run's output.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogPlace {
+    /// The attempt; later ones follow.
+    pub attempt: u16,
+    /// The byte.
+    pub offset: u64,
 }
 
 /// A piece of output.
@@ -403,10 +419,20 @@ pub struct LogChunk {
     pub stream: u64,
     /// The attempt it is of.
     pub attempt: u16,
-    /// Where its first byte stands in the output; a jump is a gap.
+    /// Where its first byte stands in the output; a jump is a gap, a step back says that the command has cut
+    /// its output.
     pub offset: u64,
+    /// When it had been written, within a second, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<UnixMs>,
     /// The bytes, base 64.
     pub data: String,
+}
+
+/// Bytes that a base 64 text stands for.
+pub fn decoded_len(text: &str) -> u64 {
+    let padding = text.bytes().rev().take_while(|byte| *byte == b'=').count();
+    (text.len() / 4 * 3).saturating_sub(padding) as u64
 }
 
 /// A stream of output is over.

@@ -40,7 +40,8 @@ pub struct AgentHello {
     pub up_ms: u64,
 }
 
-/// The center's answer to a hello.
+/// The center's answer to a hello. It comes again on the same link when the center has taken the lead, and when the
+/// fleet's centers have changed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Welcome {
@@ -56,6 +57,9 @@ pub struct Welcome {
     pub epoch: Epoch,
     /// The center's time.
     pub now: UnixMs,
+    /// Addresses of all the fleet's centers, `HOST:PORT`, to be kept; empty where they are not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub centers: Vec<String>,
 }
 
 /// Why a link is closed; the last frame before it is.

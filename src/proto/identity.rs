@@ -260,6 +260,21 @@ pub fn load_centers(dir: &Path) -> Result<Vec<String>, FileError> {
         .collect())
 }
 
+/// Addresses kept at most.
+const MOST_CENTERS: usize = 16;
+
+/// The addresses known and those told by a center; none where nothing is new. What was dialled before stays: it may be
+/// the only way from here.
+pub fn with_told(known: &[String], told: &[String]) -> Option<Vec<String>> {
+    let mut all = known.to_vec();
+    for center in told {
+        if !all.contains(center) && all.len() < MOST_CENTERS {
+            all.push(center.clone());
+        }
+    }
+    (all.len() > known.len()).then_some(all)
+}
+
 /// Writes the centers' addresses, one a line.
 pub fn store_centers(dir: &Path, centers: &[String]) -> Result<(), FileError> {
     let mut text = centers.join("\n");

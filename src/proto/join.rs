@@ -82,6 +82,20 @@ pub struct Joined {
     pub certificate: String,
     /// All centers' addresses, `ADDR:PORT`.
     pub centers: Vec<String>,
+    /// Centers: the certificate authority, key and certificate, PEM. Nobody else gets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<AuthorityPem>,
+}
+
+/// A certificate authority under way to a center that joins. `Debug` shows nothing of it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AuthorityPem(pub String);
+
+impl std::fmt::Debug for AuthorityPem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AuthorityPem(..)")
+    }
 }
 
 /// Why joining failed.
@@ -249,7 +263,7 @@ impl Applicant {
 
 fn words(role: PeerRole) -> &'static str {
     match role {
-        PeerRole::Center => "a center",
+        PeerRole::Center => "a center (`ucron-center join`)",
         PeerRole::Agent => "an agent (`ucron-agent join`)",
         PeerRole::Operator => "an operator (`ucron login`)",
     }

@@ -82,6 +82,12 @@ pub struct RunView {
     pub pid: Option<i32>,
     /// Bytes of output.
     pub output_bytes: Option<u64>,
+    /// Of them, bytes that were taken out of the middle to keep the cap; left out where all are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_gap: Option<u64>,
+    /// Bytes that the command took back itself by making its output's file shorter; left out where it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_cut: Option<u64>,
     /// Most memory that its last attempt held at a time.
     #[serde(default)]
     pub peak_memory_bytes: Option<u64>,
@@ -209,6 +215,10 @@ pub struct StatusView {
     pub epoch: Epoch,
     /// All centers' addresses.
     pub centers: Vec<String>,
+    /// The fleet's other centers, by id.
+    pub standbys: Vec<CenterView>,
+    /// How long ago the lease was renewed, milliseconds; null where it does not run out, or the center stands by.
+    pub lease_age_ms: Option<u64>,
     /// The center's program version.
     pub version: String,
     /// The center's time.
@@ -248,6 +258,22 @@ pub struct ConditionView {
     pub reason: String,
     /// All of it in one sentence.
     pub text: String,
+}
+
+/// Another center than the one that answers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CenterView {
+    /// Its id.
+    pub id: String,
+    /// Where it answers.
+    pub addresses: Vec<String>,
+    /// Its epoch; 0 while it stands by.
+    pub epoch: Epoch,
+    /// Its program's version.
+    pub version: String,
+    /// When it last said that it lives.
+    pub last_seen_at: UnixMs,
 }
 
 /// Agents by state.
@@ -296,8 +322,12 @@ pub struct LogView {
     pub slot: Slot,
     /// Its attempt.
     pub attempt: u16,
-    /// Where its first byte stands in the output; a jump is a gap.
+    /// Where its first byte stands in the output; a jump is a gap, a step back says that the command has cut
+    /// its output.
     pub offset: u64,
+    /// When it had been written, within a second, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<UnixMs>,
     /// The bytes, base 64.
     pub data: String,
 }

@@ -128,6 +128,8 @@ pub(super) const TABLES: &[Table] = &[
             "finished_at",
             "output_bytes",
             "tail",
+            "output_gap",
+            "output_cut",
             "delay_ms",
             "caught_up",
             "peak_memory_bytes",

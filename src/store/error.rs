@@ -129,6 +129,19 @@ pub enum StoreError {
     Closed,
 }
 
+impl StoreError {
+    /// Whether it may pass by itself, so that trying again is worth while.
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::Unknown { .. }
+                | Self::Busy { .. }
+                | Self::NotWritable { .. }
+        )
+    }
+}
+
 /// Why a schema is not worked with.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SchemaError {

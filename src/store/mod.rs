@@ -189,6 +189,14 @@ impl Store {
         }
     }
 
+    /// All such values whose name begins so, by name.
+    pub async fn metas(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.metas(prefix).await,
+            Engine::Mysql(mysql) => mysql.metas(prefix).await,
+        }
+    }
+
     /// Sets such a value.
     pub async fn set_meta(&self, name: &str, value: &str) -> Result<(), StoreError> {
         match &self.engine {

@@ -139,6 +139,8 @@ pub enum TokenFor {
     Agent(BTreeSet<GroupName>),
     /// A client of this operator.
     Operator(OperatorId),
+    /// Another center of the fleet.
+    Center,
 }
 
 /// A run as planned.

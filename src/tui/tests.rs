@@ -125,6 +125,7 @@ fn open_logs(state: &mut State) {
             slot: Slot(0),
             attempt: 1,
             offset: 0,
+            at: None,
             data: BASE64.encode(text),
         };
         update(state, NOW, Input::Log(stream, chunk));

@@ -101,8 +101,17 @@ fn the_examples_of_ucron_work_from_the_first_step_to_the_last() {
 fn the_examples_of_the_center_make_one() {
     let world = World::bare();
     let mut story = Story::new(&world);
-    // Moving a fleet needs a center that is stopped, and a database: storing.rs does that.
-    let moves = ["center.toml", "store copy", "restore", "--state ."];
+    // Moving a fleet needs a center that is stopped, and a database: storing.rs does that, and standby.rs what needs
+    // two centers.
+    let moves = [
+        "center.toml",
+        "store copy",
+        "restore",
+        "--state .",
+        "token center",
+        "-center join",
+        "step-down",
+    ];
     for example in of_man(&committed("man/ucron-center.8")) {
         if !moves.iter().any(|word| example.line.contains(word)) {
             story.plays(&example);
@@ -152,7 +161,7 @@ fn the_examples_of_the_page_about_rules_answer_as_shown() {
 #[test]
 fn readme_leads_from_the_first_command_to_a_fleet() {
     // This test is part of what the first would run, and cargo has built already.
-    let not_here = ["./test.sh", "cargo build --release"];
+    let not_here = ["./test.sh", "./soak.sh 10", "cargo build --release"];
     let world = World::bare();
     let mut story = Story::new(&world).installs_by_hand();
     let examples = of_readme(&committed("README.md"));

@@ -161,3 +161,232 @@ fn reading_never_fails_because_an_agent_is_away() {
     let shown = world.ucron(&["logs", &run.run_id]).exits(0);
     assert!(shown.out.contains("kept"), "{shown:?}");
 }
+
+/// The sizes of an agent's outputs that its keeper has noted.
+fn sizes_noted(world: &World, agent: &str) -> usize {
+    let base = world.path(agent).join("output");
+    let below = |dir: &std::path::Path| std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let names = below(&base).flat_map(|shard| below(&shard.path()).collect::<Vec<_>>());
+    let is_noted = |name: &std::ffi::OsString| name.to_string_lossy().ends_with(".times");
+    names.filter(|entry| is_noted(&entry.file_name())).count()
+}
+
+#[test]
+fn output_of_several_agents_comes_in_the_order_of_time() {
+    let world = World::new(&[("a1", "web"), ("a2", "web")]);
+    let gate = world.work_name("gate-$UCRON_AGENT");
+    let line = format!("echo begins; while ! test -e {gate}; do sleep 0.05; done; echo ends");
+    world.add("web/t", &NEVER, &[&line]);
+    world.must(&["run", "web/t"]);
+    for agent in ["a1", "a2"] {
+        eventually("its size was noted", || sizes_noted(&world, agent) > 0);
+    }
+    for agent in ["a2", "a1"] {
+        std::fs::write(world.work(&format!("gate-{agent}")), "").unwrap();
+        let ended =
+            |run: &crate::world::Run| run.agent.as_deref() == Some(agent) && run.outcome.is_some();
+        world.run_where("web/t", "has ended", ended);
+    }
+    let shown = world.must(&["logs", "web/t"]);
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!(lines.len(), 4, "{shown}");
+    assert!(
+        lines[..2].iter().all(|line| line.ends_with("begins")),
+        "{shown}"
+    );
+    assert_eq!(lines[2..], ["a2/0 ends", "a1/0 ends"]);
+    assert_eq!(world.must(&["logs", "web/t", "-n", "1"]), "a1/0 ends");
+    assert_eq!(
+        world
+            .must(&["logs", "web/t", "-n", "1", "--grep", "begins"])
+            .lines()
+            .count(),
+        1
+    );
+    assert_eq!(
+        world.must(&["logs", "web/t", "--agent", "a2", "-n", "1"]),
+        "ends"
+    );
+}
+
+#[test]
+fn since_finds_what_a_long_run_wrote_lately() {
+    let world = World::small();
+    let gate = world.work_name("gate");
+    let line =
+        format!("echo old; while ! test -e {gate}; do sleep 0.05; done; echo new; exec sleep 1000");
+    world.add("web/d", &["--daemon"], &[&line]);
+    eventually("its size was noted", || sizes_noted(&world, "a1") > 0);
+    // Sizes are noted with the center's time, which is this host's.
+    let since = jiff::Timestamp::now().as_millisecond() + 2;
+    eventually("a moment is over", || {
+        jiff::Timestamp::now().as_millisecond() > since
+    });
+    let since = jiff::Timestamp::from_millisecond(since)
+        .unwrap()
+        .to_string();
+    assert_eq!(world.must(&["logs", "web/d", "--since", &since]), "");
+    std::fs::write(&gate, "").unwrap();
+    eventually("the new is there", || {
+        world.must(&["logs", "web/d", "--since", &since]) == "new"
+    });
+    assert_eq!(world.must(&["logs", "web/d", "--since", "1h"]), "old\nnew");
+}
+
+#[test]
+fn a_daemon_is_followed_from_process_to_process() {
+    let world = World::small();
+    world.add("web/d", &["--daemon"], &["echo pid $$; exec sleep 1000"]);
+    let follow = world.spawn(&["logs", "-f", "web/d"]);
+    let first = world.daemon_pids("web/d", 1);
+    let pid = |pids: &std::collections::BTreeMap<_, u32>| *pids.values().next().unwrap();
+    follow.shows(&format!("pid {}", pid(&first)));
+    world.must(&["restart", "web/d"]);
+    let mut second = world.daemon_pids("web/d", 1);
+    eventually("another process runs", || {
+        second = world.daemon_pids("web/d", 1);
+        pid(&second) != pid(&first)
+    });
+    follow.shows(&format!("pid {}", pid(&second)));
+    // A slot more is followed too.
+    world.must(&["edit", "web/d", "--processes", "2"]);
+    let both = world.daemon_pids("web/d", 2);
+    let third = both.values().find(|other| **other != pid(&second)).unwrap();
+    follow.shows(&format!("pid {third}"));
+}
+
+#[test]
+fn following_outlives_agent_keeper_and_center() {
+    let mut world = World::small();
+    let gate = world.work_name("gate");
+    let line =
+        format!("i=0; while ! test -e {gate}; do i=$((i+1)); echo $i; sleep 0.02; done; echo end");
+    world.add("web/t", &NEVER, &[&line]);
+    world.must(&["run", "web/t"]);
+    world.run_where("web/t", "runs", |run| run.pid.is_some());
+    let mut follow = world.spawn(&["logs", "-f", "-n", "all", "web/t"]);
+    let grows = |what: &str| {
+        let seen = follow.out().len();
+        eventually(what, || follow.out().len() > seen + 100);
+    };
+    grows("it is followed");
+    world.kill_agent("a1");
+    world.start_agent("a1");
+    world.is_online("a1");
+    grows("it is followed over a new agent");
+    let keeper = world.keeper_pid("a1");
+    crate::world::signal(keeper, rustix::process::Signal::KILL);
+    eventually("another keeper runs", || world.keeper_pid("a1") != keeper);
+    grows("it is followed over a new keeper");
+    world.kill_center();
+    world.start_center();
+    world.is_online("a1");
+    grows("it is followed over a new center");
+    std::fs::write(&gate, "").unwrap();
+    follow.ended();
+    eventually("the end was shown", || follow.out().ends_with("end\n"));
+    let shown = follow.out();
+    let numbers: Vec<u32> = shown.lines().filter_map(|line| line.parse().ok()).collect();
+    let all: Vec<u32> = (1..=u32::try_from(numbers.len()).unwrap()).collect();
+    assert_eq!(numbers, all, "no hole, and nothing twice");
+    assert_eq!(shown.lines().count(), numbers.len() + 1);
+}
+
+#[test]
+fn a_run_tells_how_much_it_wrote_and_what_of_it_is_missing() {
+    let mut world = World::empty();
+    world.must(&["group", "add", "web"]);
+    world.join("a1", "web");
+    let settings = world.path("a1").join("keeper.toml");
+    std::fs::write(&settings, "output_cap = \"256KiB\"\n").unwrap();
+    std::fs::set_permissions(
+        &settings,
+        std::os::unix::fs::PermissionsExt::from_mode(0o600),
+    )
+    .unwrap();
+    world.start_agent("a1");
+    world.is_online("a1");
+    world.add("web/t", &NEVER, &["seq 100000 399999"]);
+    let run = world.run_now("web/t");
+    let shown = world.json(&["show", &run.run_id]);
+    let (bytes, gap) = (shown["output_bytes"].as_u64(), shown["output_gap"].as_u64());
+    assert_eq!(bytes, Some(2_100_000), "{shown}");
+    assert!(gap.is_some_and(|gap| gap > 1_500_000), "{shown}");
+    assert!(shown["output_cut"].is_null());
+    let text = world.ucron(&["show", &run.run_id]).exits(0).out;
+    assert!(text.contains("output_gap"), "{text}");
+    let logs = world.ucron(&["logs", &run.run_id, "-n", "all"]).exits(0);
+    assert!(logs.out.starts_with("100000\n") && logs.out.ends_with("399999\n"));
+    assert!(
+        logs.err
+            .contains(&format!("{} bytes of a1/0 are not kept", gap.unwrap())),
+        "{logs:?}"
+    );
+    assert!(!logs.out.contains('\0'));
+}
+
+fn memory(pid: u32, line: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let found = status.lines().find_map(|text| text.strip_prefix(line));
+    found
+        .unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn much_output_costs_agent_and_center_little_and_comes_as_it_is() {
+    let world = World::small();
+    let told = std::env::var("UCRON_OUTPUT_MIB").ok();
+    let most: u64 = told.map_or(16, |text| text.parse().unwrap());
+    world.add("web/first", &NEVER, &["echo first"]);
+    world.run_now("web/first");
+    world.must(&["logs", "web/first"]);
+    let pids = [
+        world.agent_pid("a1"),
+        world.keeper_pid("a1"),
+        world.center_pid(),
+    ];
+    let before = pids.map(|pid| memory(pid, "VmRSS:"));
+    let copy = world.work_name("copy");
+    for (name, line) in [
+        (
+            "much",
+            format!("yes 'a line as any other' | head -c {}", most << 20),
+        ),
+        (
+            "long",
+            format!("head -c {} /dev/zero | tr '\\0' x", most * 100_000),
+        ),
+        ("binary", format!("head -c {} /dev/urandom", most * 100_000)),
+        ("empty", format!("yes '' | head -n {}", most * 1000)),
+    ] {
+        let task = format!("web/{name}");
+        let line = format!("({line}) | tee {copy}-{name}");
+        world.add(&task, &[&NEVER[..], &["--output=tail"]].concat(), &[&line]);
+        let run = world.run_now(&task);
+        assert_eq!(run.outcome.as_deref(), Some("succeeded"), "{run:?}");
+        let missing = world.json(&["show", &run.run_id])["output_gap"].as_u64();
+        let missing = usize::try_from(missing.unwrap_or(0)).unwrap();
+        let got = world.raw(&["logs", &run.run_id, "-n", "all", "--raw"]);
+        let all = std::fs::read(format!("{copy}-{name}")).unwrap();
+        assert_eq!(got.len() + missing, all.len(), "{name}");
+        let head = got.iter().zip(&all).take_while(|(a, b)| a == b).count();
+        assert!(
+            got[head..] == all[head + missing..],
+            "{name}: it is as it was written"
+        );
+        world.must(&["logs", &task, "--grep", "no such line"]);
+        std::fs::remove_file(format!("{copy}-{name}")).unwrap();
+    }
+    let after = pids.map(|pid| memory(pid, "VmHWM:"));
+    let grown: Vec<u64> = after
+        .iter()
+        .zip(before)
+        .map(|(a, b)| a.saturating_sub(b))
+        .collect();
+    crate::world::tell(&format!("agent, keeper and center grew by {grown:?} KiB"));
+    assert!(grown[..2].iter().all(|kib| *kib < 8 << 10), "{grown:?} KiB");
+}

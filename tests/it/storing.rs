@@ -23,7 +23,7 @@ fn server() -> Option<Server> {
 }
 
 /// A database on it, its password in a file of `dir`: the flags of `init`.
-fn flags(server: &Server, dir: &std::path::Path) -> Vec<String> {
+pub fn flags(server: &Server, dir: &std::path::Path) -> Vec<String> {
     let path = dir.join("password");
     let mut options = std::fs::OpenOptions::new();
     let file = options.write(true).create(true).truncate(false).mode(0o600);

@@ -312,6 +312,13 @@ impl World {
         answer.out.trim_end().to_owned()
     }
 
+    /// What a command writes, byte for byte.
+    pub fn raw(&self, args: &[&str]) -> Vec<u8> {
+        let done = self.client("center/admin", args).output().unwrap();
+        assert!(done.status.success(), "{args:?}: {done:?}");
+        done.stdout
+    }
+
     /// Data of a reading command.
     #[track_caller]
     pub fn json(&self, args: &[&str]) -> Value {

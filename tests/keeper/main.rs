@@ -6,6 +6,7 @@ mod daemons;
 mod doubting;
 mod ending;
 mod hostile;
+mod outputs;
 mod privileges;
 mod starting;
 mod surviving;

@@ -75,6 +75,11 @@ pub struct World {
 
 impl World {
     pub fn new(trees: &'static str) -> Self {
+        Self::with_settings(trees, "")
+    }
+
+    /// One with this in its `keeper.toml`.
+    pub fn with_settings(trees: &'static str, settings: &str) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("ucron-keeper")
             .tempdir()
@@ -91,6 +96,9 @@ impl World {
             std::fs::create_dir(&path).unwrap();
             std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
         }
+        let path = world.state().join("keeper.toml");
+        std::fs::write(&path, settings).unwrap();
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
         world.start();
         world
     }

@@ -36,6 +36,8 @@ pub struct Center {
     pub disk: Disk,
     /// Whether the center is killed at its next commit, and whether that is durable then.
     pub crash_at: Option<bool>,
+    /// Until then its clock shows what will be taken back: no center starts on that, which none could doubt.
+    pub jumps_until: i64,
     /// Whether its clock was ever set back.
     pub set_back: bool,
 
@@ -62,6 +64,7 @@ impl Default for Center {
             committing: None,
             disk: Disk::Well,
             crash_at: None,
+            jumps_until: 0,
             set_back: false,
             commit_takes: 2,
             skew: 0,
@@ -98,7 +101,8 @@ impl World {
 
     /// Starts the center on what the store holds.
     pub fn center_starts(&mut self) {
-        if self.center.core.is_some() {
+        let jumps = self.time < self.center.jumps_until;
+        if self.center.core.is_some() || jumps {
             return;
         }
         self.center.life += 1;
@@ -192,7 +196,7 @@ impl World {
                 }
             }
             // Nobody joins here, and every agent dials.
-            Effect::Issue(..) | Effect::Add(..) | Effect::Dial(_) => {}
+            Effect::Issue(..) | Effect::Add(..) | Effect::Dial(_) | Effect::RaiseEpoch(_) => {}
             Effect::Notify(route, notice) => self.notified(route, notice),
             Effect::Keep(text) => self.center.kept = text,
             Effect::Alarm(at) => {

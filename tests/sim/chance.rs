@@ -57,6 +57,8 @@ pub fn play(seed: u64, plant: Option<Plant>) -> Played {
         history.pass(1 + dice.below_i64(pause));
         history.something(&mut dice);
     }
+    // Whatever jumped is taken back.
+    history.pass(1_001);
     history.world.heal_all();
     // By the clock that shows less: the other may be taken back.
     let healed_at = history.world.center_now().at.min(history.world.true_time());

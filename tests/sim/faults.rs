@@ -9,6 +9,9 @@ use crate::world::{Happening, World};
 
 /// How far a wall clock is set at most.
 const FAR: u64 = 600_000;
+/// How far the center's is set back for good. Beyond that, a center that is started before its clock has caught up
+/// may plan anew what has ended: its store does not say what time it was.
+const BACK: u64 = 5_000;
 
 impl World {
     /// One fault, or the end of one, on a host or at the center.
@@ -96,10 +99,18 @@ impl World {
             }
             6 => {
                 let back = self.center.skew;
+                self.center.jumps_until = self.time + 1_000;
                 self.set_center_clock(back + skew.abs());
                 self.after(1_000, Happening::CenterClock { skew: back });
             }
-            7 if dice.percent(30) => self.set_center_clock(skew),
+            7 if dice.percent(30) => {
+                let step = if dice.percent(50) {
+                    skew.abs()
+                } else {
+                    -dice.below_i64(BACK)
+                };
+                self.set_center_clock(self.center.skew + step);
+            }
             _ => {}
         }
     }

@@ -15,6 +15,7 @@ use crate::world::group;
 /// A task.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, reason = "flags of the command line")]
 pub struct TaskText {
     /// Its name.
     pub name: String,

@@ -162,13 +162,8 @@ impl AgentCore {
                 self.warn(format!("a center closes the link: {}", error.message));
                 self.link_down(link);
             }
-            ToAgent::Welcome(_) => self.close_link(
-                link,
-                ErrorFrame {
-                    code: LinkError::Unexpected,
-                    message: "a second welcome on one link".to_owned(),
-                },
-            ),
+            // Said again by a center that has just taken the lead, or knows of others.
+            ToAgent::Welcome(welcome) => self.link_epoch(link, welcome.epoch),
         }
     }
 

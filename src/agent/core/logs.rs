@@ -1,5 +1,6 @@
 //! Output passed on: a stream of a link is a stream of the keeper under another number. Flow control is the
-//! reader's; the agent holds no output.
+//! reader's; the agent holds no output. Who follows does not notice that a keeper was replaced: its stream is
+//! opened anew where it was.
 
 use std::collections::BTreeMap;
 
@@ -7,45 +8,92 @@ use super::super::event::LinkId;
 use super::AgentCore;
 use super::keeper::KeeperState;
 use crate::exec::wire::{Command, Event, LogFrom};
-use crate::proto::agent::{FromAgent, LogChunk, LogCredit, LogEnd, ReadLog};
+use crate::proto::agent::{FromAgent, LogChunk, LogCredit, LogEnd, LogPlace, ReadLog, decoded_len};
 
-/// Open streams: the keeper's number to link and number there.
+/// Open streams by the keeper's numbers.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     last: u64,
-    open: BTreeMap<u64, (LinkId, u64)>,
+    open: BTreeMap<u64, Reader>,
+    /// Those who follow and wait for a keeper.
+    waiting: Vec<Reader>,
+}
+
+/// One stream of a link.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Reader {
+    link: LinkId,
+    /// What is read, with the place that was reached.
+    read: ReadLog,
+}
+
+impl Reader {
+    fn is(&self, link: LinkId, stream: u64) -> bool {
+        self.link == link && self.read.stream == stream
+    }
 }
 
 impl Streams {
     fn of(&self, link: LinkId, stream: u64) -> Option<u64> {
-        let wanted = (link, stream);
-        self.open
-            .iter()
-            .find(|(_, there)| **there == wanted)
-            .map(|(here, _)| *here)
+        let found = self.open.iter().find(|(_, there)| there.is(link, stream));
+        found.map(|(here, _)| *here)
+    }
+
+    fn has(&self, link: LinkId, stream: u64) -> bool {
+        self.of(link, stream).is_some() || self.waiting.iter().any(|there| there.is(link, stream))
+    }
+}
+
+fn from(read: &ReadLog) -> LogFrom {
+    if let Some(LogPlace { attempt, offset }) = read.place {
+        return LogFrom::Place { attempt, offset };
+    }
+    match (read.since, read.lines) {
+        (Some(since), _) => LogFrom::Since(since),
+        (None, Some(lines)) => LogFrom::Lines(lines),
+        (None, None) => LogFrom::Offset(0),
     }
 }
 
 impl AgentCore {
     pub(super) fn read_log(&mut self, link: LinkId, read: ReadLog) {
-        if matches!(self.keeper, KeeperState::Away) {
-            let error = "the agent has no keeper at the moment; ask again";
-            return self.end_log(link, read.stream, Some(error.to_owned()));
-        }
-        if self.streams.of(link, read.stream).is_some() {
+        if self.streams.has(link, read.stream) {
             let error = "the stream's number is in use on this link";
             return self.end_log(link, read.stream, Some(error.to_owned()));
         }
+        let away = matches!(self.keeper, KeeperState::Away);
+        if away && !read.follow {
+            let error = "the agent has no keeper at the moment; ask again";
+            return self.end_log(link, read.stream, Some(error.to_owned()));
+        }
+        let reader = Reader { link, read };
+        if away {
+            self.streams.waiting.push(reader);
+        } else {
+            self.open_stream(reader);
+        }
+    }
+
+    fn open_stream(&mut self, reader: Reader) {
         self.streams.last += 1;
         let stream = self.streams.last;
-        self.streams.open.insert(stream, (link, read.stream));
-        self.tell(Command::ReadLog {
+        let read = &reader.read;
+        let command = Command::ReadLog {
             stream,
-            run_id: read.run_id,
+            run_id: read.run_id.clone(),
             attempt: read.attempt,
-            from: read.lines.map_or(LogFrom::Offset(0), LogFrom::Lines),
+            from: from(read),
             follow: read.follow,
-        });
+        };
+        self.streams.open.insert(stream, reader);
+        self.tell(command);
+    }
+
+    /// There is a keeper again: who follows goes on.
+    pub(super) fn reopen_streams(&mut self) {
+        for reader in std::mem::take(&mut self.streams.waiting) {
+            self.open_stream(reader);
+        }
     }
 
     pub(super) fn log_credit(&mut self, link: LinkId, credit: LogCredit) {
@@ -60,13 +108,15 @@ impl AgentCore {
             self.streams.open.remove(&stream);
             self.tell(Command::CloseLog { stream });
         }
+        self.streams.waiting.retain(|there| !there.is(link, stream));
     }
 
     /// A link is gone, and with it the readers on it.
     pub(super) fn close_streams(&mut self, link: LinkId) {
         let mut closed = Vec::new();
-        self.streams.open.retain(|stream, (of, _)| {
-            let kept = *of != link;
+        self.streams.waiting.retain(|reader| reader.link != link);
+        self.streams.open.retain(|stream, reader| {
+            let kept = reader.link != link;
             if !kept {
                 closed.push(*stream);
             }
@@ -77,10 +127,14 @@ impl AgentCore {
         }
     }
 
-    /// The keeper is gone, and with it what is read.
+    /// The keeper is gone, and with it what is read; who follows waits for the next one.
     pub(super) fn end_streams(&mut self, error: &str) {
-        for (link, stream) in std::mem::take(&mut self.streams.open).into_values() {
-            self.end_log(link, stream, Some(error.to_owned()));
+        for reader in std::mem::take(&mut self.streams.open).into_values() {
+            if reader.read.follow {
+                self.streams.waiting.push(reader);
+            } else {
+                self.end_log(reader.link, reader.read.stream, Some(error.to_owned()));
+            }
         }
     }
 
@@ -91,21 +145,29 @@ impl AgentCore {
                 stream,
                 attempt,
                 offset,
+                at,
                 data,
             } => {
-                if let Some((link, stream)) = self.streams.open.get(&stream).copied() {
+                if let Some(reader) = self.streams.open.get_mut(&stream) {
+                    let offset_after = offset + decoded_len(&data);
+                    reader.read.place = Some(LogPlace {
+                        attempt,
+                        offset: offset_after,
+                    });
                     let chunk = LogChunk {
-                        stream,
+                        stream: reader.read.stream,
                         attempt,
                         offset,
+                        at,
                         data,
                     };
+                    let link = reader.link;
                     self.send(link, FromAgent::Log(chunk));
                 }
             }
             Event::LogEnd { stream, error } => {
-                if let Some((link, stream)) = self.streams.open.remove(&stream) {
-                    self.end_log(link, stream, error);
+                if let Some(reader) = self.streams.open.remove(&stream) {
+                    self.end_log(reader.link, reader.read.stream, error);
                 }
             }
             _ => {}

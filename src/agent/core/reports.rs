@@ -21,7 +21,7 @@ pub(super) struct Pending {
 
 #[derive(Debug)]
 enum Saying {
-    Passing(RunEvent),
+    Passing(Box<RunEvent>),
     Closed(RunId),
 }
 
@@ -36,7 +36,7 @@ impl AgentCore {
     /// Says something that is not repeated; nothing where nobody leads.
     pub(super) fn say(&mut self, event: RunEvent) {
         if self.reports.to.is_some() {
-            self.reports.events.push(Saying::Passing(event));
+            self.reports.events.push(Saying::Passing(Box::new(event)));
         }
     }
 
@@ -66,7 +66,7 @@ impl AgentCore {
         closed.sort();
         let closed = closed.into_iter().map(|(_, id)| Saying::Closed(id));
         let slots = self.slots.values().cloned();
-        let slots = slots.map(|slot| Saying::Passing(RunEvent::Slot(slot)));
+        let slots = slots.map(|slot| Saying::Passing(Box::new(RunEvent::Slot(slot))));
         self.reports.events = closed.chain(slots).collect();
     }
 
@@ -150,7 +150,7 @@ impl AgentCore {
 
     fn event_of(&self, saying: Saying) -> Option<(RunEvent, Option<RunId>)> {
         let run_id = match saying {
-            Saying::Passing(event) => return Some((event, None)),
+            Saying::Passing(event) => return Some((*event, None)),
             Saying::Closed(run_id) => run_id,
         };
         let held = self.runs.get(&run_id)?;

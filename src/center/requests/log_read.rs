@@ -55,12 +55,14 @@ fn open_live(core: &mut Core, asker: &Asker, ask: &LogRead, view: &RunView) {
         run_id: view.run_id.clone(),
         agent,
         slot: view.slot,
+        goes_on: None,
         kept: None,
     });
     core.open_logs(
         asker.session,
         asker.request,
         ask,
+        None,
         source.into_iter().collect(),
     );
 }

@@ -36,7 +36,9 @@ fn look(core: &Core, now: Now, access: &Access) -> StatusView {
         center: core.settings.addresses.first().cloned().unwrap_or_default(),
         role: "leader".to_owned(),
         epoch: core.settings.epoch,
-        centers: core.settings.addresses.clone(),
+        centers: core.told_centers(),
+        standbys: core.roster.standbys(),
+        lease_age_ms: core.roster.lease_age_ms(now),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         now: now.at,
         timezone: core.settings.zone.clone(),
@@ -50,7 +52,7 @@ fn look(core: &Core, now: Now, access: &Access) -> StatusView {
         lateness_ms: core
             .lateness
             .percentiles(now.at, |group| access.sees(group)),
-        problems: problems(core, access, &agents),
+        problems: problems(core, now, access, &agents),
         conditions: core.condition_views(access),
     }
 }
@@ -71,7 +73,7 @@ fn count_tasks(core: &Core, access: &Access) -> TaskCounts {
 }
 
 /// What is wrong in sentences: the conditions, and agents that are away without having been silent for long enough.
-fn problems(core: &Core, access: &Access, agents: &[AgentView]) -> Vec<String> {
+fn problems(core: &Core, now: Now, access: &Access, agents: &[AgentView]) -> Vec<String> {
     let conditions = core.condition_views(access);
     let is_told = |agent: &AgentView| {
         conditions.iter().any(|told| {
@@ -91,5 +93,6 @@ fn problems(core: &Core, access: &Access, agents: &[AgentView]) -> Vec<String> {
             format!("agent {} is offline, last heard {since}", agent.name)
         });
     let told = conditions.iter().map(|condition| condition.text.clone());
-    told.chain(away).collect()
+    let centers = core.roster.problems(now);
+    told.chain(centers).chain(away).collect()
 }

@@ -1,4 +1,4 @@
-//! `ucron token agent|operator`: an admin on all groups. The token's text is in the answer alone.
+//! `ucron token agent|operator|center`: an admin on all groups. The token's text is in the answer alone.
 
 use std::time::Duration;
 
@@ -8,7 +8,9 @@ use crate::center::core::Core;
 use crate::center::event::Now;
 use crate::center::select::refusal;
 use crate::model::{OperatorId, PeerRole, Token};
-use crate::proto::request::{Answer, Refusal, RefusalCode, TokenAgent, TokenMade, TokenOperator};
+use crate::proto::request::{
+    Answer, Refusal, RefusalCode, TokenAgent, TokenCenter, TokenMade, TokenOperator,
+};
 use crate::store::{OperatorRow, TokenFor, TokenRow, Write};
 
 /// A token is for now, not for a drawer.
@@ -68,6 +70,13 @@ pub(super) fn for_operator(
         TokenFor::Operator(id),
         ask.ttl,
     ))
+}
+
+pub(super) fn for_center(core: &mut Core, now: Now, asker: &Asker, ask: &TokenCenter) -> Replied {
+    asker.may_change_fleet()?;
+    check_ttl(ask.ttl)?;
+    core.audit(now, asker, Audited::new("token center", &"", None));
+    reply(make(core, now, PeerRole::Center, TokenFor::Center, ask.ttl))
 }
 
 fn check_ttl(ttl: Duration) -> Result<(), Refusal> {

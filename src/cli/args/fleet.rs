@@ -167,6 +167,13 @@ pub enum TokenCommand {
         #[arg(long, value_name = "D", default_value = "1h", value_parser = value::duration)]
         ttl: Duration,
     },
+    /// Make a token for another center of the fleet, which gets the fleet's certificate authority with it
+    #[command(after_help = "Example:\n  (umask 077; ucron token center > token)")]
+    Center {
+        /// How long the token is good
+        #[arg(long, value_name = "D", default_value = "1h", value_parser = value::duration)]
+        ttl: Duration,
+    },
 }
 
 /// `ucron audit`.

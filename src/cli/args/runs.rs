@@ -67,7 +67,8 @@ pub struct KillArgs {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Of a task: the last run of every target (a daemon's: its current process); with --since every run since then.
-Lines are marked `agent/slot` when there is more than one. -f ends with the run; a daemon's goes on.
+Lines are marked `agent/slot` when there is more than one, and come in the order in which they were written,
+within a second. With --grep, -n counts lines that match. -f ends with the run; a daemon's goes on.
 
 Examples:
   ucron logs db/dump
@@ -77,11 +78,11 @@ pub struct LogsArgs {
     /// The task or the run
     #[arg(value_name = "TASK|RUN")]
     pub of: String,
-    /// The last lines: a number, or all
-    #[arg(short = 'n', value_name = "N|all", default_value = "200", value_parser = value::lines)]
-    pub lines: Lines,
-    /// Every run scheduled at or after this
-    #[arg(long, value_name = "T", conflicts_with = "follow")]
+    /// The last lines: a number, or all [default: 200; all with --since]
+    #[arg(short = 'n', value_name = "N|all", value_parser = value::lines)]
+    pub lines: Option<Lines>,
+    /// What was written since then, of every run
+    #[arg(long, value_name = "T")]
     pub since: Option<String>,
     /// Only lines that match this regular expression
     #[arg(long, value_name = "R", value_parser = value::pattern, conflicts_with = "raw")]

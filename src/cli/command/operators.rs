@@ -1,4 +1,4 @@
-//! `operators`, `operator rm`, `grant`, `ungrant`, `token agent|operator`.
+//! `operators`, `operator rm`, `grant`, `ungrant`, `token agent|operator|center`.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::cli::client::Client;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::print::{row, tables};
 use crate::proto::request::{
-    Answer, Grant, OperatorList, OperatorRemove, Request, TokenAgent, TokenOperator,
+    Answer, Grant, OperatorList, OperatorRemove, Request, TokenAgent, TokenCenter, TokenOperator,
 };
 
 /// `ucron operators`.
@@ -69,6 +69,7 @@ pub async fn token(client: &mut Client<'_>, command: TokenCommand) -> Result<Exi
             operator: name,
             ttl,
         }),
+        TokenCommand::Center { ttl } => Request::TokenCenter(TokenCenter { ttl }),
     };
     match client.ask(request).await? {
         Answer::Token(made) if client.out.style.is_json() => {

@@ -100,6 +100,8 @@ async fn finish(client: &mut Client<'_>, runs: Vec<RunId>, follow: bool) -> Resu
             agent: None,
             lines: None,
             follow: true,
+            since: None,
+            after: Vec::new(),
         });
         let readings = reads.map(logs::Reading::new).collect();
         let printer = logs::Printer::new(runs.len() > 1);
@@ -117,7 +119,8 @@ async fn finish(client: &mut Client<'_>, runs: Vec<RunId>, follow: bool) -> Resu
     let mut ended = wait(client, &runs).await?;
     ended.retain(|run| runs.contains(&run.run_id));
     if client.out.style.is_json() {
-        client.out.list(&tables::RUNS, row::plain_all(&ended))?;
+        let rows = ended.iter().map(row::whole).collect();
+        client.out.list(&tables::RUNS, rows)?;
     }
     for run in &ended {
         client.out.say(&sentence(run));

@@ -4,8 +4,9 @@ use crate::cli::args::StatusArgs;
 use crate::cli::client::Client;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::print::{Out, clean, row, time};
+use crate::model::Epoch;
 use crate::proto::request::{Answer, Request, Status};
-use crate::proto::view::StatusView;
+use crate::proto::view::{CenterView, StatusView};
 
 /// `ucron status`.
 pub async fn status(client: &mut Client<'_>, args: StatusArgs) -> Result<Exit, Fault> {
@@ -33,6 +34,13 @@ fn print(out: &mut Out, view: &StatusView) -> Result<(), Fault> {
     for (title, text) in lines(view) {
         out.line(&format!("{title:9}{}", clean::line(&text)))?;
     }
+    for center in &view.standbys {
+        out.line(&format!(
+            "{:9}{}",
+            "center",
+            clean::line(&other(center, view))
+        ))?;
+    }
     for problem in &view.problems {
         let begun = view.conditions.iter().find(|told| told.text == *problem);
         let since = begun.map_or_else(String::new, |told| {
@@ -48,14 +56,41 @@ fn print(out: &mut Out, view: &StatusView) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Another center than the one that answers.
+fn other(center: &CenterView, view: &StatusView) -> String {
+    let place = center.addresses.first().unwrap_or(&center.id);
+    let role = if center.epoch > Epoch(0) && center.epoch >= view.epoch {
+        format!("leader, epoch {}", center.epoch)
+    } else {
+        "standby".to_owned()
+    };
+    let age = view.now.since(center.last_seen_at);
+    let heard = time::millis(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+    format!(
+        "{place} ({role}, version {}), heard {heard} ago",
+        center.version
+    )
+}
+
+/// How old the lease is, where it can run out.
+fn lease(view: &StatusView) -> String {
+    view.lease_age_ms
+        .map_or_else(String::new, |age| format!(", lease renewed {age} ms ago"))
+}
+
 fn lines(view: &StatusView) -> [(&'static str, String); 6] {
     let late = |ms: Option<i64>| ms.map_or_else(|| "-".to_owned(), time::millis);
     [
         (
             "center",
             format!(
-                "{} ({}, epoch {}, version {}, zone {})",
-                view.center, view.role, view.epoch, view.version, view.timezone
+                "{} ({}, epoch {}, version {}, zone {}{})",
+                view.center,
+                view.role,
+                view.epoch,
+                view.version,
+                view.timezone,
+                lease(view)
             ),
         ),
         ("centers", view.centers.join(", ")),

@@ -75,7 +75,7 @@ async fn show_one(client: &mut Client<'_>, of: &str) -> Result<(), Fault> {
             let run = of.to_owned();
             match client.ask(Request::RunShow(RunShow { run })).await {
                 Ok(Answer::Run(view)) => {
-                    client.out.object("run_id", &RUN_FIRST, &row::plain(&view))
+                    client.out.object("run_id", &RUN_FIRST, &row::whole(&view))
                 }
                 Ok(_) => Err(Fault::unexpected("`show`")),
                 // Neither; the task's refusal is the one that was asked for.

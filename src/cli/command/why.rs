@@ -91,7 +91,9 @@ async fn of_occurrence(
         told(view, &runs)
     };
     if out.style.is_json() {
-        let object = json!({ "task": row::path(view), "at": at, "sentence": sentence, "runs": row::plain_all(&runs) });
+        let runs: Vec<Value> = runs.iter().map(row::whole).collect();
+        let object =
+            json!({ "task": row::path(view), "at": at, "sentence": sentence, "runs": runs });
         out.json(&object)?;
         return Ok(Exit::DONE);
     }

@@ -38,9 +38,18 @@ fn with(row: Value, name: &str, value: impl FnOnce() -> Value) -> Value {
     Value::Object(row)
 }
 
+/// A run with all its fields; what the wire leaves out is `null`.
+pub fn whole(view: &RunView) -> Value {
+    let mut row = fields(plain(view));
+    for name in ["output_gap", "output_cut"] {
+        row.entry(name).or_insert(Value::Null);
+    }
+    Value::Object(row)
+}
+
 /// A run; one that stands for misses in a row says so in its reason.
 pub fn run(view: &RunView, zone: &Zone) -> Value {
-    let mut row = plain(view);
+    let mut row = whole(view);
     if view.span.is_some()
         && let Value::Object(fields) = &mut row
     {
@@ -206,9 +215,9 @@ mod tests {
              max_duration_ms min_duration_ms expect_output",
         );
         check(
-            &plain(&fake::run("web", "probe")),
+            &whole(&fake::run("web", "probe")),
             "run_id task group agent slot attempt cause scheduled_at started_at finished_at late_ms outcome reason \
-             exit_code signal pid output_bytes peak_memory_bytes cpu_ms revision tail",
+             exit_code signal pid output_bytes output_gap output_cut peak_memory_bytes cpu_ms revision tail",
         );
         check(
             &plain(&fake::process()),
@@ -224,11 +233,38 @@ mod tests {
         );
         check(
             &status(&fake::status()),
-            "center role epoch centers version now timezone agents tasks running lateness_ms problems conditions",
+            "center role epoch centers standbys lease_age_ms version now timezone agents tasks running lateness_ms \
+             problems conditions",
         );
         check(
             &event(&fake::event()),
             "cursor at event task agent run_id slot outcome late_ms condition operator reason",
+        );
+    }
+
+    #[test]
+    fn misses_in_a_row_are_told_with_their_number_and_beginning() {
+        let check = |count: u64, wanted: &str| {
+            let mut view = fake::run("web", "probe");
+            view.reason = "the center was down".to_owned();
+            let from = view.scheduled_at;
+            view.span = (count > 1).then_some(crate::proto::view::SpanView { from, count });
+            let row = run(&view, &Zone::utc());
+            assert_eq!(row["reason"], json!(wanted));
+            assert!(row.get("span").is_none());
+        };
+        check(1, "the center was down");
+        check(
+            999,
+            "999 in a row since 2026-11-22 16:49:00: the center was down",
+        );
+        check(
+            28_800,
+            "28,800 in a row since 2026-11-22 16:49:00: the center was down",
+        );
+        check(
+            1_234_567,
+            "1,234,567 in a row since 2026-11-22 16:49:00: the center was down",
         );
     }
 

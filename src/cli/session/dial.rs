@@ -1,6 +1,7 @@
 //! How a center is reached: all known addresses at once, the leader if it answers, else whoever does.
 
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -14,7 +15,7 @@ use crate::cli::fault::{Fault, FaultCode};
 use crate::model::Epoch;
 use crate::proto::handshake;
 use crate::proto::hello::Welcome;
-use crate::proto::identity::Identity;
+use crate::proto::identity::{Identity, store_centers, with_told};
 use crate::proto::link::LinkFault;
 use crate::proto::tls::{TlsError, check_life, client_config};
 use crate::rule::format_duration;
@@ -34,12 +35,18 @@ pub trait Dial: Send + Sync {
 
     /// Opens a stream to this one.
     fn open(&self, address: &str) -> Opening;
+
+    /// Keeps what a center says of all centers' addresses, for the next time.
+    fn learn(&self, _told: &[String]) {}
 }
 
 type Greeting = Pin<Box<dyn Future<Output = Result<(Wire, Welcome), Broken>> + Send>>;
 
 /// Between two rounds of dialling: a center that is being restarted is found as soon as it is back.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long the others are waited for once a center that stands by has answered.
+const ROUND: Duration = Duration::from_secs(1);
 
 /// Why no center was reached in one round.
 enum Missed {
@@ -49,22 +56,32 @@ enum Missed {
     Nobody(Vec<(String, Option<String>)>),
 }
 
-/// Reaches a center: the first that leads, else the first that answered. Goes round until the time is over.
+/// Reaches a center: the first that leads; where none does until the time is over, one that stands by.
 pub(super) async fn reach(dial: &dyn Dial, timeout: Duration) -> Result<(Wire, Welcome), Fault> {
     let deadline = Instant::now() + timeout;
+    let mut standby = None;
     loop {
-        match round(dial, deadline).await {
-            Ok(greeted) => return Ok(greeted),
-            Err(Missed::Refused(fault)) => return Err(fault),
-            Err(Missed::Nobody(tried)) if Instant::now() + PAUSE >= deadline => {
-                return Err(unreached(&tried, timeout));
+        let missed = match round(dial, deadline).await {
+            Ok((wire, welcome)) if welcome.epoch > Epoch(0) => {
+                dial.learn(&welcome.centers);
+                return Ok((wire, welcome));
             }
-            Err(Missed::Nobody(_)) => tokio::time::sleep(PAUSE).await,
+            Ok(greeted) => {
+                standby = Some(greeted);
+                Vec::new()
+            }
+            Err(Missed::Refused(fault)) => return standby.ok_or(fault),
+            Err(Missed::Nobody(tried)) => tried,
+        };
+        if Instant::now() + PAUSE >= deadline {
+            return standby.ok_or_else(|| unreached(&missed, timeout));
         }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// Dials all addresses at once.
+/// Dials all addresses at once: the first that leads, else the first that stands by. Once one that stands by has
+/// answered, the others have a second.
 async fn round(dial: &dyn Dial, deadline: Instant) -> Result<(Wire, Welcome), Missed> {
     let mut tried: Vec<(String, Option<String>)> = Vec::new();
     let mut greetings: Vec<Option<Greeting>> = Vec::new();
@@ -74,21 +91,20 @@ async fn round(dial: &dyn Dial, deadline: Instant) -> Result<(Wire, Welcome), Mi
     }
     let mut standby = None;
     let mut refused = None;
-    let race = async {
-        while let Some((at, outcome)) = first(&mut greetings).await {
-            match outcome {
-                Ok((wire, welcome)) if welcome.epoch > Epoch(0) => return Some((wire, welcome)),
-                Ok(greeted) => standby = standby.take().or(Some(greeted)),
-                Err(Broken::Lost(why)) => tried[at].1 = Some(why),
-                Err(Broken::Final(fault)) => refused = refused.take().or(Some(fault)),
+    let mut until = deadline;
+    while let Ok(Some((at, outcome))) = tokio::time::timeout_at(until, first(&mut greetings)).await
+    {
+        match outcome {
+            Ok((wire, welcome)) if welcome.epoch > Epoch(0) => return Ok((wire, welcome)),
+            Ok(greeted) => {
+                standby = standby.or(Some(greeted));
+                until = deadline.min(Instant::now() + ROUND);
             }
+            Err(Broken::Lost(why)) => tried[at].1 = Some(why),
+            Err(Broken::Final(fault)) => refused = refused.or(Some(fault)),
         }
-        None
-    };
-    let leader = tokio::time::timeout_at(deadline, race)
-        .await
-        .unwrap_or(None);
-    match (leader.or(standby), refused) {
+    }
+    match (standby, refused) {
         (Some(greeted), _) => Ok(greeted),
         (None, Some(fault)) => Err(Missed::Refused(fault)),
         (None, None) => Err(Missed::Nobody(tried)),
@@ -142,6 +158,7 @@ fn unreached(tried: &[(String, Option<String>)], timeout: Duration) -> Fault {
 /// The centers of a client home, reached over TLS.
 pub struct Centers {
     addresses: Vec<String>,
+    home: Option<PathBuf>,
     open: Box<dyn Fn(String) -> Opening + Send + Sync>,
 }
 
@@ -160,8 +177,16 @@ impl Centers {
         };
         Ok(Self {
             addresses,
+            home: None,
             open: Box::new(open),
         })
+    }
+
+    /// Addresses that are learnt are kept in this client home.
+    #[must_use]
+    pub fn kept_in(mut self, home: &Path) -> Self {
+        self.home = Some(home.to_owned());
+        self
     }
 }
 
@@ -172,5 +197,12 @@ impl Dial for Centers {
 
     fn open(&self, address: &str) -> Opening {
         (self.open)(address.to_owned())
+    }
+
+    fn learn(&self, told: &[String]) {
+        if let (Some(home), Some(all)) = (&self.home, with_told(&self.addresses, told)) {
+            // A home that cannot be written learns nothing; what it knows is enough for now.
+            drop(store_centers(home, &all));
+        }
     }
 }

@@ -92,6 +92,10 @@ fn gone() -> Fault {
     Fault::new(FaultCode::Unavailable, "the session is over")
 }
 
+/// Items taken before the center hears of it. Of output eight pieces are under way at most, so that this must be
+/// less.
+const CREDIT_AFTER: u64 = ITEM_WINDOW / 16;
+
 /// A stream of items.
 #[derive(Debug)]
 pub struct Items {
@@ -109,7 +113,7 @@ impl Items {
     pub async fn next(&mut self) -> Option<Result<Item, Fault>> {
         let item = self.inbox.recv().await;
         self.taken += 1;
-        if self.taken >= ITEM_WINDOW / 4 {
+        if self.taken >= CREDIT_AFTER {
             self.give_credit();
         }
         item

@@ -2,6 +2,7 @@
 
 mod edit;
 mod help;
+mod logs;
 mod output;
 mod requests;
 mod tls;

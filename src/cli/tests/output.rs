@@ -13,7 +13,7 @@ use crate::proto::request::{
 };
 use crate::proto::view::RunView;
 
-fn check(done: &Done, exit: u8, stdout: &str, stderr: &str) {
+pub(super) fn check(done: &Done, exit: u8, stdout: &str, stderr: &str) {
     assert_eq!(
         (done.exit, done.stdout.as_str(), done.stderr.as_str()),
         (exit, stdout, stderr)
@@ -212,57 +212,6 @@ async fn run_gives_up_waiting_with_exit_124() {
     .await;
     assert_eq!(done.exit, 124);
     assert!(done.stderr.contains("they go on"), "{}", done.stderr);
-}
-
-#[tokio::test]
-async fn output_is_put_together_to_lines_and_marked_where_it_has_two_sources() {
-    let run = |agent: &str| RunView {
-        agent: agent.parse().ok(),
-        ..fake::run("web", "probe")
-    };
-    let answers = move |two: bool| {
-        move |_: usize, request: &Request| match request {
-            Request::RunList(_) => Reply::Answer(Answer::Runs(RunPage {
-                runs: if two {
-                    vec![run("a1"), run("a2")]
-                } else {
-                    vec![run("a1")]
-                },
-                more: false,
-            })),
-            _ => Reply::Items(vec![
-                fake::chunk("a1", 100, "one\ntw"),
-                fake::chunk(if two { "a2" } else { "a1" }, 106, "x\r\n"),
-                fake::chunk("a1", if two { 106 } else { 109 }, "o\nend"),
-            ]),
-        }
-    };
-    let done = ucron(&["logs", "a"], "", answers(true)).await;
-    check(
-        &done,
-        0,
-        "a1/0 one\na2/0 x\r\na1/0 two\na1/0 end\n"
-            .replace('\r', "")
-            .as_str(),
-        "",
-    );
-    let done = ucron(&["logs", "a"], "", answers(false)).await;
-    check(&done, 0, "one\ntwx\no\nend\n", "");
-    let done = ucron(&["logs", "a", "--grep", "^t.x$"], "", answers(false)).await;
-    check(&done, 0, "twx\n", "");
-    let done = ucron(&["logs", "a", "--raw"], "", answers(false)).await;
-    check(&done, 0, "one\ntwx\r\no\nend", "");
-    let done = ucron(
-        &["logs", "a", "-o", "json", "--grep", "end"],
-        "",
-        answers(false),
-    )
-    .await;
-    let line: Value = serde_json::from_str(&done.stdout).unwrap();
-    assert_eq!(
-        (&line["agent"], &line["line"]),
-        (&json!("a1"), &json!("end"))
-    );
 }
 
 #[tokio::test]

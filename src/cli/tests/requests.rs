@@ -160,13 +160,13 @@ async fn commands_on_runs_ask_what_their_flags_say() {
         &[json!({"deed": "task_run", "task": "a"}), follow, wait],
     )
     .await;
-    let sources = |agent: Value| json!({"deed": "run_list", "task": "a", "group": null, "agent": agent, "outcome": null, "since": null, "limit": 200});
+    let sources = |agent: Value| json!({"deed": "run_list", "task": "a", "group": null, "agent": agent, "outcome": null, "since": null, "limit": 500});
     check(
         "logs a",
         "",
         &[
             sources(Value::Null),
-            read("a", Value::Null, Value::Null, json!(200), false),
+            read(fake::RUN_ID, Value::Null, Value::Null, json!(200), false),
         ],
     )
     .await;
@@ -175,7 +175,7 @@ async fn commands_on_runs_ask_what_their_flags_say() {
         "",
         &[
             sources(json!("a1")),
-            read("a", json!(2), json!("a1"), Value::Null, true),
+            read(fake::RUN_ID, json!(2), json!("a1"), Value::Null, true),
         ],
     )
     .await;

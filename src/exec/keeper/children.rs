@@ -8,6 +8,7 @@ use rustix::event::epoll;
 use rustix::fs::inotify;
 use tracing::warn;
 
+use super::outputs::Watched;
 use super::{Keeper, SIZES_EVERY, Source};
 use crate::exec::clock::boot_now;
 use crate::exec::dir::{file_name, parse_file_name};
@@ -37,6 +38,7 @@ pub(super) struct Live {
     ended: bool,
     watch: Option<i32>,
     gave_up_reaping_at: Option<BootMs>,
+    pub(super) output: Watched,
     /// What its parent, this keeper, was told of it.
     took: Option<Took>,
 }
@@ -96,6 +98,7 @@ impl Keeper {
             ended,
             watch: None,
             gave_up_reaping_at: None,
+            output: Watched::default(),
             took: None,
         };
         self.children.insert(key, live);
@@ -218,8 +221,10 @@ impl Keeper {
             }
         }
         failpoint::reach(Point::KeeperExitSeen);
+        self.look_at_output(key, false);
         let wanted = self.supervisor.wants_tail(&key.0);
         let output = output::end(&self.workshop.output, key, wanted);
+        self.count_output(output.bytes);
         let used = self.used(key);
         // Said before the end where nothing is left, so that no stop sequence begins.
         if alone
@@ -249,7 +254,7 @@ impl Keeper {
             Trees::Stub => stub::read(&self.dir.stubs().join(file_name(key))).used,
         };
         if let Some(took) = self.children.get(key).and_then(|live| live.took) {
-            used.peak_memory = used.peak_memory.or(took.peak_memory);
+            used.peak_memory = used.peak_memory.or_else(|| took.peak_memory());
             used.cpu = used.cpu.or(Some(took.cpu));
         }
         used
@@ -369,19 +374,6 @@ impl Keeper {
         ];
         if continues.contains(&signal) {
             drop(live.tree.signal(libc::SIGCONT));
-        }
-    }
-
-    /// Keeps the cap of active outputs; nothing is looked at while nothing runs.
-    pub(super) fn look_at_sizes(&mut self, now: BootMs) {
-        self.next_sizes = (!self.children.is_empty()).then(|| now.plus(SIZES_EVERY));
-        for key in self.children.keys() {
-            let kept = output::keep_cap(&self.workshop.output, key, self.settings.output_cap);
-            if let Err(e) = kept
-                && e.kind() != std::io::ErrorKind::NotFound
-            {
-                warn!(run = %file_name(key), error = %e, "the cap of a run's output cannot be kept");
-            }
         }
     }
 }

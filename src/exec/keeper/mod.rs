@@ -3,6 +3,7 @@
 //! for nothing; only while runs with output are active does it look at their sizes once a second.
 
 mod children;
+mod outputs;
 mod peers;
 mod records;
 
@@ -92,6 +93,8 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(100);
 const SIZES_EVERY: Duration = Duration::from_secs(1);
 /// Old output is taken away this often.
 const SWEEP_EVERY: Duration = Duration::from_hours(1);
+/// Output that was written meanwhile makes it sooner, not more often than this.
+const SWEEP_AGAIN: Duration = Duration::from_secs(10);
 /// A record or sync that failed is tried again this often.
 const AGAIN_EVERY: Duration = Duration::from_secs(1);
 /// Bytes of stack of a starter.
@@ -160,6 +163,12 @@ struct Keeper {
     next_sizes: Option<BootMs>,
     next_sweep: BootMs,
     next_again: Option<BootMs>,
+    /// When peers are let in again, where there was no descriptor for one.
+    next_accept: Option<BootMs>,
+    /// Bytes of output since old output was last taken away.
+    written_output: u64,
+    /// Whether the file system of the output can give back the middle of a file.
+    punches: bool,
 }
 
 /// Serves one state directory until TERM, INT, or a peer's word.
@@ -276,8 +285,12 @@ impl Keeper {
             next_sizes: None,
             next_sweep: boot_now(),
             next_again: None,
+            next_accept: None,
+            written_output: 0,
+            punches: true,
         };
         keeper.watch_all()?;
+        keeper.try_punching();
         if is_damaged {
             keeper.outlive_damage(&recovered.attempts)?;
         }
@@ -374,8 +387,12 @@ impl Keeper {
             self.start_sync();
         }
         self.tell_policy();
+        if due(self.next_accept) {
+            self.accept_again();
+        }
         if self.next_sweep <= now {
             self.next_sweep = now.plus(SWEEP_EVERY);
+            self.written_output = 0;
             let keep = self.children.keys().cloned().collect();
             self.hand_out(Job::Sweep(keep));
         }
@@ -388,6 +405,7 @@ impl Keeper {
             self.next_follow,
             self.next_sizes,
             self.next_again,
+            self.next_accept,
             Some(self.next_sweep),
             self.unreaped.iter().map(|(_, at)| *at).min(),
         ]

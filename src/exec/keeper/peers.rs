@@ -1,10 +1,12 @@
 //! Peers at the socket: one of them is the agent; `ucron-keeper stop` is another that says one word.
 
+use std::io::ErrorKind;
+
 use rustix::event::epoll;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use super::{Course, FOLLOW_EVERY, Keeper, Source};
+use super::{AGAIN_EVERY, Course, FOLLOW_EVERY, Keeper, LISTENER, Source};
 use crate::exec::account::name_of;
 use crate::exec::clock::boot_now;
 use crate::exec::connection::{Connection, Input};
@@ -24,7 +26,12 @@ const MAX_STREAMS: usize = 256;
 
 impl Keeper {
     pub(super) fn accept(&mut self) {
-        while let Ok((stream, _)) = self.listener.accept() {
+        loop {
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
+                Err(e) => return self.rest_from_accepting(&e),
+            };
             let peer = match Connection::new(stream) {
                 Ok(peer) => peer,
                 Err(e) => {
@@ -37,6 +44,21 @@ impl Keeper {
                 continue;
             }
             self.take_on(peer);
+        }
+    }
+
+    /// A peer that cannot be let in would wake the loop for ever.
+    fn rest_from_accepting(&mut self, e: &std::io::Error) {
+        warn!(error = %e, "the keeper cannot take on a peer; it tries again");
+        let _ = epoll::delete(&self.poll, &self.listener);
+        self.next_accept = Some(boot_now().plus(AGAIN_EVERY));
+    }
+
+    pub(super) fn accept_again(&mut self) {
+        self.next_accept = None;
+        let data = epoll::EventData::new_u64(LISTENER);
+        if epoll::add(&self.poll, &self.listener, data, epoll::EventFlags::IN).is_err() {
+            self.next_accept = Some(boot_now().plus(AGAIN_EVERY));
         }
     }
 
@@ -255,6 +277,8 @@ impl Keeper {
         Progress {
             active: self.supervisor.is_active(run_id),
             attempt: self.supervisor.attempt(run_id),
+            now: self.clock.now().center,
+            skew_ms: self.clock.skew_ms(),
         }
     }
 

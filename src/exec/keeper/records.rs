@@ -99,16 +99,8 @@ impl Keeper {
         let Some(syncs) = &self.syncs else {
             return;
         };
-        match self.journal.handle() {
-            Ok(file) => {
-                self.syncing = true;
-                drop(syncs.send(Job::Sync(self.written, file)));
-            }
-            Err(e) => {
-                warn!(error = %e, "the keeper cannot sync its records");
-                self.next_again = Some(boot_now().plus(AGAIN_EVERY));
-            }
-        }
+        self.syncing = true;
+        drop(syncs.send(Job::Sync(self.written, self.journal.handle())));
     }
 
     pub(super) fn synced(&mut self, number: u64, result: std::io::Result<()>) {

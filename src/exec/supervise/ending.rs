@@ -55,6 +55,8 @@ impl Supervisor {
             started_at: run.first_started_at,
             finished_at: now.center,
             output_bytes: output.bytes,
+            output_gap: output.gap,
+            output_cut: output.cut,
             peak_memory_bytes: used.peak_memory,
             cpu_ms: used.cpu.map(millis),
             tail: output.tail,

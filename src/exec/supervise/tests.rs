@@ -155,6 +155,7 @@ impl Scene {
         let output = OutputEnd {
             bytes: Some(3),
             tail: Some("bad\n".to_owned()),
+            ..OutputEnd::default()
         };
         let used = Used::default();
         let exited = Event::Exited {

@@ -10,6 +10,10 @@ use crate::model::LimitKind;
 pub struct OutputEnd {
     /// Bytes written.
     pub bytes: Option<u64>,
+    /// Of them, bytes that were taken out of the middle to keep the cap.
+    pub gap: Option<u64>,
+    /// Bytes that the command took back by making its file shorter.
+    pub cut: Option<u64>,
     /// The last of them.
     pub tail: Option<String>,
 }

@@ -199,6 +199,7 @@ fn welcome(protocol: u32) -> Welcome {
         agent: None,
         epoch: Epoch(1),
         now: UnixMs(0),
+        centers: Vec::new(),
     }
 }
 
@@ -347,6 +348,7 @@ fn joined(certificate: String) -> Joined {
         name: "a1".to_owned(),
         certificate,
         centers: Vec::new(),
+        authority: None,
     }
 }
 

@@ -135,6 +135,15 @@ pub struct TokenOperator {
     pub ttl: Duration,
 }
 
+/// `ucron token center`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenCenter {
+    /// How long the token is good.
+    #[serde(rename = "ttl_ms", with = "ms")]
+    pub ttl: Duration,
+}
+
 /// A token, shown once.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -81,6 +81,8 @@ pub enum Request {
     TokenAgent(TokenAgent),
     /// Answer: `token`.
     TokenOperator(TokenOperator),
+    /// Answer: `token`.
+    TokenCenter(TokenCenter),
     /// Answer: `status`.
     Status(Status),
     /// Stream of `event` items.
@@ -117,7 +119,10 @@ impl Request {
 impl Request {
     /// Whether its answer holds a secret, so that it is never kept.
     pub fn has_secret(&self) -> bool {
-        matches!(self, Self::TokenAgent(_) | Self::TokenOperator(_))
+        matches!(
+            self,
+            Self::TokenAgent(_) | Self::TokenOperator(_) | Self::TokenCenter(_)
+        )
     }
 }
 

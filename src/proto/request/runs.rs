@@ -93,6 +93,24 @@ pub struct LogRead {
     pub agent: Option<AgentName>,
     /// The last lines; all where none.
     pub lines: Option<u64>,
-    /// Go on until the run has ended; a daemon's goes on.
+    /// Go on until the run has ended; a daemon's goes on, with its next process too.
     pub follow: bool,
+    /// What was written since then, whole lines; `lines` does not count then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<UnixMs>,
+    /// Of these runs go on where the client has stopped; `lines` and `since` do not count for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<LogAfter>,
+}
+
+/// What a client has of a run's output.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogAfter {
+    /// The run.
+    pub run_id: RunId,
+    /// The attempt.
+    pub attempt: u16,
+    /// The first byte that it has not.
+    pub offset: u64,
 }

@@ -177,6 +177,7 @@ fn operator(row: &Row, roles: &Roles) -> Result<OperatorRow, Fault> {
 fn token(row: &Row) -> Result<TokenRow, Fault> {
     let purpose = match text_option(row, "operator")? {
         Some(operator) => TokenFor::Operator(operator),
+        None if get::<String>(row, "purpose")? == "center" => TokenFor::Center,
         None => TokenFor::Agent(set_option(row, "gids")?.unwrap_or_default()),
     };
     Ok(TokenRow {

@@ -44,6 +44,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         version: 4,
         sql: include_str!("0004_used.sql"),
     },
+    Migration {
+        version: 5,
+        sql: include_str!("0005_output.sql"),
+    },
 ];
 
 /// `steps` counts the statements that are done; `applied_at` is null until all are.

@@ -204,6 +204,22 @@ impl Mysql {
             .await
     }
 
+    pub(super) async fn metas(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
+        let prefix = prefix.to_owned();
+        self.reader
+            .call(async move |session: &mut Session| {
+                session
+                    .run(async |conn| {
+                        let select = "SELECT name, value FROM meta
+                            WHERE LEFT(name, CHAR_LENGTH(?)) = ? ORDER BY name";
+                        let values = (prefix.as_str(), prefix.as_str());
+                        Ok(conn.exec(select, values).await?)
+                    })
+                    .await
+            })
+            .await
+    }
+
     pub(super) async fn set_meta(&self, name: &str, value: &str) -> Result<(), StoreError> {
         const PUT: &str = "INSERT INTO meta (name, value) VALUES (?, ?)
             ON DUPLICATE KEY UPDATE value = VALUES(value)";

@@ -143,6 +143,8 @@ fn ending(row: &Row) -> Result<Option<Ending>, Fault> {
         started_at: instant_option(row, "started_at")?,
         finished_at: instant(row, "finished_at")?,
         output_bytes: number_option(row, "output_bytes")?,
+        output_gap: number_option(row, "output_gap")?,
+        output_cut: number_option(row, "output_cut")?,
         peak_memory_bytes: number_option(row, "peak_memory_bytes")?,
         cpu_ms: number_option(row, "cpu_ms")?,
         tail: get(row, "tail")?,

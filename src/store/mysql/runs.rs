@@ -18,7 +18,7 @@ use crate::store::{RunQuery, StoredRun};
 /// What [`stored_run`] reads.
 pub(super) const COLUMNS: &str = "r.run_id, r.task, r.revision, r.target, r.agent, r.slot, r.cause,
     r.scheduled_at, r.start_before, r.delay_ms, r.caught_up, r.outcome, r.reason, r.exit_code, r.exit_signal, r.pid, r.attempt,
-    r.started_at, r.finished_at, r.output_bytes, r.tail, r.peak_memory_bytes, r.cpu_ms,
+    r.started_at, r.finished_at, r.output_bytes, r.output_gap, r.output_cut, r.tail, r.peak_memory_bytes, r.cpu_ms,
     t.gid, t.task_name, a.name AS agent_name";
 /// The names of a run `r`, also of removed tasks and agents; the run is looked up first.
 pub(super) const FROM: &str =

@@ -235,6 +235,7 @@ fn put_token(script: &mut Script, token: &TokenRow) {
     let (purpose, operator, gids) = match &token.purpose {
         TokenFor::Agent(groups) => ("agent", None, Some(json(groups))),
         TokenFor::Operator(operator) => ("operator", Some(operator.as_str()), None),
+        TokenFor::Center => ("center", None, None),
     };
     let values = [
         token.hash.as_str().into(),

@@ -116,8 +116,8 @@ pub(super) fn fold(script: &mut Script, run: &RunId) {
 /// outcome, on which the row's place hangs, comes last.
 pub(super) const ENDED: &str =
     "UPDATE run SET reason = ?, exit_code = ?, exit_signal = ?, pid = ?, attempt = ?,
-        started_at = ?, finished_at = ?, output_bytes = ?, tail = ?, peak_memory_bytes = ?, cpu_ms = ?,
-        outcome = ?
+        started_at = ?, finished_at = ?, output_bytes = ?, tail = ?, output_gap = ?, output_cut = ?,
+        peak_memory_bytes = ?, cpu_ms = ?, outcome = ?
     WHERE unsettled = ? AND (COALESCE(outcome, '') = '' OR ? <> 'lost')
       AND (? IS NULL OR COALESCE(agent, '') = ?)";
 
@@ -134,6 +134,8 @@ pub(super) fn end(script: &mut Script, run: &RunId, only_of: Option<&AgentId>, e
         ending.finished_at.0.into(),
         ending.output_bytes.map(int).into(),
         ending.tail.as_deref().into(),
+        ending.output_gap.map(int).into(),
+        ending.output_cut.map(int).into(),
         ending.peak_memory_bytes.map(int).into(),
         ending.cpu_ms.map(int).into(),
         outcome.clone(),

@@ -189,6 +189,7 @@ fn operator(row: &Row, roles: &Roles) -> SqlResult<OperatorRow> {
 fn token(row: &Row) -> SqlResult<TokenRow> {
     let purpose = match text_option(row, "operator")? {
         Some(operator) => TokenFor::Operator(operator),
+        None if row.get::<_, String>("purpose")? == "center" => TokenFor::Center,
         None => TokenFor::Agent(set_option(row, "gids")?.unwrap_or_default()),
     };
     Ok(TokenRow {

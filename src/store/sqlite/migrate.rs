@@ -43,6 +43,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         version: 4,
         sql: include_str!("0004_used.sql"),
     },
+    Migration {
+        version: 5,
+        sql: include_str!("0005_output.sql"),
+    },
 ];
 
 const CREATE: &str = "CREATE TABLE schema_migration (

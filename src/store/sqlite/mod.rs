@@ -161,6 +161,19 @@ impl Sqlite {
             .await
     }
 
+    pub(super) async fn metas(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
+        let prefix = prefix.to_owned();
+        self.reader
+            .call(move |connection| {
+                let mut select = connection.prepare_cached(
+                    "SELECT name, value FROM meta WHERE substr(name, 1, length(?1)) = ?1 ORDER BY name",
+                )?;
+                let rows = select.query_map([prefix], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                Ok(rows.collect::<Result<_, _>>()?)
+            })
+            .await
+    }
+
     pub(super) async fn set_meta(&self, name: &str, value: &str) -> Result<(), StoreError> {
         const PUT: &str = "INSERT INTO meta (name, value) VALUES (?1, ?2)
             ON CONFLICT (name) DO UPDATE SET value = excluded.value";

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::migrate::{MIGRATIONS, Migration, migrate};
 use super::{file, runs, write_run};
-use crate::model::{Outcome, UnixMs};
+use crate::model::{Ending, Outcome, UnixMs};
 use crate::store::checksum::hex;
 use crate::store::copy::TABLES;
 use crate::store::tests::sqlite::World;
@@ -28,6 +28,8 @@ const GOLDEN_4: &str = include_str!("../../../tests/schema/sqlite-4.sql");
 
 /// The same of version 2.
 const GOLDEN_2: &str = include_str!("../../../tests/schema/sqlite-2.sql");
+/// Likewise of version 5, with a run whose output is not whole.
+const GOLDEN_5: &str = include_str!("../../../tests/schema/sqlite-5.sql");
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -200,6 +202,7 @@ fn the_schemas_are_as_released() {
     check_schema(2, GOLDEN_2);
     check_schema(3, GOLDEN_3);
     check_schema(4, GOLDEN_4);
+    check_schema(5, GOLDEN_5);
 }
 
 fn dialled() -> Write {
@@ -240,6 +243,24 @@ async fn a_store_of_version_3_opens_without_loss() {
     batch.extend(sample::additions_2());
     batch.push(dialled());
     check_opens(3, GOLDEN_3, batch).await;
+}
+
+/// A run whose output has a gap, and was cut by its command.
+fn gapped() -> Write {
+    let row = Box::new(sample::run(1, 9000));
+    let ending = Box::new(Ending {
+        output_gap: Some(1 << 39),
+        output_cut: Some(77),
+        ..sample::ending(Outcome::Succeeded)
+    });
+    Write::RecordRun { row, ending }
+}
+
+#[tokio::test]
+async fn a_store_of_version_5_opens_without_loss() {
+    let mut batch = sample::additions();
+    batch.extend([dialled(), gapped()]);
+    check_opens(5, GOLDEN_5, batch).await;
 }
 
 #[tokio::test]

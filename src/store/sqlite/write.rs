@@ -201,6 +201,7 @@ fn put_token(tx: &Transaction, token: &TokenRow) -> SqlResult<()> {
     let (purpose, operator, gids) = match &token.purpose {
         TokenFor::Agent(groups) => ("agent", None, Some(json(groups))),
         TokenFor::Operator(operator) => ("operator", Some(operator.as_str()), None),
+        TokenFor::Center => ("center", None, None),
     };
     let values = params![token.hash, purpose, operator, gids, token.expires_at.0];
     execute(tx, PUT_TOKEN, values)

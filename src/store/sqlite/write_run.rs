@@ -113,7 +113,7 @@ pub(super) fn fold(tx: &Transaction, run: &RunId) -> Result<()> {
 pub(super) const ENDED: &str =
     "UPDATE run SET outcome = ?2, reason = ?3, exit_code = ?4, exit_signal = ?5, pid = ?6,
         attempt = ?7, started_at = ?8, finished_at = ?9, output_bytes = ?10, tail = ?11,
-        peak_memory_bytes = ?13, cpu_ms = ?14
+        peak_memory_bytes = ?13, cpu_ms = ?14, output_gap = ?15, output_cut = ?16
     WHERE run_id = ?1 AND (outcome IS NULL OR outcome = 'lost') AND (outcome IS NULL OR ?2 <> 'lost')
       AND (?12 IS NULL OR agent IS ?12)";
 
@@ -138,6 +138,8 @@ pub(super) fn end(
         only_of.map(AgentId::as_str),
         ending.peak_memory_bytes.map(int),
         ending.cpu_ms.map(int),
+        ending.output_gap.map(int),
+        ending.output_cut.map(int),
     ];
     execute(tx, ENDED, values)
 }

@@ -177,6 +177,8 @@ pub(in crate::store) fn ending(outcome: Outcome) -> Ending {
         started_at: Some(UnixMs(20)),
         finished_at: UnixMs(21),
         output_bytes: Some(1 << 40),
+        output_gap: None,
+        output_cut: None,
         // Later versions of the schema have columns for these.
         peak_memory_bytes: None,
         cpu_ms: None,

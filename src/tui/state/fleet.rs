@@ -253,3 +253,28 @@ impl Runs {
         self.by_end.values().rev()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::fixture;
+
+    #[test]
+    fn misses_in_a_row_take_the_place_of_each_and_count_as_many() {
+        let missed = |ago| fixture::run("web/dump", "a1", ago, Outcome::Missed, "offline");
+        let other = fixture::run("web/dump", "a2", 20, Outcome::Missed, "offline");
+        let mut fleet = Fleet::default();
+        for run in [missed(30), missed(20), other, missed(500)] {
+            fleet.runs.insert(run);
+        }
+        let mut folded = missed(10);
+        folded.span = Some(SpanView {
+            from: missed(40).scheduled_at,
+            count: 4,
+        });
+        fleet.runs.insert(folded);
+        assert_eq!(fleet.runs.newest_first().count(), 3);
+        let failures = fleet.failures();
+        assert_eq!((failures.len(), failures[0].count), (1, 6));
+    }
+}

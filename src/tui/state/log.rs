@@ -107,14 +107,12 @@ impl LogPane {
             chunk.attempt,
         );
         let mut begun = self.begun.remove(&key).unwrap_or_default();
-        if let Some(expected) = begun.offset
-            && chunk.offset > expected
-        {
+        if let Some(expected) = begun.offset.filter(|expected| *expected != chunk.offset) {
             self.flush(&mark, &std::mem::take(&mut begun.line));
-            self.remark(&format!(
-                "{} bytes of {mark} are not kept",
-                chunk.offset - expected
-            ));
+            self.remark(&match chunk.offset.checked_sub(expected) {
+                Some(gap) => format!("{gap} bytes of {mark} are not kept"),
+                None => format!("the command of {mark} has cut its output"),
+            });
         }
         begun.offset = Some(chunk.offset + bytes.len() as u64);
         begun.line.extend_from_slice(&bytes);
@@ -246,6 +244,7 @@ mod tests {
             slot: Slot(0),
             attempt: 1,
             offset,
+            at: None,
             data: BASE64.encode(text),
         }
     }

@@ -20,6 +20,8 @@ fn read(of: String, follow: bool) -> LogRead {
         agent: None,
         lines: Some(LINES),
         follow,
+        since: None,
+        after: Vec::new(),
     }
 }
 
@@ -143,6 +145,10 @@ pub(super) fn follow(state: &mut State, change: &Change) -> Vec<Effect> {
                 return Vec::new();
             }
             pane.remark(&format!("run {} on {place}", run.short()));
+            // A daemon's output goes on with its next process by itself.
+            if matches!(change, Change::Process(process) if process.daemon) && pane.open > 0 {
+                return Vec::new();
+            }
             pane.open += 1;
             vec![Effect::OpenLog(
                 pane.stream,

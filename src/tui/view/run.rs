@@ -106,10 +106,7 @@ fn facts(lines: &mut Vec<TextLine>, state: &State, now: UnixMs, view: &RunView, 
     add("took", Some(cells::took(view)));
     add("exit code", view.exit_code.map(|code| code.to_string()));
     add("signal", view.signal.map(|signal| signal.to_string()));
-    add(
-        "output",
-        view.output_bytes.map(|bytes| format!("{bytes} bytes")),
-    );
+    add("output", view.output_bytes.map(|bytes| wrote(view, bytes)));
     add(
         "memory",
         view.peak_memory_bytes
@@ -119,6 +116,20 @@ fn facts(lines: &mut Vec<TextLine>, state: &State, now: UnixMs, view: &RunView, 
     add("cpu", cpu.map(time::millis));
     add("revision", Some(view.revision.to_string()));
     add("id", Some(view.run_id.to_string()));
+}
+
+/// How much it wrote, and what of that is missing.
+fn wrote(view: &RunView, bytes: u64) -> String {
+    let gap = view
+        .output_gap
+        .map(|gap| format!("{gap} in the middle not kept"));
+    let cut = view
+        .output_cut
+        .map(|cut| format!("{cut} cut off by the command"));
+    let all = [Some(format!("{bytes} bytes")), gap, cut]
+        .into_iter()
+        .flatten();
+    all.collect::<Vec<_>>().join(", ")
 }
 
 fn output(lines: &mut Vec<TextLine>, view: &RunView) {
