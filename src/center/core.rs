@@ -22,7 +22,7 @@ use super::roster::Roster;
 use super::runs::{OpenRun, OpenRuns, SlotKey, Stage};
 use super::sessions::Sessions;
 use super::spans::Spans;
-use super::steady::Steady;
+use super::steady::{Steady, latest_stamp};
 use crate::model::{AgentId, Epoch, Fingerprint, FleetId, RequestId, RunId, TaskId, UnixMs};
 use crate::proto::agent::SlotReport;
 use crate::rule::Zone;
@@ -487,20 +487,4 @@ impl Core {
     pub(super) fn is_open(&self, id: &RunId) -> bool {
         self.open.get(id).is_some()
     }
-}
-
-/// The latest instant that a store tells of: a clock that shows less was set back since.
-fn latest_stamp(snapshot: &Snapshot, lead: Duration) -> Option<UnixMs> {
-    let ended = snapshot.last_runs.iter().filter_map(|stored| {
-        // Times in an ending are its host's, which may know the center's clock badly.
-        let attempt = stored.ending.as_ref()?.attempt;
-        let of_rule = stored.row.run.cause.is_of_rule() && attempt > 0;
-        of_rule.then_some(stored.row.run.scheduled_at)
-    });
-    let open = snapshot.open_runs.iter().map(|row| row.run.scheduled_at);
-    let planned = snapshot.cursors.values().copied().chain(open);
-    let planned = planned.map(|at| at.minus(lead));
-    let seen = snapshot.agents.iter().filter_map(|row| row.last_seen_at);
-    let changed = snapshot.tasks.iter().map(|task| task.changed_at);
-    ended.chain(planned).chain(seen).chain(changed).max()
 }

@@ -18,6 +18,7 @@ mod fleet;
 mod follow;
 mod hosts;
 mod init;
+mod issuing;
 mod join;
 mod joining;
 mod kept;

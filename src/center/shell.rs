@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 use super::core::{Core, CoreSettings};
 use super::dialling::Dialling;
 use super::event::{Effect, Event, Issue, LogLevel, SessionId};
+use super::issuing::issued;
 use super::lead::{Tenure, Told};
 use super::notify::Notifier;
 use super::roster::Roster;
@@ -19,11 +20,11 @@ use super::standby::Standby;
 use crate::auth::{Authority, AuthorityError};
 use crate::clock::{self, Alarm};
 use crate::files::write_private;
-use crate::model::{PeerRole, PeerUri, UnixMs};
+use crate::model::UnixMs;
 use crate::proto::agent::ToAgent;
 use crate::proto::client::ToClient;
 use crate::proto::hello::{ErrorFrame, LinkError};
-use crate::proto::join::{AuthorityPem, Joined, ToJoiner};
+use crate::proto::join::ToJoiner;
 use crate::proto::link::{LinkSender, SendFault};
 use crate::store::{LeaseGuard, Snapshot, Store, StoreError, Write};
 use crate::workers::Workers;
@@ -459,30 +460,8 @@ impl Shell {
     }
 
     fn issue(&mut self, session: SessionId, issue: &Issue) {
-        let fleet = self.parts.settings.fleet.clone();
-        let uri = PeerUri {
-            fleet: fleet.clone(),
-            role: issue.role,
-            id: issue.id.clone(),
-        };
-        let answer = match self
-            .parts
-            .authority
-            .issue(&issue.request, &uri, clock::now())
-        {
-            Ok(issued) => ToJoiner::Joined(Joined {
-                fleet: fleet.to_string(),
-                name: issue.name.clone(),
-                certificate: issued.certificate,
-                centers: self.roster.addresses_or(&self.parts.settings.addresses),
-                authority: (issue.role == PeerRole::Center)
-                    .then(|| AuthorityPem(self.parts.authority.secret())),
-            }),
-            Err(fault) => ToJoiner::Error(ErrorFrame {
-                code: LinkError::UnknownMessage,
-                message: fault.to_string(),
-            }),
-        };
+        let addresses = self.roster.addresses_or(&self.parts.settings.addresses);
+        let answer = issued(&self.parts, issue, addresses);
         if let Some(Outlet::Joiner(joiner)) = self.links.remove(&session) {
             // As above.
             drop(joiner.send(answer));
