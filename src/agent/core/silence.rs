@@ -6,14 +6,12 @@ use std::time::Duration;
 
 use super::super::event::Now;
 use super::AgentCore;
-use crate::exec::wire::{BootMs, Command, Event, RunState, Start};
+use crate::exec::wire::{BootMs, Command, Event, HOOK_TASK, HOOK_VARIABLES, RunState, Start};
 use crate::model::{
     Cause, Ending, Execute, GroupName, Outcome, Revision, RunId, RunRef, Slot, TaskId, TaskName,
     TaskText, UnixMs, UserName, Work,
 };
 
-/// No task of a center has this id.
-const TASK: &str = "00000000000000000000000000";
 /// Under which group and name the keeper knows it: its policy may be asked about them.
 const GROUP: &str = "ucron";
 const NAME: &str = "center-silent";
@@ -47,7 +45,7 @@ pub(super) fn is_of_hook(event: &Event) -> bool {
         Event::Known { run, .. }
         | Event::Started { run, .. }
         | Event::AttemptEnded { run, .. }
-        | Event::Ended { run, .. } => run.task.as_str() == TASK,
+        | Event::Ended { run, .. } => run.task.as_str() == HOOK_TASK,
         _ => false,
     }
 }
@@ -110,17 +108,16 @@ impl AgentCore {
         heard_at: UnixMs,
         now: Now,
     ) -> Option<Start> {
-        let task: TaskId = TASK.parse().ok()?;
+        let task: TaskId = HOOK_TASK.parse().ok()?;
         let at = self.center_time(now);
         let mut work = Work::new(Execute::Vector(hook.command.clone()), hook.user.clone());
         work.timeout = Some(TIMEOUT);
-        work.env = [
-            ("UCRON_CONDITION", "silent".to_owned()),
-            ("UCRON_CONDITION_EVENT", event.to_owned()),
-            ("UCRON_CENTER_HEARD_AT", heard_at.to_string()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into();
+        let values = ["silent".to_owned(), event.to_owned(), heard_at.to_string()];
+        work.env = HOOK_VARIABLES
+            .map(str::to_owned)
+            .into_iter()
+            .zip(values)
+            .collect();
         Some(Start {
             run: RunRef {
                 run_id: RunId::hash(
