@@ -156,6 +156,7 @@ impl AgentCore {
     pub fn handle(&mut self, now: Now, event: Event) -> Vec<Effect> {
         self.take_in(now, event);
         self.advance(now);
+        self.open_waiting();
         self.flush_reports();
         self.flush_journal();
         self.set_wake(now);

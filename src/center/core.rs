@@ -87,6 +87,8 @@ pub struct Core {
     pub(super) slots: BTreeMap<SlotKey, SlotReport>,
     /// Where each daemon of target `one` is.
     pub(super) holders: BTreeMap<TaskId, AgentId>,
+    /// Restarts one by one over several agents.
+    pub(super) rolls: BTreeMap<TaskId, super::rolling::FleetRoll>,
     pub(super) sessions: Sessions,
     pub(super) clients: Clients,
     pub(super) changes: Changes,
@@ -140,6 +142,7 @@ impl Core {
             moved: BTreeSet::new(),
             slots: BTreeMap::new(),
             holders: BTreeMap::new(),
+            rolls: BTreeMap::new(),
             sessions: Sessions::new(now.mono),
             clients: Clients::default(),
             changes: Changes::default(),
@@ -406,6 +409,7 @@ impl Core {
         // What ended in a batch that failed has not ended.
         self.early.clear();
         self.holders.clone_from(&snapshot.holders);
+        self.rolls.clear();
         for row in &snapshot.open_runs {
             let stage = if row.agent.is_some() {
                 Stage::Handed

@@ -37,6 +37,7 @@ mod reconcile;
 mod replan;
 mod reports;
 mod requests;
+mod rolling;
 mod roster;
 mod run;
 mod runs;

@@ -281,6 +281,17 @@ impl Core {
         {
             self.withdraw(agent, id, "no longer assigned to this agent");
         }
+        // Target `one`: the word that nothing is left there may have been lost; the agent says it again.
+        let left: Vec<TaskId> = self
+            .holders
+            .iter()
+            .filter(|(id, holder)| *holder == agent && !held.contains_key(id))
+            .map(|(id, _)| id.clone())
+            .filter(|id| !wanted.iter().any(|task| task.id == *id))
+            .collect();
+        for id in left {
+            self.withdraw(agent, &id, "no longer assigned to this agent");
+        }
     }
 
     /// Gives a daemon to an agent, if that is linked.

@@ -43,7 +43,7 @@ impl Core {
             RunEvent::NotStarted { run_id, reason } => {
                 self.not_started(now, agent, &run_id, &reason);
             }
-            RunEvent::Slot(slot) => self.slot_changed(now, agent, slot),
+            RunEvent::Slot(slot) => self.slot_changed(now, agent, &slot),
         }
     }
 
@@ -179,7 +179,7 @@ impl Core {
         }
     }
 
-    fn slot_changed(&mut self, now: Now, agent: &AgentId, slot: SlotReport) {
+    fn slot_changed(&mut self, now: Now, agent: &AgentId, slot: &SlotReport) {
         let key = SlotKey {
             agent: agent.clone(),
             task: slot.task.clone(),
@@ -209,7 +209,8 @@ impl Core {
         if stopped {
             self.slots.remove(&key);
         } else {
-            self.slots.insert(key.clone(), slot);
+            self.slots.insert(key.clone(), slot.clone());
+            self.roll_on(now, agent, &task, slot);
         }
         self.follow_slot(&key);
         let any_left = self

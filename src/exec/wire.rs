@@ -115,6 +115,9 @@ pub enum Command {
         task: TaskId,
         /// One slot after the other, each once the last has run for its `start_seconds`.
         one_by_one: bool,
+        /// Only slots that have no process: fatal, exited, or waiting to start again.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        only_down: bool,
         /// The reason of the outcome `stopped` of the old runs.
         reason: String,
     },
@@ -282,6 +285,11 @@ pub enum Event {
     },
     /// A daemon's slot changed its state.
     Slot(SlotStatus),
+    /// A daemon that was to be withdrawn is not known here: nothing of it is left.
+    Withdrawn {
+        /// The task.
+        task: TaskId,
+    },
     /// A piece of output.
     Log {
         /// The stream.
@@ -349,6 +357,9 @@ pub struct SlotStatus {
     pub run_id: Option<RunId>,
     /// Its process.
     pub pid: Option<i32>,
+    /// When that was started, in the center's time.
+    #[serde(default)]
+    pub started_at: Option<UnixMs>,
     /// Since when it has been in this state.
     pub since: UnixMs,
     /// Starts after the first, since it was assigned.
@@ -357,7 +368,7 @@ pub struct SlotStatus {
     pub revision: Revision,
     /// Why it is in this state (fatal: with the last lines of output).
     pub reason: String,
-    /// Backoff: until the next start.
+    /// Backoff and parole: until the next start.
     #[serde(rename = "wait_ms", with = "ms")]
     pub wait: Duration,
 }

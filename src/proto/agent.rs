@@ -255,6 +255,9 @@ pub struct RestartSlots {
     pub task: TaskId,
     /// One slot after the other.
     pub one_by_one: bool,
+    /// Only slots that have no process: fatal, exited, or waiting to start again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_down: bool,
     /// The reason of the outcome `stopped` of the old runs.
     pub reason: String,
 }
@@ -361,8 +364,14 @@ pub struct SlotReport {
     pub run_id: Option<RunId>,
     /// Its process.
     pub pid: Option<i32>,
-    /// Since when.
+    /// When that was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<UnixMs>,
+    /// Since when it has been in this state.
     pub since: UnixMs,
+    /// In backoff and on parole: when it is started again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<UnixMs>,
     /// Starts after the first.
     pub restarts: u32,
     /// The revision that its process runs.

@@ -133,6 +133,12 @@ pub struct ProcessView {
     pub state: String,
     /// Since when it runs.
     pub started_at: Option<UnixMs>,
+    /// A slot: since when it has been in its state, as its agent last told.
+    pub since: Option<UnixMs>,
+    /// A slot in backoff or on parole: when it is started again.
+    pub next_at: Option<UnixMs>,
+    /// Why it is in this state, in words; of a fatal slot with the last lines of output.
+    pub reason: String,
     /// Starts after the first.
     pub restarts: u32,
     /// Whether its task is a daemon.

@@ -86,6 +86,9 @@ pub fn process(task: &str, agent: &str, slot: u16, ago: i64, daemon: bool) -> Pr
         pid: Some(4000 + i32::from(slot)),
         state: "running".to_owned(),
         started_at: Some(UnixMs(NOW.0 - ago * 1000)),
+        since: None,
+        next_at: None,
+        reason: String::new(),
         restarts: if daemon { 2 } else { 0 },
         daemon,
         revision: Revision(3),
@@ -261,6 +264,10 @@ pub fn changes() -> Vec<Change> {
     let mut failing = process("web/worker", "a2", 1, 4, true);
     failing.state = "backoff".to_owned();
     failing.pid = None;
+    failing.started_at = None;
+    failing.since = Some(UnixMs(NOW.0 - 4000));
+    failing.next_at = Some(UnixMs(NOW.0 + 3000));
+    failing.reason = "exited with code 7 (2 failed starts in a row)".to_owned();
     changes.push(Change::Process(process("web/worker", "a1", 0, 9000, true)));
     changes.push(Change::Process(failing));
     changes.push(Change::Process(process("db/report", "a1", 0, 65, false)));

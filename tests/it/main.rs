@@ -23,6 +23,7 @@ mod page;
 mod programs;
 mod running;
 mod separation;
+mod slots;
 mod standby;
 mod stopping;
 mod storing;

@@ -232,6 +232,7 @@ pub const PURE: &[(&str, &[&str])] = &[
     ("src/center/reads.rs", &[]),
     ("src/center/reconcile.rs", &[]),
     ("src/center/reports.rs", &[]),
+    ("src/center/rolling.rs", &[]),
     ("src/center/requests/", &[]),
     ("src/center/roster.rs", &[]),
     ("src/center/runs.rs", &[]),
@@ -362,10 +363,6 @@ pub const LONG_FILES: &[Exception] = &[
     but(
         "src/exec/keeper/mod.rs",
         "the keeper's one loop and its state",
-    ),
-    but(
-        "src/exec/supervise/daemon.rs",
-        "every step of a slot, read side by side",
     ),
     but(
         "src/exec/sys.rs",

@@ -452,7 +452,7 @@ pub struct RestartArgs {
     /// Which.
     #[command(flatten)]
     pub selection: Selection,
-    /// One slot after the other
+    /// One slot after the other, agent by agent, each once the one before it runs; one that does not ends it
     #[arg(long)]
     pub one_by_one: bool,
 }

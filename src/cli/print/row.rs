@@ -221,7 +221,7 @@ mod tests {
         );
         check(
             &plain(&fake::process()),
-            "run_id task group agent slot pid state started_at restarts daemon revision",
+            "run_id task group agent slot pid state started_at since next_at reason restarts daemon revision",
         );
         check(
             &plain(&fake::agent("a1")),

@@ -389,10 +389,12 @@ fn event(command: Command) -> Option<Event> {
         Command::Restart {
             task,
             one_by_one,
+            only_down,
             reason,
         } => Event::Restart {
             task,
             one_by_one,
+            only_down,
             reason,
         },
         Command::Forget { run_id } => Event::Forget { run_id },

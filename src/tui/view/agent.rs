@@ -72,7 +72,7 @@ pub fn details(
         .filter(|process| process.agent == view.name);
     for process in processes {
         let mut line = vec![piece(text::pad(&process.task.to_string(), 31), Tone::Plain)];
-        line.extend(run::process_line(now, process));
+        line.extend(run::process_line(state, now, process));
         lines.push(line);
     }
     heading(&mut lines, "last runs");

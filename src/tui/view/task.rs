@@ -48,7 +48,10 @@ pub fn details(state: &State, now: UnixMs, view: &TaskView, width: u16) -> (Stri
     let live: Vec<_> = state.fleet.processes_of(&path).collect();
     if !live.is_empty() {
         heading(&mut lines, "running");
-        lines.extend(live.iter().map(|process| run::process_line(now, process)));
+        lines.extend(
+            live.iter()
+                .map(|process| run::process_line(state, now, process)),
+        );
     }
     let has_process = !live.is_empty();
     heading(&mut lines, "last runs");
@@ -254,7 +257,7 @@ pub fn why(state: &State, now: UnixMs, thing: &Thing) -> (String, Vec<TextLine>)
         state
             .fleet
             .processes_of(&path)
-            .map(|process| run::process_line(now, process)),
+            .map(|process| run::process_line(state, now, process)),
     );
     heading(&mut lines, &format!("the last {BACK} occurrences"));
     lines.extend(folded(state, now, view));
