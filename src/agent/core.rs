@@ -374,7 +374,12 @@ impl AgentCore {
         let on_disk = on_disk.filter(|run_id| self.cancelling.contains_key(run_id));
         records.extend(on_disk.map(|run_id| Record::Cancelled { run_id }));
         if records.is_empty() {
-            return self.carry_out(after);
+            self.carry_out(std::mem::take(&mut after));
+            if !self.again.is_empty() {
+                return;
+            }
+            // Nothing is left to write: something is, to learn when the journal takes it again.
+            records.push(Record::Epoch { epoch: self.epoch });
         }
         self.held_back.insert(ticket, after);
         self.again.push(Again {

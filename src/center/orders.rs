@@ -191,7 +191,8 @@ impl Core {
         let again: BTreeSet<&RunId> = later.iter().chain(&outstanding.planned).collect();
         for run in &outstanding.cancelled {
             let had_started = confirm.started.contains(run);
-            if had_started || !again.contains(run) {
+            // What was given to another agent since is that one's.
+            if self.open.is_with(run, &agent) && (had_started || !again.contains(run)) {
                 self.cancel_confirmed(now, run, had_started);
             }
             for change in &changes {
@@ -202,6 +203,7 @@ impl Core {
             // A later order may have armed it; confirmations overtake one another where a disk fails in between.
             let open = self.open.get(&refused.run_id);
             let is_last_word = !later.contains(&refused.run_id)
+                && self.open.is_with(&refused.run_id, &agent)
                 && open.is_some_and(|open| open.stage == Stage::Handed);
             if is_last_word {
                 self.refused_by_agent(now, &refused.run_id, &refused.reason);
@@ -210,7 +212,8 @@ impl Core {
         let refused = |run: &RunId| confirm.refused.iter().any(|of| of.run_id == *run);
         let planned = outstanding.planned.iter();
         for run in planned.filter(|run| !later.contains(*run) && !refused(run)) {
-            let open = self.open.get_mut(run);
+            let is_with_it = self.open.is_with(run, &agent);
+            let open = self.open.get_mut(run).filter(|_| is_with_it);
             if let Some(open) = open.filter(|open| open.stage == Stage::Handed) {
                 open.stage = Stage::Armed;
             }

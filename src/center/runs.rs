@@ -116,6 +116,12 @@ impl OpenRuns {
         self.runs.get(id)
     }
 
+    /// Whether a run is open and this agent's.
+    pub fn is_with(&self, id: &RunId, agent: &AgentId) -> bool {
+        let run = self.get(id);
+        run.is_some_and(|run| run.row.agent.as_ref() == Some(agent))
+    }
+
     /// One run, to be changed; its agent only by [`Self::give_to`].
     pub fn get_mut(&mut self, id: &RunId) -> Option<&mut OpenRun> {
         self.runs.get_mut(id)

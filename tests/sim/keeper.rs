@@ -414,7 +414,8 @@ impl World {
         let process = self.truth.processes[&pid].clone();
         let h = &self.hosts[process.host];
         let ran = self.time - (process.started_at.0 - BEGIN - self.center.skew);
-        let reachable = h.keeper.runs() && h.agent_runs() && !h.keeper_pause.stopped;
+        let stopped = h.keeper_pause.stopped || h.agent_pause.stopped;
+        let reachable = h.keeper.runs() && h.agent_runs() && !stopped;
         let undisturbed = self.time - h.disturbed > LONG && reachable;
         if process.alive && undisturbed && ran > LONG && !self.is_given_up(&process) {
             self.truth.ran_out(&process);

@@ -239,6 +239,7 @@ impl Player {
         match words {
             ["crashes"] => world.agent_crashes(host),
             ["starts"] => world.agent_starts(host),
+            ["stops"] => world.stop_agent(host),
             ["journal", "full"] => world.hosts[host].disk_full = true,
             ["journal", "writes"] => world.hosts[host].disk_full = false,
             ["rolled", "back"] => {
