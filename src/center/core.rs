@@ -398,7 +398,6 @@ impl Core {
             Err(trouble) => {
                 self.health = Health::Reloading { trouble };
                 self.retry_at = Some(now.mono + RELOAD_EVERY);
-                self.watch_store(now);
             }
         }
     }
@@ -458,7 +457,7 @@ impl Core {
             self.changes.next_deadline().map(|at| now.wall(at)),
             self.retry_at.map(|at| now.wall(at)),
             self.next_flush(now),
-            self.next_tending(),
+            self.next_tending(now),
             self.steady
                 .until_believed(now)
                 .map(|span| now.at.plus(span)),

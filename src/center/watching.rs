@@ -66,12 +66,25 @@ impl Core {
                 Deadline::Agent(agent) => self.should_have_come(now, &agent),
             }
         }
+        if self
+            .watching
+            .doubted_until
+            .is_some_and(|until| until <= now.mono)
+        {
+            self.watching.doubted_until = None;
+            self.watch_store(now);
+        }
         self.tell_turns(now);
     }
 
     /// When [`Self::tend_conditions`] is next wanted.
-    pub(super) fn next_tending(&self) -> Option<UnixMs> {
-        let next = [self.conditions.next_deadline(), self.notices.next()];
+    pub(super) fn next_tending(&self, now: Now) -> Option<UnixMs> {
+        let doubted = self.watching.doubted_until.map(|until| now.wall(until));
+        let next = [
+            self.conditions.next_deadline(),
+            self.notices.next(),
+            doubted,
+        ];
         next.into_iter().flatten().min()
     }
 
