@@ -183,6 +183,7 @@ fn status() -> StatusView {
             max: Some(9),
         },
         problems: Vec::new(),
+        conditions: Vec::new(),
     }
 }
 

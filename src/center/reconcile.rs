@@ -51,6 +51,7 @@ impl Core {
         for id in self.open.of_agent(agent) {
             if let Some(held) = running.get(&id) {
                 self.found_running(&id, held);
+                self.watch_start(now, &id, held.started_at);
             } else if ended.contains(&id) {
                 self.set_stage(&id, Stage::Ending);
             } else if let Some(revision) = armed.get(&id) {

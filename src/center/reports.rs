@@ -68,6 +68,9 @@ impl Core {
             open.row.run.revision = run.revision;
         }
         self.caught_up(run);
+        if attempt == 1 {
+            self.watch_start(now, &run.run_id, started_at);
+        }
         if attempt == 1
             && run.cause == Cause::Rule // What is caught up is late on purpose.
             && let Some(path) = self.path_of(run)
@@ -201,6 +204,7 @@ impl Core {
             event.task = Some(path.clone());
             self.publish(Audience::Group(path.group), event);
         }
+        self.watch_slot(now, agent, &slot);
         let task = slot.task.clone();
         if stopped {
             self.slots.remove(&key);

@@ -157,6 +157,8 @@ pub fn status() -> StatusView {
             max: Some(9),
         },
         problems: Vec::new(),
+
+        conditions: Vec::new(),
     }
 }
 
@@ -172,6 +174,7 @@ pub fn event() -> EventView {
         slot: Some(Slot(0)),
         outcome: Some(Outcome::Failed),
         late_ms: Some(3),
+        condition: None,
         operator: None,
         reason: "exit code 3".to_owned(),
     }

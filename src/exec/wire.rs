@@ -15,6 +15,15 @@ use crate::model::{
 /// Version of this protocol; the keeper also speaks the one before.
 pub const KEEPER_PROTOCOL: u32 = 1;
 
+/// Under which task's id an agent starts its host's own command for when no center is heard; no task of a center has it.
+pub const HOOK_TASK: &str = "00000000000000000000000000";
+/// What tells that command why it was started; no task sets these.
+pub const HOOK_VARIABLES: [&str; 3] = [
+    "UCRON_CONDITION",
+    "UCRON_CONDITION_EVENT",
+    "UCRON_CENTER_HEARD_AT",
+];
+
 /// Milliseconds on the boot-time clock (`CLOCK_BOOTTIME`): monotonic, running through suspends, one per boot.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize,

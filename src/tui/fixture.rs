@@ -5,13 +5,13 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::state::{Link, State};
 use super::update::{Effect, Input, update};
 use crate::model::{
-    AgentState, Cause, Epoch, Execute, Outcome, Revision, RunId, Slot, TaskSpec, UnixMs, UserName,
-    Work,
+    AgentState, Cause, ConditionKind, Epoch, Execute, Outcome, Revision, RunId, Slot, TaskSpec,
+    UnixMs, UserName, Work,
 };
 use crate::proto::request::Change;
 use crate::proto::view::{
-    AgentCounts, AgentView, EventView, GroupView, Lateness, ProcessView, RunView, StatusView,
-    TaskCounts, TaskView,
+    AgentCounts, AgentView, ConditionView, EventView, GroupView, Lateness, ProcessView, RunView,
+    StatusView, TaskCounts, TaskView,
 };
 use crate::rule::{Rule, Zone};
 
@@ -146,6 +146,21 @@ pub fn status() -> StatusView {
             max: Some(9),
         },
         problems: vec![format!("agent b2 is offline since 16:40 {HOSTILE}")],
+
+        conditions: vec![condition("web/probe", ConditionKind::Failed)],
+    }
+}
+
+/// Something wrong with a task.
+pub fn condition(task: &str, condition: ConditionKind) -> ConditionView {
+    ConditionView {
+        condition,
+        task: Some(task.parse().unwrap()),
+        agent: None,
+        agents: vec!["a1".parse().unwrap()],
+        began_at: UnixMs(NOW.0 - 300_000),
+        reason: HOSTILE.to_owned(),
+        text: format!("task {task} {condition} on a1: {HOSTILE}"),
     }
 }
 
@@ -161,6 +176,7 @@ pub fn event(number: u32) -> EventView {
         slot: Some(Slot(0)),
         outcome: Some(Outcome::Failed),
         late_ms: Some(3),
+        condition: None,
         operator: None,
         reason: HOSTILE.to_owned(),
     }

@@ -17,6 +17,7 @@ mod ledger;
 mod logs;
 mod membership;
 mod missing;
+mod notifying;
 mod overlapping;
 mod page;
 mod programs;

@@ -201,7 +201,6 @@ impl AgentCore {
         self.arm_again();
         self.become_ready(now);
         self.start_queued(now);
-        self.reopen_streams();
     }
 
     /// What was to be stopped and has not ended is told once more; what has ended is told no longer.

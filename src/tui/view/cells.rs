@@ -443,7 +443,10 @@ fn event(state: &State, view: &EventView) -> Vec<Cell> {
         one(text::line(&view.event), Tone::Info),
         task,
         plain(view.agent.as_ref().map_or("", |agent| agent.as_str())),
-        outcome_cell(view.outcome),
+        match view.condition {
+            Some(condition) => one(condition.as_str(), Tone::Bad),
+            None => outcome_cell(view.outcome),
+        },
         plain(
             view.operator
                 .as_ref()
