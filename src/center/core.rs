@@ -15,7 +15,7 @@ use super::event::{Effect, Event, LogLevel, Now, Ticket};
 use super::events::EventLog;
 use super::fleet::Fleet;
 use super::lateness::Latenesses;
-use super::notices::{Notices, Route};
+use super::notices::Notices;
 use super::orders::Drafts;
 use super::reads::Reading;
 use super::roster::Roster;
@@ -23,6 +23,7 @@ use super::runs::{OpenRun, OpenRuns, SlotKey, Stage};
 use super::sessions::Sessions;
 use super::spans::Spans;
 use super::steady::{Steady, latest_stamp};
+use super::watching::Watching;
 use crate::model::{AgentId, Epoch, Fingerprint, FleetId, RequestId, RunId, TaskId, UnixMs};
 use crate::proto::agent::SlotReport;
 use crate::rule::Zone;
@@ -107,10 +108,8 @@ pub struct Core {
     pub(super) conditions: Conditions,
     /// What of it was told to the notify commands.
     pub(super) notices: Notices,
-    /// Until when agents may be away because the center was.
-    pub(super) agents_by: UnixMs,
-    /// The notify commands that there are.
-    pub(super) routes: BTreeSet<Route>,
+    /// What the watch over them knows.
+    pub(super) watching: Watching,
     /// The latest instant there was, and when: what was due by then may have started, and is not planned anew, also
     /// where the clock was set back since.
     latest: Now,
@@ -158,8 +157,7 @@ impl Core {
             early: BTreeSet::new(),
             conditions: Conditions::default(),
             notices: Notices::default(),
-            agents_by: now.at,
-            routes: BTreeSet::new(),
+            watching: Watching::default(),
             latest: now,
             steady: Steady::default(),
             next_ticket: 0,
@@ -174,6 +172,7 @@ impl Core {
             settings,
         };
         core.adopt(snapshot);
+        core.recall_all(now, snapshot);
         core.await_agents(now);
         core
     }
@@ -193,6 +192,7 @@ impl Core {
             self.send_orders();
         }
         self.tend_conditions(now);
+        self.keep_memories();
         self.settle_changes(now);
         self.flush_watchers(now);
         self.commit();
@@ -372,10 +372,11 @@ impl Core {
     /// The lease has run out by this center's own clock: another may lead by now, so nothing that waits for the store
     /// is said any more, whatever comes of the batch under way. Clients look for who leads.
     fn lapse(&mut self, now: Now, trouble: &str) {
-        self.fail(now, trouble);
         if self.roster.has_others() {
+            self.doubt_store(now);
             self.close_clients(trouble);
         }
+        self.fail(now, trouble);
     }
 
     fn retry_store(&mut self, now: Now) {
@@ -389,6 +390,7 @@ impl Core {
         match result {
             Ok(snapshot) => {
                 self.adopt(&snapshot);
+                self.remember_anew(&snapshot);
                 // A batch of nothing but the lease's renewal: a full disk can be read, and is not well for that.
                 self.in_flight = Some(Vec::new());
                 self.now(Effect::Commit(Vec::new()));
@@ -455,7 +457,7 @@ impl Core {
             self.changes.next_deadline().map(|at| now.wall(at)),
             self.retry_at.map(|at| now.wall(at)),
             self.next_flush(now),
-            self.next_tending(),
+            self.next_tending(now),
             self.steady
                 .until_believed(now)
                 .map(|span| now.at.plus(span)),

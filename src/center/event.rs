@@ -159,7 +159,7 @@ pub enum Effect {
     Dial(BTreeMap<AgentId, HostPort>),
     /// Start a notify command with this line on its standard input, then say [`Event::Notified`].
     Notify(Route, String),
-    /// Keep this text for [`super::Core::recall`] in place of the one before: what is wrong now.
+    /// Keep this text for [`super::Core::recall`] in place of the one before: what is wrong with the store itself.
     Keep(String),
     /// An agent has seen this epoch, which is higher than the lead's: take the lead anew above it.
     RaiseEpoch(Epoch),

@@ -25,6 +25,7 @@ mod kept;
 mod lateness;
 mod lead;
 mod logs;
+mod memory;
 mod notices;
 mod notify;
 mod orders;

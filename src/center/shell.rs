@@ -226,8 +226,8 @@ impl Shell {
             ..self.parts.settings.clone()
         };
         let mut core = Core::new(settings, snapshot, now());
-        if let Some(known) = self.notifier.as_ref().and_then(Notifier::kept) {
-            core.recall(now(), &known);
+        if let Some(notifier) = &self.notifier {
+            core.recall(now(), notifier.kept());
         }
         let before = std::mem::replace(&mut self.office, Office::Leader(Box::new(core)));
         self.guard = Some(guard);
@@ -293,6 +293,11 @@ impl Shell {
         }
         if let Event::Centers(roster) = &event {
             self.roster = roster.as_ref().clone();
+            if let (Office::Standby(_), Some(notifier)) = (&self.office, &mut self.notifier)
+                && self.roster.leader().is_some()
+            {
+                notifier.tell_reached(&self.parts.settings);
+            }
         }
         let effects = match (&mut self.office, event) {
             (Office::Standby(standby), event) => standby.handle(now(), event),
@@ -358,19 +363,17 @@ impl Shell {
                 }
             }
             Effect::RaiseEpoch(above) => self.tell_seat(Told::Raise(above)),
-            Effect::Notify(route, notice) => {
-                if let Some(notifier) = &mut self.notifier {
-                    notifier.notify(route, notice);
-                }
-            }
-            Effect::Keep(text) => {
-                if let Some(notifier) = &self.notifier {
-                    notifier.keep(text);
-                }
-            }
+            Effect::Notify(route, notice) => self.tell(|to| to.notify(route, notice)),
+            Effect::Keep(text) => self.tell(|to| to.keep(text)),
             Effect::Alarm(at) => self.set_alarm(at),
             Effect::Log(LogLevel::Info, text) => info!("{text}"),
             Effect::Log(LogLevel::Warn, text) => warn!("{text}"),
+        }
+    }
+
+    fn tell(&mut self, deed: impl FnOnce(&mut Notifier)) {
+        if let Some(notifier) = &mut self.notifier {
+            deed(notifier);
         }
     }
 

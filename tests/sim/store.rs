@@ -58,6 +58,8 @@ pub struct MemStore {
     holders: BTreeMap<TaskId, AgentId>,
     answers: BTreeMap<(RequestId, OperatorId), AnswerRow>,
     audit: Vec<AuditRow>,
+    /// What the leader remembers.
+    pub memories: BTreeMap<String, String>,
     /// Spans by task, target, slot and beginning; their occurrences are among the runs, too.
     pub spans: BTreeMap<(TaskId, Option<AgentId>, Slot, UnixMs), SpanRow>,
     /// Runs by id.
@@ -116,6 +118,10 @@ impl MemStore {
                 self.answers.entry(key).or_insert(row);
             }
             Write::Audit(row) => self.audit.push(*row),
+            Write::Remember { name, text } => match text {
+                Some(text) => drop(self.memories.insert(name, text)),
+                None => drop(self.memories.remove(&name)),
+            },
             write => self.apply_run(now, write),
         }
     }
@@ -319,6 +325,7 @@ impl MemStore {
                 .filter_map(|task| self.last_run(&task.id))
                 .collect(),
             answers: self.answers.values().cloned().collect(),
+            memories: self.memories.clone(),
             tasks,
         }
     }

@@ -226,6 +226,7 @@ pub const PURE: &[(&str, &[&str])] = &[
     ("src/center/lateness.rs", &[]),
     ("src/center/kept.rs", &[]),
     ("src/center/logs.rs", &[]),
+    ("src/center/memory.rs", &[]),
     ("src/center/notices.rs", &[]),
     ("src/center/orders.rs", &[]),
     ("src/center/planner.rs", &[]),

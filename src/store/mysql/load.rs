@@ -14,6 +14,7 @@ use super::row::{
 use super::runs::{COLUMNS, FROM};
 use super::spans;
 use crate::model::{GroupName, Incarnation, Revision, Role, Task, TaskId, UnixMs};
+use crate::store::rows::MEMORY;
 use crate::store::task_row::SpecColumns;
 use crate::store::{
     AgentRow, AnswerRow, GroupRow, OperatorRow, Snapshot, StoredRun, TokenFor, TokenRow,
@@ -40,10 +41,19 @@ pub(super) async fn load(conn: &mut Conn) -> Result<Snapshot, Fault> {
         open_spans: all(conn, spans::UNCOUNTED, spans::span).await?,
         last_runs: last_runs(conn, &tasks).await?,
         answers: all(conn, ANSWERS, answer).await?,
+        memories: memories(conn).await?,
         tasks,
     };
     conn.query_drop("COMMIT").await?;
     Ok(snapshot)
+}
+
+/// What the leader remembers, by name.
+async fn memories(conn: &mut Conn) -> Result<BTreeMap<String, String>, Fault> {
+    let select = "SELECT SUBSTRING(name, CHAR_LENGTH(?) + 1), value FROM meta
+        WHERE LEFT(name, CHAR_LENGTH(?)) = ?";
+    let rows: Vec<(String, String)> = conn.exec(select, (MEMORY, MEMORY, MEMORY)).await?;
+    Ok(rows.into_iter().collect())
 }
 
 const AGENTS: &str = "SELECT * FROM agent WHERE removed_at IS NULL ORDER BY id";

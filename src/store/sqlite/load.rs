@@ -8,6 +8,7 @@ use super::row::{instant, instant_option, number, run, set_option, stored_run, t
 use super::runs::{COLUMNS, FROM};
 use super::spans;
 use crate::model::{GroupName, Incarnation, Revision, Role, Task, TaskId, UnixMs};
+use crate::store::rows::MEMORY;
 use crate::store::task_row::SpecColumns;
 use crate::store::{
     AgentRow, AnswerRow, GroupRow, OperatorRow, Snapshot, StoreError, StoredRun, TokenFor, TokenRow,
@@ -38,8 +39,18 @@ pub(super) fn load(connection: &mut Connection) -> Result<Snapshot, StoreError> 
             "SELECT * FROM answer ORDER BY answered_at, request_id",
             answer,
         )?,
+        memories: memories(tx)?,
         tasks,
     })
+}
+
+/// What the leader remembers, by name.
+fn memories(tx: &Transaction) -> Result<BTreeMap<String, String>, StoreError> {
+    let select = "SELECT substr(name, length(?1) + 1), value FROM meta
+        WHERE substr(name, 1, length(?1)) = ?1";
+    let mut select = tx.prepare_cached(select)?;
+    let rows = select.query_map([MEMORY], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<SqlResult<_>>()?)
 }
 
 const AGENTS: &str = "SELECT * FROM agent WHERE removed_at IS NULL ORDER BY id";
