@@ -338,6 +338,9 @@ impl Core {
         let Some(run) = self.open.remove(id) else {
             return;
         };
+        if run.was_lost && ending.outcome == Outcome::Lost {
+            return;
+        }
         self.keep_from_planning(now, run.row.run.scheduled_at, id);
         self.write(Write::EndRun {
             run_id: id.clone(),

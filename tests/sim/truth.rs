@@ -83,7 +83,13 @@ impl Truth {
             self.broken
                 .push(format!("{what} was started {early} ms early"));
         }
-        let beside = self.alive().find(|other| is_second(other, &process));
+        // What a removed agent holds goes on there, and is given to others all the same.
+        let apart = |other: &Process| {
+            let ends = [other.host, process.host];
+            other.host != process.host && ends.iter().any(|host| self.removed.contains(host))
+        };
+        let is_beside = |other: &&Process| !apart(other) && is_second(other, &process);
+        let beside = self.alive().find(is_beside);
         let beside = beside.map(|other| {
             format!(
                 "{what} on host {} was started beside run {} on host {}",

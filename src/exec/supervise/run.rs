@@ -174,7 +174,7 @@ impl Supervisor {
         let after = start
             .replaces
             .clone()
-            .and_then(|old| self.replace(now, &old, &start.run.run_id));
+            .and_then(|old| self.replace(now, &old, &start.run));
         let run_id = start.run.run_id.clone();
         let late = start.start_before.filter(|limit| *limit < now.boot);
         self.accept(start, after.clone());
@@ -196,16 +196,30 @@ impl Supervisor {
         ))
     }
 
-    /// Stops the run that another takes the place of; the run to wait for, if there is one.
-    fn replace(&mut self, now: Now, old: &RunId, new: &RunId) -> Option<RunId> {
+    /// Stops the run that another takes the place of, and what waits for that place, since of several only the newest
+    /// starts; the run to wait for, if there is one.
+    fn replace(&mut self, now: Now, old: &RunId, new: &RunRef) -> Option<RunId> {
         let waits_for = match &self.runs.get(old)?.phase {
             Phase::Pending { after } => after.clone(),
             _ => old.clone(),
         };
-        self.stop(now, old, &format!("replaced by run {new}"));
+        let reason = format!("replaced by run {}", new.run_id);
+        self.stop(now, old, &reason);
+        for waiting in self.waiting_at(new) {
+            self.stop(now, &waiting, &reason);
+        }
         let left =
             self.runs.get(&waits_for).is_some_and(Run::is_active) || self.has_tree(&waits_for);
         left.then_some(waits_for)
+    }
+
+    /// The runs of a task and slot that wait for another's end.
+    fn waiting_at(&self, new: &RunRef) -> Vec<RunId> {
+        let place = |id: &&RunId| {
+            let run = self.runs.get(*id).map(|run| &run.run);
+            run.is_some_and(|run| (&run.task, run.slot) == (&new.task, new.slot))
+        };
+        self.pending.iter().filter(place).cloned().collect()
     }
 
     fn accept(&mut self, start: Start, after: Option<RunId>) {
