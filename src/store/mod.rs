@@ -5,6 +5,7 @@
 mod checksum;
 mod copy;
 mod error;
+mod foreign;
 mod mysql;
 mod place;
 mod rows;
@@ -22,6 +23,7 @@ use crate::model::{Epoch, GroupName, UnixMs};
 
 pub use copy::{CopyError, CopyHow, TableSum};
 pub use error::{SchemaError, StoreError};
+pub use foreign::{ForeignTable, read_table};
 pub use place::{Database, Place, PlaceError, Secret, Tls};
 pub use rows::{
     AgentRow, AnswerRow, AuditRow, GroupRow, Keep, Lead, LeaseGuard, OperatorRow, RunQuery, RunRow,

@@ -4,6 +4,7 @@
 mod audit;
 mod copy;
 mod fault;
+pub(super) mod foreign;
 mod lease;
 mod load;
 mod migrate;
