@@ -25,7 +25,7 @@ use past::{BUSY, Base, Past, RARE, SOUND, TEMPLATE, agent_id, agent_name, task_i
 use rustix::process::Signal;
 use ucron::model::{Outcome, UnixMs};
 use ucron::store::{Place, RunQuery, Secret, Store};
-use world::{World, millis, signal, within};
+use world::{World, signal, within};
 
 /// What each question may cost at the median.
 const LIMIT: Duration = Duration::from_millis(50);

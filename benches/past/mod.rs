@@ -114,21 +114,16 @@ pub enum Base<'a> {
 impl Base<'_> {
     /// Writes tasks, agents and runs.
     pub fn fill(&self, past: Past) {
-        for number in 0..TASKS {
-            let id = format!("'{}'", task_id(number));
-            let name = format!("'{}'", task_name(number));
-            self.execute(&copy(
-                "task",
-                TASK,
-                TEMPLATE,
-                &[("id", &id), ("task_name", &name)],
-            ));
-        }
-        for number in 0..AGENTS {
-            let id = format!("'{}'", agent_id(number));
-            let name = format!("'{}'", agent_name(number));
-            self.execute(&copy("agent", AGENT, "a1", &[("id", &id), ("name", &name)]));
-        }
+        let tasks = (0..TASKS).map(|number| {
+            let (id, name) = (task_id(number), task_name(number));
+            copy("task", TASK, TEMPLATE, &[("id", &id), ("task_name", &name)])
+        });
+        let agents = (0..AGENTS).map(|number| {
+            let (id, name) = (agent_id(number), agent_name(number));
+            copy("agent", AGENT, "a1", &[("id", &id), ("name", &name)])
+        });
+        let all: Vec<String> = tasks.chain(agents).collect();
+        self.execute(&format!("BEGIN; {}; COMMIT", all.join("; ")));
         match self {
             Self::Sqlite(path) => fill_sqlite(path, past),
             Self::Maria(server, name) => fill_maria(server, name, past),
@@ -162,12 +157,14 @@ const TASK: &str = "id, gid, task_name, rule, execute, shell, run_user, processe
 const AGENT: &str = "id, name, draining, drain_daemons, incarnation, created_at";
 
 /// A copy of the row of this name with other values.
-fn copy<'a>(table: &str, columns: &'a str, of: &str, differs: &[(&str, &'a str)]) -> String {
-    let value = |column: &'a str| {
-        let other = differs.iter().find(|(name, _)| *name == column);
-        other.map_or(column, |(_, value)| *value)
+fn copy(table: &str, columns: &str, of: &str, differs: &[(&str, &str)]) -> String {
+    let value = |column: &str| {
+        let mut other = differs.iter().filter(|(name, _)| *name == column);
+        other
+            .next()
+            .map_or(column.to_owned(), |(_, value)| format!("'{value}'"))
     };
-    let values: Vec<&str> = columns.split(", ").map(value).collect();
+    let values: Vec<String> = columns.split(", ").map(value).collect();
     let name = if table == "task" { "task_name" } else { "name" };
     let values = values.join(", ");
     format!("INSERT INTO {table} ({columns}) SELECT {values} FROM {table} WHERE {name} = '{of}'")
