@@ -72,7 +72,7 @@ impl<'a> Reader<'a> {
         spec.timezone.clone_from(&how.zone);
         spec.target = how.target.clone();
         spec.note = self.note();
-        spec.work.timeout = timeout?;
+        spec.work.timeout = Some(timeout?).filter(|timeout| !timeout.is_zero());
         spec.work.processes = processes?;
         spec.work.overlap = overlap?;
         let checked = spec.check();
@@ -117,18 +117,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Seconds, or as today; 0 is none.
-    fn timeout(&mut self) -> Option<Option<Duration>> {
-        let Some(text) = self.text(Column::Timeout) else {
-            return Some(None);
+    fn timeout(&mut self) -> Option<Duration> {
+        let text = self.text(Column::Timeout).unwrap_or("0");
+        let read = match text.parse::<u64>() {
+            Ok(seconds) => Ok(Duration::from_secs(seconds)),
+            Err(_) => parse_duration(text).map_err(|error| format!("the timeout: {error}")),
         };
-        match text.parse::<u64>() {
-            Ok(0) => Some(None),
-            Ok(seconds) => Some(Some(Duration::from_secs(seconds))),
-            Err(_) => {
-                let read = parse_duration(text).map_err(|error| format!("the timeout: {error}"));
-                self.good(read).map(Some)
-            }
-        }
+        self.good(read)
     }
 
     fn processes(&mut self) -> Option<u16> {

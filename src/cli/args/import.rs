@@ -18,6 +18,10 @@ pub enum ImportCommand {
 }
 
 /// `ucron import mysql`.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag that stands by itself"
+)]
 #[derive(Args, Clone, Debug)]
 #[command(
     override_usage = "ucron import mysql --url mysql://USER@HOST[:PORT]/DATABASE [FLAGS]",

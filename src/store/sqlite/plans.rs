@@ -8,7 +8,7 @@ use crate::store::RunQuery;
 use crate::store::tests::every_query;
 use crate::store::tests::sqlite::World;
 
-async fn connection(world: &World) -> Connection {
+fn connection(world: &World) -> Connection {
     file::open_reader(&world.folder.path().join("center.db")).unwrap()
 }
 
@@ -45,7 +45,7 @@ fn check_plan(plan: &[String], is_sorted: bool) {
 #[tokio::test]
 async fn no_question_reads_all_runs_or_spans() {
     let world = World::new().await;
-    let connection = connection(&world).await;
+    let connection = connection(&world);
     for query in every_query() {
         let (sql, values) = runs::statement(&query);
         check_plan(
@@ -65,7 +65,7 @@ fn check_spans(connection: &Connection, query: &RunQuery) {
 #[tokio::test]
 async fn pruning_and_starting_search_through_indexes() {
     let world = World::new().await;
-    let connection = connection(&world).await;
+    let connection = connection(&world);
     let statements = [
         prune::TOO_OLD,
         prune::FLOOR,
@@ -87,7 +87,7 @@ async fn pruning_and_starting_search_through_indexes() {
 #[tokio::test]
 async fn no_change_of_a_run_reads_all_runs() {
     let world = World::new().await;
-    let connection = connection(&world).await;
+    let connection = connection(&world);
     for sql in [write_run::REVISE, write_run::REASSIGN, write_run::ENDED] {
         let step = &plan(&connection, sql, None)[0];
         assert_eq!(
