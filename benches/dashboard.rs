@@ -183,6 +183,7 @@ fn status() -> StatusView {
             max: Some(9),
         },
         problems: Vec::new(),
+        conditions: Vec::new(),
     }
 }
 
@@ -218,6 +219,9 @@ fn process(number: i64) -> ProcessView {
         pid: Some(4000 + i32::try_from(number).unwrap()),
         state: "running".to_owned(),
         started_at: Some(UnixMs(NOW.0 - number)),
+        since: None,
+        next_at: None,
+        reason: String::new(),
         restarts: 0,
         daemon: number % 3 == 0,
         revision: Revision(1),

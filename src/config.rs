@@ -253,7 +253,8 @@ mod tests {
         check_fault(
             "log = \"info\"\n  laed = \"10s\"\n",
             "c.toml:2:3: unknown field `laed`, expected one of `listen`, `advertise`, `store`, `store_password_file`, `store_password_env`, `store_tls`, `store_ca`, `timezone`, `lead`, \
-             `heartbeat`, `lease`, `history`, `history_runs`, `history_failures`, `max_frame`, `log`, `log_format`\n    laed = \"10s\"\n    ^",
+             `heartbeat`, `lease`, `history`, `history_runs`, `history_failures`, `notify`, `notify_group`, `notify_timeout`, \
+             `max_frame`, `log`, `log_format`\n    laed = \"10s\"\n    ^",
         );
         let error = read_file::<CenterSettings>(
             Path::new("c.toml"),

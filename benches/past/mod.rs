@@ -123,7 +123,10 @@ impl Base<'_> {
             copy("agent", AGENT, "a1", &[("id", &id), ("name", &name)])
         });
         let all: Vec<String> = tasks.chain(agents).collect();
-        self.execute(&format!("BEGIN; {}; COMMIT", all.join("; ")));
+        // An argument of the client has a longest length.
+        for some in all.chunks(100) {
+            self.execute(&format!("BEGIN; {}; COMMIT", some.join("; ")));
+        }
         match self {
             Self::Sqlite(path) => fill_sqlite(path, past),
             Self::Maria(server, name) => fill_maria(server, name, past),

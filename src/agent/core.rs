@@ -12,7 +12,9 @@ mod logs;
 mod order;
 mod problems;
 mod reports;
+mod silence;
 mod texts;
+mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -29,6 +31,8 @@ use keeper::KeeperState;
 use links::Link;
 use logs::Streams;
 use texts::Texts;
+
+pub use silence::SilenceHook;
 
 /// How long the keeper's set is waited for at start, before links hear what is known without it.
 pub const KEEPER_PATIENCE: Duration = Duration::from_secs(5);
@@ -100,6 +104,8 @@ pub struct AgentCore {
     /// Acknowledged decisions, kept until no plan can ask for them any more.
     kept: BTreeSet<(BootMs, RunId)>,
     streams: Streams,
+    host: trouble::Host,
+    silence: silence::Silence,
 
     keeper: KeeperState,
     /// What the host allows, as the keeper last said.
@@ -150,6 +156,7 @@ impl AgentCore {
     pub fn handle(&mut self, now: Now, event: Event) -> Vec<Effect> {
         self.take_in(now, event);
         self.advance(now);
+        self.open_waiting();
         self.flush_reports();
         self.flush_journal();
         self.set_wake(now);
@@ -177,15 +184,31 @@ impl AgentCore {
             } => self.link_up(link, &welcome, hello_sent, now),
             Event::LinkDown { link } => self.link_down(link),
             Event::Frame { link, frame } => self.frame(link, *frame, now),
-            Event::KeeperUp => self.keeper_up(),
-            Event::KeeperDown { reason } => self.keeper_down(&reason),
+            Event::KeeperUp => {
+                self.host.keeper_is_back();
+                self.keeper_up();
+            }
+            Event::KeeperDown { reason } => {
+                self.host.keeper_is_away(&reason, now);
+                self.keeper_down(&reason);
+            }
+            Event::Keeper(event) if silence::is_of_hook(&event) => self.hook_says(*event),
             Event::Keeper(event) => self.keeper_says(*event, now),
-            Event::Synced(ticket) => self.synced(ticket),
+            Event::Space { free, total } => self.host.space(free, total),
+            Event::Synced(ticket) => {
+                self.synced(ticket);
+                if self.again.is_empty() {
+                    self.host.journal_writes();
+                }
+            }
             Event::NotWritten {
                 ticket,
                 records,
                 reason,
-            } => self.not_written(ticket, records, &reason, now),
+            } => {
+                self.host.journal_fails(&reason);
+                self.not_written(ticket, records, &reason, now);
+            }
             Event::Wake => {}
         }
     }
@@ -195,6 +218,7 @@ impl AgentCore {
         self.fire(now);
         self.lose_patience(now);
         self.beat(now);
+        self.watch_center(now);
         self.drop_kept(now);
         self.write_again(now);
     }
@@ -406,6 +430,7 @@ impl AgentCore {
             self.next_fire(now),
             self.next_expiry(now),
             self.next_beat(),
+            self.next_silence(),
             (!self.ready).then_some(self.ready_by),
             self.again.iter().map(|again| again.at).min(),
         ];

@@ -51,6 +51,9 @@ pub enum AgentError {
     /// The name of this agent.
     #[error("{0}; give one with `--name`")]
     Name(#[from] NameError),
+    /// The account of `on_center_silent`.
+    #[error("`on_center_silent_user` is no account's name: {0}")]
+    SilenceUser(NameError),
     /// The token.
     #[error("{0}; `ucron token agent` makes one")]
     Token(#[from] TokenError),

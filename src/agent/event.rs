@@ -61,6 +61,13 @@ pub enum Event {
     },
     /// The keeper says.
     Keeper(Box<wire::Event>),
+    /// How much room the disk of the state directory has, bytes.
+    Space {
+        /// For this account.
+        free: u64,
+        /// In all.
+        total: u64,
+    },
     /// This append and all before it are on disk.
     Synced(Ticket),
     /// This append could not be written; nothing of it is on disk.

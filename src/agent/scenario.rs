@@ -15,7 +15,7 @@ use crate::model::{
 };
 use crate::proto::agent::{
     Acknowledge, Cancel, Confirm, FromAgent, HeartbeatAck, HeldAssignment, Kill, Order, PlannedRun,
-    RunEvent, State, ToAgent, Withdraw,
+    ReadLog, RunEvent, State, ToAgent, Withdraw,
 };
 use crate::proto::hello::Welcome;
 
@@ -290,6 +290,7 @@ impl Scenario {
             Command::Withdraw { reason, .. } => format!("withdraw ({reason})"),
             Command::Restart { .. } => "restart".to_owned(),
             Command::Forget { run_id } => format!("forget {}", self.name(&run_id)),
+            Command::ReadLog { run_id, .. } => format!("read {}", self.name(&run_id)),
             _ => return,
         };
         self.see(text);
@@ -325,6 +326,18 @@ impl Scenario {
     fn step(&mut self, words: &[&str]) {
         match words {
             ["wait"] => {}
+            ["follow", name] => {
+                let read = ReadLog {
+                    stream: 1,
+                    run_id: self.runs[*name].run_id.clone(),
+                    attempt: None,
+                    lines: None,
+                    follow: true,
+                    since: None,
+                    place: None,
+                };
+                self.frame(ToAgent::ReadLog(read));
+            }
             ["link", "up"] => self.link_up(),
             ["link", "down"] => self.feed(Event::LinkDown {
                 link: LinkId(self.link),

@@ -21,6 +21,18 @@ fn fires_a_planned_run_at_its_instant_and_reports_it_until_acknowledged() {
 }
 
 #[test]
+fn output_is_followed_from_the_start_by_who_asked_before_it() {
+    play(
+        "0     keeper ready
+         0     link up           => state
+         1     plan r1 skip 10   => confirm 1
+         2     follow r1
+         10    wait              => start r1; read r1
+         10.01 keeper started r1 => report r1 started",
+    );
+}
+
+#[test]
 fn a_plan_is_confirmed_and_fires_only_when_it_is_on_disk() {
     play(
         "0   keeper ready

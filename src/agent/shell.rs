@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::core::AgentCore;
+use super::core::{AgentCore, SilenceHook};
 use super::error::AgentError;
 use super::event::{Effect, Event, LinkId, Now};
 use super::home::Home;
@@ -23,7 +23,8 @@ use crate::config::{AgentSettings, Settings};
 use crate::exec::KeeperProgram;
 use crate::exec::failpoint::{self, Point};
 use crate::exec::wire::{self, BootMs, KEEPER_PROTOCOL};
-use crate::exec::{KeeperLink, LinkEvent};
+use crate::exec::{KeeperLink, LinkEvent, free_space};
+use crate::model::UserName;
 use crate::proto::agent::{FromAgent, RunEvent, ToAgent};
 use crate::proto::hello::{ErrorFrame, LinkError, Welcome};
 use crate::proto::identity::{Identity, load_centers, store_centers, with_told};
@@ -32,6 +33,9 @@ use crate::workers::Workers;
 
 /// How long links may take to say good-bye.
 const DRAIN: Duration = Duration::from_secs(4);
+
+/// How often it is looked how much room the disk has.
+const SPACE_EVERY: Duration = Duration::from_mins(1);
 
 /// What the loop hears.
 #[derive(Debug)]
@@ -86,8 +90,24 @@ pub struct Reading {
 impl Reading {
     /// Reads all layers.
     pub fn read(&self) -> Result<AgentSettings, AgentError> {
-        Ok(AgentSettings::load(&self.dir, &self.flags)?)
+        let settings = AgentSettings::load(&self.dir, &self.flags)?;
+        hook(&settings).map(|_| settings)
     }
+}
+
+/// What is done when the centers are silent.
+fn hook(settings: &AgentSettings) -> Result<Option<SilenceHook>, AgentError> {
+    let user = settings.on_center_silent_user.as_deref();
+    let user = user.map(UserName::parse).transpose();
+    let user = user.map_err(AgentError::SilenceUser)?;
+    let command = settings.on_center_silent.clone();
+    Ok(user
+        .filter(|_| !command.is_empty())
+        .map(|user| SilenceHook {
+            command,
+            user,
+            after: settings.center_silent_after,
+        }))
 }
 
 /// Runs the agent of a state directory until `stop`; keeper and processes stay.
@@ -172,6 +192,7 @@ impl Shell {
             agent = %shell.home.name, dir = %shell.home.dir.display(), incarnation = opened.incarnation.0,
             "the agent starts"
         );
+        shell.core.set_silence_hook(hook(&settings)?);
         shell.feed(Event::Loaded(opened.records));
         shell.look_at_kept();
         shell.keeper_number = shell.keepers.try_once(&shell.home.name);
@@ -199,6 +220,7 @@ impl Shell {
 
     async fn go(&mut self, stop: &CancellationToken) -> Result<(), AgentError> {
         let timer = || AgentError::system("wait for a timer");
+        let mut look = tokio::time::interval(SPACE_EVERY);
         loop {
             tokio::select! {
                 biased;
@@ -216,6 +238,7 @@ impl Shell {
                     self.feed(Event::Wake);
                 }
                 _ = self.reload.recv() => self.read_settings(),
+                _ = look.tick() => self.look_at_disk(),
             }
         }
     }
@@ -225,12 +248,23 @@ impl Shell {
         match self.settings.read() {
             Ok(settings) => {
                 self.core.set_heartbeat(settings.heartbeat);
+                // It was good a moment ago.
+                self.core
+                    .set_silence_hook(hook(&settings).unwrap_or_default());
+                self.feed(Event::Wake);
                 self.look_at_kept();
                 info!(
                     "read the settings again; addresses, frame limit and logs follow at the next start"
                 );
             }
             Err(error) => error!(%error, "the settings stay as they are"),
+        }
+    }
+
+    fn look_at_disk(&mut self) {
+        match free_space(&self.home.dir) {
+            Ok((free, total)) => self.feed(Event::Space { free, total }),
+            Err(error) => debug!(%error, "the disk's room is not known"),
         }
     }
 

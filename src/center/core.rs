@@ -9,18 +9,20 @@ use std::time::Duration;
 use super::adding::Adding;
 use super::changes::Changes;
 use super::clients::Clients;
+use super::conditions::Conditions;
 use super::entropy::Entropy;
 use super::event::{Effect, Event, LogLevel, Now, Ticket};
 use super::events::EventLog;
 use super::fleet::Fleet;
 use super::lateness::Latenesses;
+use super::notices::{Notices, Route};
 use super::orders::Drafts;
 use super::reads::Reading;
 use super::roster::Roster;
 use super::runs::{OpenRun, OpenRuns, SlotKey, Stage};
 use super::sessions::Sessions;
 use super::spans::Spans;
-use super::steady::Steady;
+use super::steady::{Steady, latest_stamp};
 use crate::model::{AgentId, Epoch, Fingerprint, FleetId, RequestId, RunId, TaskId, UnixMs};
 use crate::proto::agent::SlotReport;
 use crate::rule::Zone;
@@ -85,6 +87,8 @@ pub struct Core {
     pub(super) slots: BTreeMap<SlotKey, SlotReport>,
     /// Where each daemon of target `one` is.
     pub(super) holders: BTreeMap<TaskId, AgentId>,
+    /// Restarts one by one over several agents.
+    pub(super) rolls: BTreeMap<TaskId, super::rolling::FleetRoll>,
     pub(super) sessions: Sessions,
     pub(super) clients: Clients,
     pub(super) changes: Changes,
@@ -99,6 +103,14 @@ pub struct Core {
     pub(super) waits: Vec<super::changes::RunWaiter>,
     /// Runs that ended before they were due, or lately: a change of their task must not plan them again.
     pub(super) early: BTreeSet<(UnixMs, RunId)>,
+    /// What is wrong now.
+    pub(super) conditions: Conditions,
+    /// What of it was told to the notify commands.
+    pub(super) notices: Notices,
+    /// Until when agents may be away because the center was.
+    pub(super) agents_by: UnixMs,
+    /// The notify commands that there are.
+    pub(super) routes: BTreeSet<Route>,
     /// The latest instant there was, and when: what was due by then may have started, and is not planned anew, also
     /// where the clock was set back since.
     latest: Now,
@@ -130,6 +142,7 @@ impl Core {
             moved: BTreeSet::new(),
             slots: BTreeMap::new(),
             holders: BTreeMap::new(),
+            rolls: BTreeMap::new(),
             sessions: Sessions::new(now.mono),
             clients: Clients::default(),
             changes: Changes::default(),
@@ -143,6 +156,10 @@ impl Core {
             roster: Roster::default(),
             waits: Vec::new(),
             early: BTreeSet::new(),
+            conditions: Conditions::default(),
+            notices: Notices::default(),
+            agents_by: now.at,
+            routes: BTreeSet::new(),
             latest: now,
             steady: Steady::default(),
             next_ticket: 0,
@@ -157,6 +174,7 @@ impl Core {
             settings,
         };
         core.adopt(snapshot);
+        core.await_agents(now);
         core
     }
 
@@ -174,6 +192,7 @@ impl Core {
             self.count_spans(now);
             self.send_orders();
         }
+        self.tend_conditions(now);
         self.settle_changes(now);
         self.flush_watchers(now);
         self.commit();
@@ -225,7 +244,7 @@ impl Core {
                 self.alarm = None;
                 self.retry_store(now);
             }
-            Event::Committed(Ok(())) => self.committed(),
+            Event::Committed(Ok(())) => self.committed(now),
             Event::Committed(Err(trouble)) => self.fail(now, &trouble),
             Event::StoreSilent(trouble) => self.store_silent(now, &trouble),
             Event::Lapsed(trouble) => self.lapse(now, &trouble),
@@ -251,7 +270,10 @@ impl Core {
             } => {
                 self.client_up(now, session, &operator, protocol, address);
             }
-            Event::ClientFrame(session, frame) => self.client_frame(now, session, frame),
+            Event::ClientFrame(session, frame) => {
+                self.client_frame(now, session, frame);
+                self.prune_conditions(now);
+            }
             Event::ClientDown(session) => self.client_down(session),
             Event::Join {
                 session,
@@ -263,6 +285,8 @@ impl Core {
                 ticket,
                 join,
             } => self.add_join(now, session, ticket, &join),
+            Event::Routes(routes) => self.set_routes(now, routes),
+            Event::Notified(route, result) => self.notified(now, route, result),
             Event::Added(ticket, result) => self.added(now, ticket, result),
         }
     }
@@ -308,10 +332,13 @@ impl Core {
             .push(Effect::Commit(std::mem::take(&mut self.writes)));
     }
 
-    fn committed(&mut self) {
+    fn committed(&mut self, now: Now) {
         if self.health != Health::Well {
             self.health = Health::Well;
             self.wait_anew();
+            self.watch_store(now);
+            self.await_agents(now);
+            self.prune_conditions(now);
             let text = "the store can be written again; planning goes on";
             self.log(LogLevel::Info, text.to_owned());
         }
@@ -332,6 +359,7 @@ impl Core {
         self.take_back(dropped, trouble);
         self.close_agents(now, trouble);
         self.retry_at = Some(now.mono + RELOAD_EVERY);
+        self.watch_store(now);
     }
 
     /// A batch under way tells its own end; without one nothing else would say that nothing can be written.
@@ -381,6 +409,7 @@ impl Core {
         // What ended in a batch that failed has not ended.
         self.early.clear();
         self.holders.clone_from(&snapshot.holders);
+        self.rolls.clear();
         for row in &snapshot.open_runs {
             let stage = if row.agent.is_some() {
                 Stage::Handed
@@ -426,6 +455,7 @@ impl Core {
             self.changes.next_deadline().map(|at| now.wall(at)),
             self.retry_at.map(|at| now.wall(at)),
             self.next_flush(now),
+            self.next_tending(),
             self.steady
                 .until_believed(now)
                 .map(|span| now.at.plus(span)),
@@ -461,20 +491,4 @@ impl Core {
     pub(super) fn is_open(&self, id: &RunId) -> bool {
         self.open.get(id).is_some()
     }
-}
-
-/// The latest instant that a store tells of: a clock that shows less was set back since.
-fn latest_stamp(snapshot: &Snapshot, lead: Duration) -> Option<UnixMs> {
-    let ended = snapshot.last_runs.iter().filter_map(|stored| {
-        // Times in an ending are its host's, which may know the center's clock badly.
-        let attempt = stored.ending.as_ref()?.attempt;
-        let of_rule = stored.row.run.cause.is_of_rule() && attempt > 0;
-        of_rule.then_some(stored.row.run.scheduled_at)
-    });
-    let open = snapshot.open_runs.iter().map(|row| row.run.scheduled_at);
-    let planned = snapshot.cursors.values().copied().chain(open);
-    let planned = planned.map(|at| at.minus(lead));
-    let seen = snapshot.agents.iter().filter_map(|row| row.last_seen_at);
-    let changed = snapshot.tasks.iter().map(|task| task.changed_at);
-    ended.chain(planned).chain(seen).chain(changed).max()
 }

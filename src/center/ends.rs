@@ -25,6 +25,7 @@ impl Core {
     pub(super) fn look_at_runs(&mut self, now: Now) {
         self.drop_silent(now);
         for id in self.open.take_looks(now.at) {
+            self.expect_start(now, &id);
             self.look_at_run(now, &id);
         }
     }
@@ -360,6 +361,7 @@ impl Core {
         let group = view.group.clone();
         self.remember(&row.run.task, &view, row.run.cause == Cause::Daemon, 1);
         self.publish(Audience::Group(group), event);
+        self.watch_end(now, row, ending);
         self.touch_ended(&view);
         self.settle_waits();
     }

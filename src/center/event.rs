@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::notices::Route;
 use super::roster::Roster;
 use crate::model::{AgentId, Epoch, Fingerprint, GroupName, HostPort, OperatorId, RunId, UnixMs};
 use crate::proto::agent::{FromAgent, ToAgent};
@@ -102,6 +103,10 @@ pub enum Event {
         /// What it said.
         join: Join,
     },
+    /// These notify commands are configured now: at the start, and when the settings were read again.
+    Routes(BTreeSet<Route>),
+    /// A notify command has ended well, or why not.
+    Notified(Route, Result<(), String>),
     /// An [`Effect::Add`] has come to its end: the certificate is on the host's disk, or why not.
     Added(Ticket, Result<(), AddTrouble>),
 }
@@ -152,6 +157,10 @@ pub enum Effect {
     Add(Ticket, HostPort, Fingerprint),
     /// Keep dialling these agents from now on, and no others.
     Dial(BTreeMap<AgentId, HostPort>),
+    /// Start a notify command with this line on its standard input, then say [`Event::Notified`].
+    Notify(Route, String),
+    /// Keep this text for [`super::Core::recall`] in place of the one before: what is wrong now.
+    Keep(String),
     /// An agent has seen this epoch, which is higher than the lead's: take the lead anew above it.
     RaiseEpoch(Epoch),
     /// Wake the core at this instant, in the center's time; replaces the alarm before.

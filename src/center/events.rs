@@ -48,6 +48,7 @@ impl EventLog {
             slot: None,
             outcome: None,
             late_ms: None,
+            condition: None,
             operator: None,
             reason: String::new(),
         }

@@ -7,10 +7,11 @@ use super::core::Core;
 use super::event::Now;
 use super::runs::{Cancelled, OpenRun, Stage};
 use super::tasks::fits;
+use super::views::hms;
 use crate::model::{
     AgentId, Cause, RunId, RunKey, RunRef, START_WITHIN, Slot, Task, TaskId, UnixMs,
 };
-use crate::proto::agent::{Cancel, PlannedRun, RestartSlots};
+use crate::proto::agent::{Cancel, PlannedRun};
 use crate::rule::RuleKind;
 use crate::store::{RunRow, Write};
 
@@ -83,7 +84,7 @@ impl Core {
             .last_in(UnixMs(at.0 - 1), now.at)
             .unwrap_or(at);
         if now.at.since(last) <= START_WITHIN {
-            self.restart_daemon(task, &format!("restarted by its rule at {last}"));
+            self.restart_daemon(task, &format!("restarted by its rule at {}", hms(last)));
         }
         self.move_cursor(&task.id, last);
     }
@@ -103,19 +104,9 @@ impl Core {
     }
 
     fn restart_daemon(&mut self, task: &Task, reason: &str) {
-        let agents: Vec<AgentId> = self
-            .fleet
-            .candidates(task)
-            .map(|agent| agent.id.clone())
-            .collect();
-        for agent in agents {
+        for agent in self.daemon_agents(task) {
             if self.sessions.is_linked(&agent) {
-                let restart = RestartSlots {
-                    task: task.id.clone(),
-                    one_by_one: false,
-                    reason: reason.to_owned(),
-                };
-                self.drafts.of(&agent).restart.push(restart);
+                self.restart_slots(&agent, &task.id, false, reason);
             }
         }
     }

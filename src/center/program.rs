@@ -17,6 +17,7 @@ use super::args::{
 use super::copy::{backup, copy, restore};
 use super::init::{Init, Initialised, init};
 use super::joining::{Joining, join};
+use super::notify::NotifyCommands;
 use super::place::StoreAsk;
 use super::run::{keep, run};
 use super::step_down::step_down;
@@ -196,19 +197,31 @@ async fn perform_run(args: RunArgs) -> Result<()> {
     init_logs(settings.log, settings.log_format);
     let workers = Workers::new();
     stop_on_signals(&workers).context("cannot wait for signals")?;
-    let (told, kept) = watch::channel(keep(&settings));
+    let (kept_told, kept) = watch::channel(keep(&settings));
+    let (commands_told, commands) = watch::channel(NotifyCommands::of(&settings));
     let state = args.state.clone();
+    let told = Told {
+        kept: kept_told,
+        commands: commands_told,
+    };
     reload_on_hangup(&workers, args, settings.clone(), told).context("cannot wait for signals")?;
-    run(&state, settings, kept, workers).await?;
+    run(&state, settings, kept, commands, workers).await?;
     Ok(())
 }
 
-/// HUP reads the settings again: how long history is kept counts at once, the rest at the next start.
+/// Who hears of settings that count at once.
+struct Told {
+    kept: watch::Sender<Keep>,
+    commands: watch::Sender<NotifyCommands>,
+}
+
+/// HUP reads the settings again: how long history is kept and whom to notify count at once, the rest at the next
+/// start.
 fn reload_on_hangup(
     workers: &Workers,
     args: RunArgs,
     mut settings: CenterSettings,
-    told: watch::Sender<Keep>,
+    told: Told,
 ) -> std::io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     let stop = workers.token().clone();
@@ -217,11 +230,14 @@ fn reload_on_hangup(
             match CenterSettings::load(&args.state, &args.flags()) {
                 Err(fault) => warn!("the settings were not read again, the old ones stay: {fault}"),
                 Ok(new) => {
-                    let now = keep(&new);
+                    let (now, commands) = (keep(&new), NotifyCommands::of(&new));
                     let rest = CenterSettings {
                         history: new.history,
                         history_runs: new.history_runs,
                         history_failures: new.history_failures,
+                        notify: new.notify.clone(),
+                        notify_group: new.notify_group.clone(),
+                        notify_timeout: new.notify_timeout,
                         ..settings.clone()
                     };
                     if rest == new {
@@ -231,7 +247,8 @@ fn reload_on_hangup(
                     }
                     settings = rest;
                     // Where nobody reads it the center is stopping.
-                    let _ = told.send(now);
+                    let _ = told.kept.send(now);
+                    let _ = told.commands.send(commands);
                 }
             }
         }

@@ -51,6 +51,7 @@ impl Core {
         for id in self.open.of_agent(agent) {
             if let Some(held) = running.get(&id) {
                 self.found_running(&id, held);
+                self.watch_start(now, &id, held.started_at);
             } else if ended.contains(&id) {
                 self.set_stage(&id, Stage::Ending);
             } else if let Some(revision) = armed.get(&id) {
@@ -279,6 +280,17 @@ impl Core {
             .filter(|id| !wanted.iter().any(|task| task.id == ***id))
         {
             self.withdraw(agent, id, "no longer assigned to this agent");
+        }
+        // Target `one`: the word that nothing is left there may have been lost; the agent says it again.
+        let left: Vec<TaskId> = self
+            .holders
+            .iter()
+            .filter(|(id, holder)| *holder == agent && !held.contains_key(id))
+            .map(|(id, _)| id.clone())
+            .filter(|id| !wanted.iter().any(|task| task.id == *id))
+            .collect();
+        for id in left {
+            self.withdraw(agent, &id, "no longer assigned to this agent");
         }
     }
 

@@ -43,7 +43,7 @@ impl Core {
             RunEvent::NotStarted { run_id, reason } => {
                 self.not_started(now, agent, &run_id, &reason);
             }
-            RunEvent::Slot(slot) => self.slot_changed(now, agent, slot),
+            RunEvent::Slot(slot) => self.slot_changed(now, agent, &slot),
         }
     }
 
@@ -68,6 +68,9 @@ impl Core {
             open.row.run.revision = run.revision;
         }
         self.caught_up(run);
+        if attempt == 1 {
+            self.watch_start(now, &run.run_id, started_at);
+        }
         if attempt == 1
             && run.cause == Cause::Rule // What is caught up is late on purpose.
             && let Some(path) = self.path_of(run)
@@ -176,7 +179,7 @@ impl Core {
         }
     }
 
-    fn slot_changed(&mut self, now: Now, agent: &AgentId, slot: SlotReport) {
+    fn slot_changed(&mut self, now: Now, agent: &AgentId, slot: &SlotReport) {
         let key = SlotKey {
             agent: agent.clone(),
             task: slot.task.clone(),
@@ -201,11 +204,13 @@ impl Core {
             event.task = Some(path.clone());
             self.publish(Audience::Group(path.group), event);
         }
+        self.watch_slot(now, agent, slot);
         let task = slot.task.clone();
         if stopped {
             self.slots.remove(&key);
         } else {
-            self.slots.insert(key.clone(), slot);
+            self.slots.insert(key.clone(), slot.clone());
+            self.roll_on(now, agent, &task, slot);
         }
         self.follow_slot(&key);
         let any_left = self

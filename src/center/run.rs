@@ -17,6 +17,7 @@ use super::dialling::Dialling;
 use super::event::Now;
 use super::init::{CA_DIR, dial_address};
 use super::lead::{Seat, Tenure};
+use super::notify::{KEPT_FILE, Notifier, NotifyCommands};
 use super::place::{self, PlaceFault, StoreAsk};
 use super::roster::CenterRow;
 use super::shell::{Parts, Shell};
@@ -104,11 +105,13 @@ const PRUNE_EVERY: Duration = Duration::from_mins(10);
 const PRUNE_WAIT: Duration = Duration::from_secs(10);
 
 /// Runs the center in `dir` until `workers` are told to stop: leading, or standing by.
-/// `kept` says how long history is kept, and may change meanwhile.
+/// `kept` says how long history is kept, `commands` what is started when something is wrong; both may change
+/// meanwhile.
 pub async fn run(
     dir: &Path,
     settings: CenterSettings,
     kept: watch::Receiver<Keep>,
+    commands: watch::Receiver<NotifyCommands>,
     workers: Workers,
 ) -> Result<(), RunError> {
     let _lock = lock(dir)?;
@@ -151,6 +154,8 @@ pub async fn run(
         },
     };
     let seat = seat.start(&workers);
+    let file = dir.join(KEPT_FILE);
+    let notifier = Notifier::new(file, commands, workers.clone(), inbox.clone());
     let accept = Accept::new(
         server_config(&identity)?,
         inbox,
@@ -161,7 +166,9 @@ pub async fn run(
         accept.listen(listener);
     }
     prune(&workers, store.clone(), tenure, kept);
-    let ended = shell.run(Dialling::new(accept, identity), seat).await;
+    let ended = shell
+        .run(Dialling::new(accept, identity), seat, notifier)
+        .await;
     workers.stop();
     workers.drain(DRAIN).await;
     store.close().await;

@@ -296,6 +296,7 @@ impl Core {
             problems: Vec::new(),
             policy: None,
         });
+        self.watch_back(now, &row.id);
         self.greet(now, id, &row, PROTOCOL.min(hello.protocol_max));
         if new_boot {
             self.plan_reboots(now, &row.id, Duration::from_millis(said.up_ms));
@@ -326,7 +327,11 @@ impl Core {
             FromAgent::Policy(policy) => session.policy = Some(policy),
             FromAgent::Confirm(confirm) => self.confirmed(now, id, &confirm),
             FromAgent::Report(report) => self.reported(now, id, report),
-            FromAgent::Problems(said) => self.agent_problems(id, said.problems),
+            FromAgent::Problems(said) => {
+                let agent = session.agent.clone();
+                self.agent_problems(id, said.problems);
+                self.watch_problems(now, &agent);
+            }
             FromAgent::Log(chunk) => self.log_chunk(id, chunk),
             FromAgent::LogEnd(end) => self.log_end(id, end),
             FromAgent::Error(error) => {
@@ -363,6 +368,7 @@ impl Core {
         session.skew_ms = beat.skew_ms;
         let agent = session.agent.clone();
         let leased = session.may_have_lease();
+        self.watch_beat(now, &agent, beat.skew_ms, &beat.trouble);
         let ack = HeartbeatAck {
             sent_boot_ms: beat.sent_boot_ms,
             received_at: now.at,
@@ -437,6 +443,7 @@ impl Core {
         }
         self.drafts.forget(&session.agent);
         self.end_logs_of(id);
+        self.watch_gone(now, &session.agent);
         Some(session.agent)
     }
 

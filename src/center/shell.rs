@@ -11,18 +11,20 @@ use tracing::{error, info, warn};
 use super::core::{Core, CoreSettings};
 use super::dialling::Dialling;
 use super::event::{Effect, Event, Issue, LogLevel, SessionId};
+use super::issuing::issued;
 use super::lead::{Tenure, Told};
+use super::notify::Notifier;
 use super::roster::Roster;
 use super::run::{RunError, now};
 use super::standby::Standby;
 use crate::auth::{Authority, AuthorityError};
 use crate::clock::{self, Alarm};
 use crate::files::write_private;
-use crate::model::{PeerRole, PeerUri, UnixMs};
+use crate::model::UnixMs;
 use crate::proto::agent::ToAgent;
 use crate::proto::client::ToClient;
 use crate::proto::hello::{ErrorFrame, LinkError};
-use crate::proto::join::{AuthorityPem, Joined, ToJoiner};
+use crate::proto::join::ToJoiner;
 use crate::proto::link::{LinkSender, SendFault};
 use crate::store::{LeaseGuard, Snapshot, Store, StoreError, Write};
 use crate::workers::Workers;
@@ -115,6 +117,7 @@ pub(super) struct Shell {
     incoming: mpsc::Receiver<Incoming>,
     alarm: Alarm,
     dialling: Option<Dialling>,
+    notifier: Option<Notifier>,
 }
 
 impl Shell {
@@ -143,18 +146,22 @@ impl Shell {
             incoming,
             alarm,
             dialling: None,
+            notifier: None,
         };
         Ok((shell, inbox))
     }
 
-    /// Runs until told to stop, dials agents meanwhile, and obeys the `seat`, which contends for the lead.
+    /// Runs until told to stop; dials agents and starts notify commands meanwhile, and obeys the `seat`, which
+    /// contends for the lead.
     pub(super) async fn run(
         mut self,
         dialling: Dialling,
         seat: mpsc::Sender<Told>,
+        notifier: Notifier,
     ) -> Result<(), RunError> {
         self.dialling = Some(dialling);
         self.seat = Some(seat);
+        self.notifier = Some(notifier);
         let stop = self.parts.workers.token().clone();
         loop {
             tokio::select! {
@@ -218,12 +225,18 @@ impl Shell {
             seed: crate::auth::seed().map_err(AuthorityError::from)?,
             ..self.parts.settings.clone()
         };
-        let core = Core::new(settings, snapshot, now());
+        let mut core = Core::new(settings, snapshot, now());
+        if let Some(known) = self.notifier.as_ref().and_then(Notifier::kept) {
+            core.recall(now(), &known);
+        }
         let before = std::mem::replace(&mut self.office, Office::Leader(Box::new(core)));
         self.guard = Some(guard);
         self.leads += 1;
         self.lapsed = false;
         self.handle(Event::Centers(Box::new(self.roster.clone())));
+        if let Some(routes) = self.notifier.as_ref().map(Notifier::routes) {
+            self.handle(Event::Routes(routes));
+        }
         if let Office::Standby(standby) = before {
             for event in standby.take_over(now()) {
                 self.handle(event);
@@ -345,6 +358,16 @@ impl Shell {
                 }
             }
             Effect::RaiseEpoch(above) => self.tell_seat(Told::Raise(above)),
+            Effect::Notify(route, notice) => {
+                if let Some(notifier) = &mut self.notifier {
+                    notifier.notify(route, notice);
+                }
+            }
+            Effect::Keep(text) => {
+                if let Some(notifier) = &self.notifier {
+                    notifier.keep(text);
+                }
+            }
             Effect::Alarm(at) => self.set_alarm(at),
             Effect::Log(LogLevel::Info, text) => info!("{text}"),
             Effect::Log(LogLevel::Warn, text) => warn!("{text}"),
@@ -437,30 +460,8 @@ impl Shell {
     }
 
     fn issue(&mut self, session: SessionId, issue: &Issue) {
-        let fleet = self.parts.settings.fleet.clone();
-        let uri = PeerUri {
-            fleet: fleet.clone(),
-            role: issue.role,
-            id: issue.id.clone(),
-        };
-        let answer = match self
-            .parts
-            .authority
-            .issue(&issue.request, &uri, clock::now())
-        {
-            Ok(issued) => ToJoiner::Joined(Joined {
-                fleet: fleet.to_string(),
-                name: issue.name.clone(),
-                certificate: issued.certificate,
-                centers: self.roster.addresses_or(&self.parts.settings.addresses),
-                authority: (issue.role == PeerRole::Center)
-                    .then(|| AuthorityPem(self.parts.authority.secret())),
-            }),
-            Err(fault) => ToJoiner::Error(ErrorFrame {
-                code: LinkError::UnknownMessage,
-                message: fault.to_string(),
-            }),
-        };
+        let addresses = self.roster.addresses_or(&self.parts.settings.addresses);
+        let answer = issued(&self.parts, issue, addresses);
         if let Some(Outlet::Joiner(joiner)) = self.links.remove(&session) {
             // As above.
             drop(joiner.send(answer));

@@ -265,6 +265,7 @@ impl Core {
         if count == 1 {
             return self.tell_ended(now, &run, &ending);
         }
+        self.watch_stretch(now, row);
         let mut view = self.ended_view(&run, &ending);
         view.span = Some(super::views::span_view(Folded {
             from: row.from,

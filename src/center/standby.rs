@@ -201,6 +201,7 @@ impl Standby {
             running: 0,
             lateness_ms: Lateness::default(),
             problems,
+            conditions: Vec::new(),
         }
     }
 

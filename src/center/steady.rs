@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::event::Now;
 use crate::model::UnixMs;
+use crate::store::Snapshot;
 
 /// A forward step of at most so much is believed at once: clocks are set right by little all the time.
 const STEP: Duration = Duration::from_mins(1);
@@ -57,6 +58,22 @@ impl Steady {
         let since = self.doubted_since?;
         Some((since + STANDS).saturating_sub(now.mono))
     }
+}
+
+/// The latest instant that a store tells of: a clock that shows less was set back since.
+pub fn latest_stamp(snapshot: &Snapshot, lead: Duration) -> Option<UnixMs> {
+    let ended = snapshot.last_runs.iter().filter_map(|stored| {
+        // Times in an ending are its host's, which may know the center's clock badly.
+        let attempt = stored.ending.as_ref()?.attempt;
+        let of_rule = stored.row.run.cause.is_of_rule() && attempt > 0;
+        of_rule.then_some(stored.row.run.scheduled_at)
+    });
+    let open = snapshot.open_runs.iter().map(|row| row.run.scheduled_at);
+    let planned = snapshot.cursors.values().copied().chain(open);
+    let planned = planned.map(|at| at.minus(lead));
+    let seen = snapshot.agents.iter().filter_map(|row| row.last_seen_at);
+    let changed = snapshot.tasks.iter().map(|task| task.changed_at);
+    ended.chain(planned).chain(seen).chain(changed).max()
 }
 
 #[cfg(test)]

@@ -203,7 +203,7 @@ impl Core {
             revision: slot.revision,
             slot: key.slot,
             cause: Cause::Daemon,
-            scheduled_at: slot.since,
+            scheduled_at: slot.started_at.unwrap_or(slot.since),
             delay: std::time::Duration::ZERO,
         };
         let agent = Some(key.agent.clone());
@@ -220,9 +220,26 @@ impl Core {
         );
         view.attempt = 1;
         view.pid = slot.pid;
-        view.started_at = Some(slot.since);
+        view.started_at = slot.started_at.or(Some(slot.since));
         view.reason.clone_from(&slot.state);
         Some(view)
+    }
+
+    /// Why a slot is as it is; while its agent is away, that this is its last word.
+    fn slot_reason(&self, key: &SlotKey, slot: &SlotReport) -> String {
+        match self.sessions.offline_since(&key.agent) {
+            Some(since) => {
+                let agent = self.fleet.agent_name(&key.agent);
+                format!(
+                    "agent {agent} silent since {}; its last word: {}",
+                    hms(since),
+                    slot.reason
+                )
+            }
+            None => self
+                .left_alone(key, slot)
+                .unwrap_or_else(|| slot.reason.clone()),
+        }
     }
 
     /// A daemon's slot as a process.
@@ -236,7 +253,10 @@ impl Core {
             slot: key.slot,
             pid: slot.pid,
             state: slot.state.clone(),
-            started_at: slot.pid.map(|_| slot.since),
+            started_at: slot.pid.and(slot.started_at.or(Some(slot.since))),
+            since: Some(slot.since),
+            next_at: slot.next_at,
+            reason: self.slot_reason(key, slot),
             restarts: slot.restarts,
             daemon: true,
             revision: slot.revision,
@@ -261,6 +281,9 @@ impl Core {
             pid: *pid,
             state: if pid.is_some() { "running" } else { "waiting" }.to_owned(),
             started_at: Some(*started_at),
+            since: None,
+            next_at: None,
+            reason: self.state_of(run),
             restarts: 0,
             daemon: false,
             revision: run.row.run.revision,

@@ -193,7 +193,7 @@ impl Core {
         };
         while let Some(next) = self.next_touched(now, session, request) {
             let change = match next {
-                Next::Ended(view) if access.sees(&view.group) => Some(Change::Run(Box::new(view))),
+                Next::Ended(view) if access.sees(&view.group) => Some(Change::Run(view)),
                 Next::Ended(_) => None,
                 Next::Touched(what) => self.change(now, &access, &what),
             };
@@ -217,7 +217,7 @@ impl Core {
             return None;
         }
         if let Some(view) = watcher.ended.pop_front() {
-            return Some(Next::Ended(view));
+            return Some(Next::Ended(Box::new(view)));
         }
         let due = watcher.status_at <= now.at;
         let next = watcher
@@ -303,6 +303,6 @@ impl Watcher {
 
 /// What a watcher is told next.
 enum Next {
-    Ended(RunView),
+    Ended(Box<RunView>),
     Touched(Touched),
 }

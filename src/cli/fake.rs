@@ -96,6 +96,9 @@ pub fn process() -> ProcessView {
         pid: Some(4711),
         state: "running".to_owned(),
         started_at: Some(UnixMs(NOW.0 - 5000)),
+        since: None,
+        next_at: None,
+        reason: String::new(),
         restarts: 2,
         daemon: true,
         revision: Revision(3),
@@ -154,6 +157,8 @@ pub fn status() -> StatusView {
             max: Some(9),
         },
         problems: Vec::new(),
+
+        conditions: Vec::new(),
     }
 }
 
@@ -169,6 +174,7 @@ pub fn event() -> EventView {
         slot: Some(Slot(0)),
         outcome: Some(Outcome::Failed),
         late_ms: Some(3),
+        condition: None,
         operator: None,
         reason: "exit code 3".to_owned(),
     }

@@ -2,7 +2,7 @@
 
 use super::args::{Resets, TaskFlags};
 use super::fault::Fault;
-use crate::model::{Execute, SpecError, TaskSpec, UserName, Work};
+use crate::model::{Execute, SpecError, TaskSpec, UserName, Watch, Work};
 use crate::rule::Rule;
 
 /// A new task's spec: what the flags say, defaults for the rest.
@@ -95,8 +95,19 @@ fn apply(flags: &TaskFlags, spec: &mut TaskSpec) {
     );
     set(&mut spec.note, flags.note.clone().map(Some).as_ref());
     spec.catch_up |= flags.catch_up;
+    apply_watch(flags, &mut spec.watch);
     apply_process(flags, &mut spec.work);
     apply_policy(flags, &mut spec.work);
+}
+
+/// From when on a run is called wrong.
+fn apply_watch(flags: &TaskFlags, watch: &mut Watch) {
+    set(&mut watch.late, flags.warn_late.map(|late| late.0).as_ref());
+    set(&mut watch.failures, flags.warn_failures.as_ref());
+    set(&mut watch.missed, flags.warn_missed.as_ref());
+    set(&mut watch.longest, flags.max_duration.map(Some).as_ref());
+    set(&mut watch.shortest, flags.min_duration.map(Some).as_ref());
+    watch.expect_output |= flags.expect_output;
 }
 
 /// What runs, as whom, in which surroundings.
@@ -170,6 +181,12 @@ fn reset(flag: &str, spec: &mut TaskSpec) -> Result<(), Fault> {
         "grace" => work.grace = new.grace,
         "leftovers" => work.leftovers = new.leftovers,
         "output" => work.output = new.output,
+        "warn-late" => spec.watch.late = fresh.watch.late,
+        "warn-failures" => spec.watch.failures = fresh.watch.failures,
+        "warn-missed" => spec.watch.missed = fresh.watch.missed,
+        "max-duration" => spec.watch.longest = fresh.watch.longest,
+        "min-duration" => spec.watch.shortest = fresh.watch.shortest,
+        "expect-output" => spec.watch.expect_output = fresh.watch.expect_output,
         "cwd" => work.cwd = new.cwd,
         "umask" => work.umask = new.umask,
         "nice" => work.nice = new.nice,

@@ -1,5 +1,6 @@
 //! What each program can be told, with the defaults and what must fit together.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -83,6 +84,14 @@ pub struct CenterSettings {
     /// How long failures are kept.
     #[serde(deserialize_with = "span::deserialize")]
     pub history_failures: Duration,
+    /// The program, with its arguments, that is told of every condition; none where empty.
+    #[serde(deserialize_with = "list::deserialize")]
+    pub notify: Vec<String>,
+    /// The same for single groups.
+    pub notify_group: BTreeMap<String, Vec<String>>,
+    /// How long such a program may take.
+    #[serde(deserialize_with = "span::deserialize")]
+    pub notify_timeout: Duration,
     /// Longest frame.
     pub max_frame: Bytes,
     /// What is logged.
@@ -108,6 +117,9 @@ impl Default for CenterSettings {
             history: 30 * DAY,
             history_runs: 10_000,
             history_failures: 90 * DAY,
+            notify: Vec::new(),
+            notify_group: BTreeMap::new(),
+            notify_timeout: 30 * SECOND,
             max_frame: Bytes(1 << 20),
             log: LogLevel::default(),
             log_format: LogFormat::default(),
@@ -144,6 +156,9 @@ impl Settings for CenterSettings {
         "history",
         "history_runs",
         "history_failures",
+        "notify",
+        "notify_group",
+        "notify_timeout",
         "max_frame",
         "log",
         "log_format",
@@ -155,6 +170,15 @@ impl Settings for CenterSettings {
         let mut misfits = small_frame(self.max_frame);
         if self.listen.is_empty() {
             misfits.push("`listen` is empty; give at least one ADDR:PORT".to_owned());
+        }
+        let groups = self
+            .notify_group
+            .iter()
+            .map(|(group, words)| (group.as_str(), words));
+        misfits
+            .extend(groups.filter_map(|(group, words)| no_program("notify_group", group, words)));
+        if !self.notify.is_empty() {
+            misfits.extend(no_program("notify", "", &self.notify));
         }
         if self.silent_after() >= self.lead {
             misfits.push(format!(
@@ -171,6 +195,18 @@ impl Settings for CenterSettings {
         }
         misfits
     }
+}
+
+/// Nobody knows in which directory or with which PATH a center was started.
+fn no_program(key: &str, group: &str, words: &[String]) -> Option<String> {
+    let program = words.first().map_or("", String::as_str);
+    let whose = if group.is_empty() {
+        format!("`{key}`")
+    } else {
+        format!("`{key}` of `{}`", group.escape_debug())
+    };
+    (!program.starts_with('/'))
+        .then(|| format!("{whose} names no program; give its absolute path, then its arguments"))
 }
 
 fn small_frame(max_frame: Bytes) -> Vec<String> {
@@ -194,6 +230,15 @@ pub struct AgentSettings {
     /// How often the agent gives a sign of life.
     #[serde(deserialize_with = "span::deserialize")]
     pub heartbeat: Duration,
+    /// The program, with its arguments, that the keeper starts when no center was heard for too long; none where
+    /// empty.
+    #[serde(deserialize_with = "list::deserialize")]
+    pub on_center_silent: Vec<String>,
+    /// The account it runs as.
+    pub on_center_silent_user: Option<String>,
+    /// After how much silence.
+    #[serde(deserialize_with = "span::deserialize")]
+    pub center_silent_after: Duration,
     /// Longest frame.
     pub max_frame: Bytes,
     /// What is logged.
@@ -208,6 +253,9 @@ impl Default for AgentSettings {
             listen: None,
             centers: Vec::new(),
             heartbeat: 3 * SECOND,
+            on_center_silent: Vec::new(),
+            on_center_silent_user: None,
+            center_silent_after: Duration::from_mins(5),
             max_frame: Bytes(1 << 20),
             log: LogLevel::default(),
             log_format: LogFormat::default(),
@@ -221,13 +269,33 @@ impl Settings for AgentSettings {
         "listen",
         "centers",
         "heartbeat",
+        "on_center_silent",
+        "on_center_silent_user",
+        "center_silent_after",
         "max_frame",
         "log",
         "log_format",
     ];
 
     fn misfits(&self) -> Vec<String> {
-        small_frame(self.max_frame)
+        let mut misfits = small_frame(self.max_frame);
+        if self.center_silent_after <= self.heartbeat * SILENT_AFTER {
+            misfits.push(format!(
+                "`center_silent_after` ({}) must be longer than three heartbeats ({})",
+                format_duration(self.center_silent_after),
+                format_duration(self.heartbeat * SILENT_AFTER)
+            ));
+        }
+        if !self.on_center_silent.is_empty() {
+            misfits.extend(no_program("on_center_silent", "", &self.on_center_silent));
+            if self.on_center_silent_user.is_none() {
+                misfits.push(
+                    "`on_center_silent` runs as nobody yet; name its account in `on_center_silent_user`"
+                        .to_owned(),
+                );
+            }
+        }
+        misfits
     }
 }
 

@@ -155,9 +155,13 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
     /// Makes certain that nothing of a failed append is left; nothing to do where none failed.
     pub fn mend(&mut self) -> Result<(), JournalError> {
         if self.torn {
-            self.file
-                .set_len(self.len)
-                .map_err(io_error("cut", &self.path))?;
+            let found = self.file.metadata();
+            let found = found.map_err(io_error("measure", &self.path))?.len();
+            // A file system that has become read-only took nothing, and lets nothing be cut.
+            if found != self.len {
+                let cut = self.file.set_len(self.len);
+                cut.map_err(io_error("cut", &self.path))?;
+            }
             self.torn = false;
         }
         Ok(())

@@ -26,8 +26,8 @@ use super::stub;
 use super::supervise::{Failure, Key, Order};
 use super::sys::{self, Spawn, Stage};
 use super::tree::{Tree, Trees, cgroup_of, make_cgroup};
-use super::wire::BootMs;
-use crate::model::AgentName;
+use super::wire::{BootMs, HOOK_TASK, HOOK_VARIABLES};
+use crate::model::{AgentName, SpecError, TaskText};
 
 /// Armed runs at most: each holds two descriptors. Further ones are made ready when they start.
 const MAX_ARMED: usize = 1024;
@@ -41,6 +41,8 @@ pub(super) enum Job {
     Disarm(Key),
     /// Starts an attempt.
     Launch(Box<Order>),
+    /// Takes an emptied tree's cgroup away, after the starts that are due.
+    Remove(Tree),
     /// Takes old output away, but for these attempts.
     Sweep(HashSet<Key>),
     /// Waits until a journal's file is on the disk.
@@ -169,6 +171,7 @@ impl Workshop {
                     Err(failure) => Done::Failed(key, failure),
                 });
             }
+            Job::Remove(tree) => tree.remove(),
             Job::Sweep(mut keep) => {
                 if let Ok(armed) = self.armed.lock() {
                     keep.extend(armed.keys().cloned());
@@ -262,8 +265,7 @@ impl Workshop {
     fn prepare(&self, order: &Order) -> Result<Launch, Failure> {
         let work = &order.text.work;
         // Whatever the agent has become: a text that no center would take is not run.
-        work.check()
-            .map_err(|fault| Failure::Refused(fault.to_string()))?;
+        check(&order.text).map_err(|fault| Failure::Refused(fault.to_string()))?;
         let account = self
             .accounts
             .find(work.run_user.as_str())
@@ -403,6 +405,17 @@ impl Workshop {
 }
 
 /// What the keeper itself could not do for a start.
+/// Whether a center would take this text, or an agent's own command has it.
+fn check(text: &TaskText) -> Result<(), SpecError> {
+    if text.task.as_str() != HOOK_TASK {
+        return text.work.check();
+    }
+    let mut work = text.work.clone();
+    work.env
+        .retain(|name, _| !HOOK_VARIABLES.contains(&name.as_str()));
+    work.check()
+}
+
 fn host(what: &str, e: &io::Error) -> Failure {
     let why = format!("{what}: {e}");
     if is_host_full(e) {

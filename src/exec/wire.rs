@@ -15,6 +15,15 @@ use crate::model::{
 /// Version of this protocol; the keeper also speaks the one before.
 pub const KEEPER_PROTOCOL: u32 = 1;
 
+/// Under which task's id an agent starts its host's own command for when no center is heard; no task of a center has it.
+pub const HOOK_TASK: &str = "00000000000000000000000000";
+/// What tells that command why it was started; no task sets these.
+pub const HOOK_VARIABLES: [&str; 3] = [
+    "UCRON_CONDITION",
+    "UCRON_CONDITION_EVENT",
+    "UCRON_CENTER_HEARD_AT",
+];
+
 /// Milliseconds on the boot-time clock (`CLOCK_BOOTTIME`): monotonic, running through suspends, one per boot.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize,
@@ -106,6 +115,9 @@ pub enum Command {
         task: TaskId,
         /// One slot after the other, each once the last has run for its `start_seconds`.
         one_by_one: bool,
+        /// Only slots that have no process: fatal, exited, or waiting to start again.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        only_down: bool,
         /// The reason of the outcome `stopped` of the old runs.
         reason: String,
     },
@@ -273,6 +285,11 @@ pub enum Event {
     },
     /// A daemon's slot changed its state.
     Slot(SlotStatus),
+    /// A daemon that was to be withdrawn is not known here: nothing of it is left.
+    Withdrawn {
+        /// The task.
+        task: TaskId,
+    },
     /// A piece of output.
     Log {
         /// The stream.
@@ -340,6 +357,9 @@ pub struct SlotStatus {
     pub run_id: Option<RunId>,
     /// Its process.
     pub pid: Option<i32>,
+    /// When that was started, in the center's time.
+    #[serde(default)]
+    pub started_at: Option<UnixMs>,
     /// Since when it has been in this state.
     pub since: UnixMs,
     /// Starts after the first, since it was assigned.
@@ -348,7 +368,7 @@ pub struct SlotStatus {
     pub revision: Revision,
     /// Why it is in this state (fatal: with the last lines of output).
     pub reason: String,
-    /// Backoff: until the next start.
+    /// Backoff and parole: until the next start.
     #[serde(rename = "wait_ms", with = "ms")]
     pub wait: Duration,
 }

@@ -2,6 +2,7 @@
 //! Imports `rule`.
 
 mod address;
+mod condition;
 mod duration;
 mod fleet;
 mod id;
@@ -15,6 +16,7 @@ mod token;
 mod work;
 
 pub use address::{AddressError, HostPort};
+pub use condition::{ConditionKind, Patience, Watch};
 pub use duration::{ms, ms_option};
 pub use fleet::{AgentState, Incarnation, Role, SessionLease};
 pub use id::{

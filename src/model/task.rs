@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     AgentId, AgentName, GroupName, OperatorName, Revision, SpecError, TaskId, TaskName, TaskPath,
-    UnixMs, Work, ms,
+    UnixMs, Watch, Work, ms,
 };
 use crate::rule::{Rule, RuleKind, Zone};
 
@@ -71,6 +71,9 @@ pub struct TaskSpec {
     /// Spread of the starts over the agents.
     #[serde(rename = "jitter_ms", with = "ms")]
     pub jitter: Duration,
+    /// From when on a run is called wrong.
+    #[serde(default, skip_serializing_if = "Watch::is_default")]
+    pub watch: Watch,
     /// Runs planned for one second at most; what is due beyond that is missed.
     #[serde(default = "max_rate", skip_serializing_if = "is_max_rate")]
     pub max_rate: u32,
@@ -89,6 +92,7 @@ impl TaskSpec {
             catch_up: false,
             misfire_grace: Duration::from_hours(1),
             jitter: Duration::ZERO,
+            watch: Watch::default(),
             max_rate: MAX_RATE,
             work,
         }
@@ -106,6 +110,7 @@ impl TaskSpec {
     /// Checks what the types alone do not hold; the first fault found.
     pub fn check(&self) -> Result<(), SpecError> {
         self.work.check()?;
+        self.watch.check()?;
         if self.rule.kind() == RuleKind::Always && !self.work.daemon {
             return Err(SpecError::Together(
                 "the rule `@always` is for daemons; give `--daemon`, or a rule with occurrences",

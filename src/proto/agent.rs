@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::hello::{ErrorFrame, Hello, Welcome};
 use crate::model::{
-    Ending, Epoch, HostPolicy, Revision, RunId, RunRef, SessionLease, Slot, TaskId, TaskText,
-    UnixMs,
+    ConditionKind, Ending, Epoch, HostPolicy, Revision, RunId, RunRef, SessionLease, Slot, TaskId,
+    TaskText, UnixMs,
 };
 
 /// Agent to center.
@@ -57,7 +57,7 @@ pub enum ToAgent {
 }
 
 /// A sign of life with the agent's clock, for the offset between the clocks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Heartbeat {
     /// The agent's wall clock when it was sent.
@@ -68,6 +68,42 @@ pub struct Heartbeat {
     pub skew_ms: Option<i64>,
     /// Runs under way.
     pub running: u32,
+    /// What is wrong on the host, as far as the agent knows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trouble: Vec<Trouble>,
+}
+
+/// Something wrong on an agent's host.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trouble {
+    /// With what.
+    pub kind: TroubleKind,
+    /// What, in words.
+    pub reason: String,
+}
+
+/// With what an agent has trouble.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TroubleKind {
+    /// Its journal cannot be written.
+    Journal,
+    /// Its keeper cannot be reached.
+    Keeper,
+    /// The disk of its state directory is nearly full.
+    Disk,
+}
+
+impl TroubleKind {
+    /// The condition that it is.
+    pub fn condition(self) -> ConditionKind {
+        match self {
+            Self::Journal => ConditionKind::Journal,
+            Self::Keeper => ConditionKind::Keeper,
+            Self::Disk => ConditionKind::Disk,
+        }
+    }
 }
 
 /// All that is wrong on the agent's host and needs somebody's look, for operators; empty when nothing is any more.
@@ -219,6 +255,9 @@ pub struct RestartSlots {
     pub task: TaskId,
     /// One slot after the other.
     pub one_by_one: bool,
+    /// Only slots that have no process: fatal, exited, or waiting to start again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_down: bool,
     /// The reason of the outcome `stopped` of the old runs.
     pub reason: String,
 }
@@ -325,8 +364,14 @@ pub struct SlotReport {
     pub run_id: Option<RunId>,
     /// Its process.
     pub pid: Option<i32>,
-    /// Since when.
+    /// When that was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<UnixMs>,
+    /// Since when it has been in this state.
     pub since: UnixMs,
+    /// In backoff and on parole: when it is started again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<UnixMs>,
     /// Starts after the first.
     pub restarts: u32,
     /// The revision that its process runs.

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AgentName, AgentState, Cause, Epoch, GroupName, OperatorName, Outcome, Revision, Role, RunId,
-    Slot, TaskId, TaskName, TaskPath, TaskSpec, UnixMs,
+    AgentName, AgentState, Cause, ConditionKind, Epoch, GroupName, OperatorName, Outcome, Revision,
+    Role, RunId, Slot, TaskId, TaskName, TaskPath, TaskSpec, UnixMs,
 };
 use crate::rule::Zone;
 
@@ -133,6 +133,12 @@ pub struct ProcessView {
     pub state: String,
     /// Since when it runs.
     pub started_at: Option<UnixMs>,
+    /// A slot: since when it has been in its state, as its agent last told.
+    pub since: Option<UnixMs>,
+    /// A slot in backoff or on parole: when it is started again.
+    pub next_at: Option<UnixMs>,
+    /// Why it is in this state, in words; of a fatal slot with the last lines of output.
+    pub reason: String,
     /// Starts after the first.
     pub restarts: u32,
     /// Whether its task is a daemon.
@@ -235,6 +241,29 @@ pub struct StatusView {
     pub lateness_ms: Lateness,
     /// What is wrong, one sentence each; empty where nothing is.
     pub problems: Vec<String>,
+    /// What has begun to be wrong and has not ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<ConditionView>,
+}
+
+/// Something wrong that goes on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConditionView {
+    /// What.
+    pub condition: ConditionKind,
+    /// The task, if it is a task's.
+    pub task: Option<TaskPath>,
+    /// The agent, if it is an agent's.
+    pub agent: Option<AgentName>,
+    /// The agents where a task is in trouble; empty where the task has target `one`, or no agent.
+    pub agents: Vec<AgentName>,
+    /// Since when.
+    pub began_at: UnixMs,
+    /// Why, as last said.
+    pub reason: String,
+    /// All of it in one sentence.
+    pub text: String,
 }
 
 /// Another center than the one that answers.
@@ -318,7 +347,7 @@ pub struct EventView {
     /// When, in the center's time.
     pub at: UnixMs,
     /// What: `run_started run_ended runs_missed attempt_ended slot agent_online agent_offline task_saved task_stopped
-    /// task_started task_removed group operator …`.
+    /// task_started task_removed condition_began condition_ended group operator …`.
     pub event: String,
     /// The task, `group/name`.
     pub task: Option<TaskPath>,
@@ -332,6 +361,9 @@ pub struct EventView {
     pub outcome: Option<Outcome>,
     /// Start minus schedule of a run that started or ended.
     pub late_ms: Option<i64>,
+    /// The condition that began or ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<ConditionKind>,
     /// Who did it.
     pub operator: Option<OperatorName>,
     /// In words.

@@ -5,13 +5,13 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::state::{Link, State};
 use super::update::{Effect, Input, update};
 use crate::model::{
-    AgentState, Cause, Epoch, Execute, Outcome, Revision, RunId, Slot, TaskSpec, UnixMs, UserName,
-    Work,
+    AgentState, Cause, ConditionKind, Epoch, Execute, Outcome, Revision, RunId, Slot, TaskSpec,
+    UnixMs, UserName, Work,
 };
 use crate::proto::request::Change;
 use crate::proto::view::{
-    AgentCounts, AgentView, EventView, GroupView, Lateness, ProcessView, RunView, StatusView,
-    TaskCounts, TaskView,
+    AgentCounts, AgentView, ConditionView, EventView, GroupView, Lateness, ProcessView, RunView,
+    StatusView, TaskCounts, TaskView,
 };
 use crate::rule::{Rule, Zone};
 
@@ -86,6 +86,9 @@ pub fn process(task: &str, agent: &str, slot: u16, ago: i64, daemon: bool) -> Pr
         pid: Some(4000 + i32::from(slot)),
         state: "running".to_owned(),
         started_at: Some(UnixMs(NOW.0 - ago * 1000)),
+        since: None,
+        next_at: None,
+        reason: String::new(),
         restarts: if daemon { 2 } else { 0 },
         daemon,
         revision: Revision(3),
@@ -143,6 +146,21 @@ pub fn status() -> StatusView {
             max: Some(9),
         },
         problems: vec![format!("agent b2 is offline since 16:40 {HOSTILE}")],
+
+        conditions: vec![condition("web/probe", ConditionKind::Failed)],
+    }
+}
+
+/// Something wrong with a task.
+pub fn condition(task: &str, condition: ConditionKind) -> ConditionView {
+    ConditionView {
+        condition,
+        task: Some(task.parse().unwrap()),
+        agent: None,
+        agents: vec!["a1".parse().unwrap()],
+        began_at: UnixMs(NOW.0 - 300_000),
+        reason: HOSTILE.to_owned(),
+        text: format!("task {task} {condition} on a1: {HOSTILE}"),
     }
 }
 
@@ -158,6 +176,7 @@ pub fn event(number: u32) -> EventView {
         slot: Some(Slot(0)),
         outcome: Some(Outcome::Failed),
         late_ms: Some(3),
+        condition: None,
         operator: None,
         reason: HOSTILE.to_owned(),
     }
@@ -245,6 +264,10 @@ pub fn changes() -> Vec<Change> {
     let mut failing = process("web/worker", "a2", 1, 4, true);
     failing.state = "backoff".to_owned();
     failing.pid = None;
+    failing.started_at = None;
+    failing.since = Some(UnixMs(NOW.0 - 4000));
+    failing.next_at = Some(UnixMs(NOW.0 + 3000));
+    failing.reason = "exited with code 7 (2 failed starts in a row)".to_owned();
     changes.push(Change::Process(process("web/worker", "a1", 0, 9000, true)));
     changes.push(Change::Process(failing));
     changes.push(Change::Process(process("db/report", "a1", 0, 65, false)));

@@ -330,10 +330,12 @@ fn a_center_whose_store_is_full_says_so_plans_nothing_and_recovers() {
         assert_eq!(pair[1] - pair[0], 1000, "a hole after {}", pair[0]);
     }
     let missed = |run: &Run| run.is("missed") && run.reason.contains("store");
+    // The center had let its agents go, and they come back within a moment.
+    let justified = |run: &Run| missed(run) || run.reason.contains("a1 offline since");
     let runs = world.runs("web/each");
     let others: Vec<&Run> = runs
         .iter()
-        .filter(|run| run.is("missed") && !missed(run))
+        .filter(|run| run.is("missed") && !justified(run))
         .collect();
     assert!(ended(&world, missed) > 0 && others.is_empty(), "{others:?}");
 }

@@ -64,6 +64,7 @@ fn daemons_are_kept_alive_until_they_are_withdrawn() {
         agent.send(Command::Restart {
             task: task.clone(),
             one_by_one: false,
+            only_down: false,
             reason: "restarted by admin".to_owned(),
         });
         let fourth = agent.wait("its new process", |event| match event {

@@ -13,7 +13,7 @@ use crate::world::{Agent, World, eventually, is_alive, shell, start};
 fn marked(mark: u32) -> Vec<i32> {
     let mark = format!(".{mark:06}");
     std::fs::read_dir("/proc")
-        .unwrap()
+        .expect("the processes are listed")
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
         .filter(|pid| {
@@ -38,8 +38,9 @@ fn hostile(world: &World, mark: u32) -> Work {
         use std::os::unix::fs::PermissionsExt;
         let path = world.work(&format!("{name}{mark}"));
         if !path.exists() {
-            std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+            std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("the script is written");
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755))
+                .expect("the script may run");
         }
         path.display().to_string()
     };
@@ -139,8 +140,8 @@ fn leaves(world: &World, file: &str, leftovers: Leftovers) -> Work {
 }
 
 fn left(world: &World, file: &str) -> i32 {
-    let text = std::fs::read_to_string(world.work(file)).unwrap();
-    text.trim().parse().unwrap()
+    let text = std::fs::read_to_string(world.work(file)).expect("it said its pid");
+    text.trim().parse().expect("a pid")
 }
 
 #[test]

@@ -142,6 +142,12 @@ says "$slow"
 ok ps web/slow -o json
 json "len(d), d[0]['state'], d[0]['run_id']" "(1, 'running', '$slow')"
 ok kill "$slow"
+tries=600
+until ok ps web/slow -q && [ -z "$out" ]; do
+    tries=$((tries - 1))
+    [ "$tries" -gt 0 ] || fail 'the run that was killed does not end'
+    sleep 0.1
+done
 exits 3 kill "$slow"
 exits 2 run web/worker
 exits 3 run web/absent

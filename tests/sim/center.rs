@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ucron::center::{Core, Effect, Event, LogLevel, Now, SessionId, Ticket};
+use ucron::center::{Core, Effect, Event, LogLevel, Now, Route, SessionId, Ticket};
 use ucron::model::{GroupName, UnixMs};
 use ucron::proto::agent::ToAgent;
 use ucron::store::{RunQuery, Write};
@@ -47,6 +47,12 @@ pub struct Center {
     pub skew: i64,
     /// How long a silent agent's run stays open.
     pub lost_after: Duration,
+    /// What it keeps of its conditions on its disk.
+    pub kept: String,
+    /// Notices given to its notify command: when, and the JSON.
+    pub notices: Vec<(i64, String)>,
+    /// Whether the notify command fails.
+    pub notify_fails: bool,
 }
 
 impl Default for Center {
@@ -63,6 +69,9 @@ impl Default for Center {
             commit_takes: 2,
             skew: 0,
             lost_after: Duration::from_hours(1),
+            kept: String::new(),
+            notices: Vec::new(),
+            notify_fails: false,
         }
     }
 }
@@ -99,8 +108,10 @@ impl World {
         self.center.life += 1;
         self.note(&format!("center starts, epoch {}", self.center.life));
         let settings = settings(self.center.life, self.center.lost_after);
-        let core = Core::new(settings, &self.store.snapshot(), self.center_now());
+        let mut core = Core::new(settings, &self.store.snapshot(), self.center_now());
+        core.recall(self.center_now(), &self.center.kept);
         self.center.core = Some(core);
+        self.center_event(Event::Routes(BTreeSet::from([None])));
         self.center_event(Event::Wake);
         self.connect_clients();
     }
@@ -128,6 +139,26 @@ impl World {
         };
         for effect in core.handle(now, event) {
             self.center_effect(effect);
+        }
+    }
+
+    /// The notify command ends at once.
+    fn notified(&mut self, route: Route, notice: String) {
+        self.note(&format!("notified: {notice}"));
+        self.center.notices.push((self.time, notice));
+        let result = if self.center.notify_fails {
+            Err("exited with code 1".to_owned())
+        } else {
+            Ok(())
+        };
+        let life = self.center.life;
+        self.after(1, Happening::Notified(life, route, result));
+    }
+
+    /// A notify command has ended.
+    pub fn notify_ended(&mut self, life: u64, route: Route, result: Result<(), String>) {
+        if self.center.life == life {
+            self.center_event(Event::Notified(route, result));
         }
     }
 
@@ -166,6 +197,8 @@ impl World {
             }
             // Nobody joins here, and every agent dials.
             Effect::Issue(..) | Effect::Add(..) | Effect::Dial(_) | Effect::RaiseEpoch(_) => {}
+            Effect::Notify(route, notice) => self.notified(route, notice),
+            Effect::Keep(text) => self.center.kept = text,
             Effect::Alarm(at) => {
                 self.center.alarm += 1;
                 let number = self.center.alarm;

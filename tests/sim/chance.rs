@@ -275,6 +275,13 @@ impl History {
                 broken.push(format!("never answered: {:?}", asked.ask));
             }
         }
+        // Every task is stopped and every agent is there: nothing can be wrong but clocks, which nobody sets right.
+        let kept = self.world.center.kept.as_str();
+        let kept: serde_json::Value = serde_json::from_str(kept).unwrap_or_default();
+        let wrong = kept["conditions"].as_array().into_iter().flatten();
+        let wrong = wrong.filter(|wrong| wrong["key"]["kind"] != "clock");
+        broken.extend(wrong.map(|wrong| format!("still wrong: {wrong}")));
+        broken.extend(self.judge_notices());
         let alive: Vec<String> = self
             .world
             .truth
@@ -288,6 +295,27 @@ impl History {
             "at the end: {broken:#?}\n{}",
             self.world.last_log()
         );
+    }
+
+    /// Of each condition beginnings and ends take turns.
+    fn judge_notices(&self) -> Vec<String> {
+        let mut begun = std::collections::BTreeSet::new();
+        let mut broken = Vec::new();
+        for (at, json) in &self.world.center.notices {
+            let notice: serde_json::Value = serde_json::from_str(json).unwrap();
+            let key = format!(
+                "{} {} {}",
+                notice["condition"], notice["task"], notice["agent"]
+            );
+            let fits = match notice["event"].as_str() {
+                Some("began") => begun.insert(key),
+                _ => begun.remove(&key),
+            };
+            if !fits {
+                broken.push(format!("told out of turn at {at} ms: {json}"));
+            }
+        }
+        broken
     }
 
     fn judge_runs(&self, broken: &mut Vec<String>) {

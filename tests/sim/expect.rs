@@ -6,6 +6,24 @@ use crate::task::millis;
 use crate::world::BEGIN;
 
 impl Player {
+    /// The lines of `notices` name what the notify command was told, in its order.
+    pub fn compare_notices(&self) {
+        let Some(wanted) = &self.script.notices else {
+            return;
+        };
+        let told: Vec<String> = self.world.center.notices.iter().map(told).collect();
+        let fits = wanted.len() == told.len()
+            && wanted
+                .iter()
+                .zip(&told)
+                .all(|(line, told)| is_told(line, told));
+        assert!(
+            fits,
+            "was told {told:#?}\nnot {wanted:#?}\n{}",
+            self.world.last_log()
+        );
+    }
+
     /// The lines of `runs` and the history name the same runs.
     pub fn compare_runs(&self) {
         let mut runs: Vec<&Run> = self.world.store.runs.values().collect();
@@ -79,6 +97,27 @@ impl Player {
         let row = agent.and_then(|id| self.world.store.agent(id));
         row.map_or_else(|| "-".to_owned(), |row| row.name.to_string())
     }
+}
+
+/// `TIME began|ended CONDITION: SENTENCE`, the time in milliseconds.
+fn told((at, json): &(i64, String)) -> String {
+    let notice: serde_json::Value = serde_json::from_str(json).unwrap();
+    let word = |name: &str| notice[name].as_str().unwrap().to_owned();
+    format!(
+        "{at}ms {} {}: {}",
+        word("event"),
+        word("condition"),
+        word("text")
+    )
+}
+
+fn is_told(line: &str, told: &str) -> bool {
+    let (time, rest) = line.split_once(' ').expect("TIME began|ended …");
+    let (head, text) = rest.split_once(": ").unwrap_or((rest, ""));
+    let (from, to) = time.split_once("..").expect("FROM..TO");
+    let (at, said) = told.split_once(' ').unwrap();
+    let (said, sentence) = said.split_once(": ").unwrap();
+    (millis(from)..=millis(to)).contains(&millis(at)) && said == head && sentence.contains(text)
 }
 
 fn late(run: &Run) -> Option<i64> {

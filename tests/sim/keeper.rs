@@ -232,10 +232,12 @@ impl World {
             wire::Command::Restart {
                 task,
                 one_by_one,
+                only_down,
                 reason,
             } => Event::Restart {
                 task,
                 one_by_one,
+                only_down,
                 reason,
             },
             wire::Command::Forget { run_id } => Event::Forget { run_id },

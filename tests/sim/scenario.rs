@@ -37,6 +37,10 @@ pub struct Script {
     lost_after: Option<String>,
     #[serde(default)]
     events: Vec<String>,
+    /// The lines `FROM..TO began|ended CONDITION: part of the sentence` of what the notify command was told; where
+    /// they are given, all of them.
+    #[serde(default)]
+    pub notices: Option<Vec<String>>,
     /// The lines of the history.
     #[serde(default)]
     pub runs: Vec<String>,
@@ -111,6 +115,7 @@ impl Player {
         }
         self.until(millis(&self.script.until.clone()));
         self.compare_answers();
+        self.compare_notices();
         self.compare_runs();
         self.compare_spans();
     }
@@ -163,6 +168,8 @@ impl Player {
                 world.center.skew = signed(shift);
                 world.center_event(ucron::center::Event::Wake);
             }
+            ["notify", "fails"] => world.center.notify_fails = true,
+            ["notify", "works"] => world.center.notify_fails = false,
             ["store", "fails"] => world.center.disk = Disk::Full,
             ["store", "lies"] => world.center.disk = Disk::Lies,
             ["store", "works"] => world.center.disk = Disk::Well,

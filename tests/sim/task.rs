@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
-use ucron::model::{AgentName, Execute, Overlap, Target, Task, TaskName, TaskSpec, UserName, Work};
+use ucron::model::{
+    AgentName, Execute, Overlap, Target, Task, TaskName, TaskSpec, UserName, Watch, Work,
+};
 use ucron::proto::request::{IfExists, Request, TaskAdd, TaskEdit};
 use ucron::rule::{Rule, parse_duration_or_zero};
 
@@ -55,6 +57,14 @@ pub struct TaskText {
     max_rate: Option<u32>,
     #[serde(default)]
     env: BTreeMap<String, String>,
+    #[serde(default)]
+    warn_late: Option<String>,
+    #[serde(default)]
+    warn_failures: Option<u16>,
+    #[serde(default)]
+    max_duration: Option<String>,
+    #[serde(default)]
+    min_duration: Option<String>,
     /// The file tells nothing of its runs.
     #[serde(default)]
     pub untold: bool,
@@ -104,6 +114,10 @@ impl TaskText {
             jitter: None,
             max_rate: None,
             env: BTreeMap::new(),
+            warn_late: None,
+            warn_failures: None,
+            max_duration: None,
+            min_duration: None,
             untold: false,
             later: false,
         }
@@ -221,7 +235,15 @@ impl TaskText {
             spec.max_rate = rate;
         }
         spec.target = target(self.target.as_deref().unwrap_or("all"));
+        self.watch(&mut spec.watch);
         spec
+    }
+
+    fn watch(&self, watch: &mut Watch) {
+        watch.late = self.warn_late.as_deref().map(span).or(watch.late);
+        watch.failures = self.warn_failures.unwrap_or(watch.failures);
+        watch.longest = self.max_duration.as_deref().map(span);
+        watch.shortest = self.min_duration.as_deref().map(span);
     }
 
     /// The request that adds it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ucron::agent::core::AgentCore;
 use ucron::agent::event::Event as AgentEvent;
-use ucron::center::{CoreSettings, Ticket};
+use ucron::center::{CoreSettings, Route, Ticket};
 use ucron::exec::supervise::{Event as KeeperEvent, Order};
 use ucron::exec::wire;
 use ucron::model::{
@@ -45,6 +45,8 @@ pub enum Happening {
     RunsRead(u64, Ticket, RunQuery),
     /// The audit log is read.
     AuditRead(u64, Ticket, Option<BTreeSet<GroupName>>, u32),
+    /// A notify command of the center has ended.
+    Notified(u64, Route, Result<(), String>),
     /// The next thing on a link arrives at the center.
     Up(u64),
     /// The next thing on a link arrives at the agent.
@@ -272,6 +274,7 @@ impl World {
             Happening::AuditRead(life, ticket, groups, limit) => {
                 self.audit_read(life, ticket, groups.as_ref(), limit);
             }
+            Happening::Notified(life, route, result) => self.notify_ended(life, route, result),
             Happening::Up(conn) => self.arrive_up(conn),
             Happening::Down(conn) => self.arrive_down(conn),
             Happening::Dial { host, life } => self.dial(host, life),

@@ -125,6 +125,10 @@ pub const CRATES: &[(&str, &[&str], &[Exception])] = &[
         &[
             but("src/bin/ucron/dev.rs", "the account it runs as"),
             but(
+                "src/center/notify.rs",
+                "ends a notify command's process group",
+            ),
+            but(
                 "src/tui/run/",
                 "watches the terminal for its end, and stops itself for the shell",
             ),
@@ -178,6 +182,7 @@ pub const CRATES: &[(&str, &[&str], &[Exception])] = &[
             ),
             but("src/store/mod.rs", "the same channel"),
             but("src/center/dialling.rs", "shell"),
+            but("src/center/notify.rs", "shell"),
             but("src/center/program.rs", "shell"),
             but("src/center/run.rs", "shell"),
             but("src/center/shell.rs", "shell"),
@@ -209,6 +214,7 @@ pub const PURE: &[(&str, &[&str])] = &[
     ("src/center/adding.rs", &[]),
     ("src/center/changes.rs", &[]),
     ("src/center/clients.rs", &[]),
+    ("src/center/conditions.rs", &[]),
     ("src/center/core.rs", &[]),
     ("src/center/ends.rs", &[]),
     ("src/center/entropy.rs", &[]),
@@ -216,15 +222,18 @@ pub const PURE: &[(&str, &[&str])] = &[
     ("src/center/events.rs", &[]),
     ("src/center/fleet.rs", &[]),
     ("src/center/follow.rs", &[]),
+    ("src/center/hosts.rs", &[]),
     ("src/center/join.rs", &[]),
     ("src/center/lateness.rs", &[]),
     ("src/center/kept.rs", &[]),
     ("src/center/logs.rs", &[]),
+    ("src/center/notices.rs", &[]),
     ("src/center/orders.rs", &[]),
     ("src/center/planner.rs", &[]),
     ("src/center/reads.rs", &[]),
     ("src/center/reconcile.rs", &[]),
     ("src/center/reports.rs", &[]),
+    ("src/center/rolling.rs", &[]),
     ("src/center/requests/", &[]),
     ("src/center/roster.rs", &[]),
     ("src/center/runs.rs", &[]),
@@ -233,8 +242,10 @@ pub const PURE: &[(&str, &[&str])] = &[
     ("src/center/standby.rs", &[]),
     ("src/center/steady.rs", &[]),
     ("src/center/tasks.rs", &[]),
+    ("src/center/telling.rs", &[]),
     ("src/center/views.rs", &[]),
     ("src/center/watch.rs", &[]),
+    ("src/center/watching.rs", &[]),
     ("src/cli/ancestor/", &[]),
     ("src/cli/spec.rs", &[]),
     ("src/tui/keys.rs", &[]),
@@ -314,6 +325,10 @@ pub const CODE_WORDS: &[(&str, &str, &[Exception])] = &[
             but("src/exec/program.rs", "starts the keeper's program"),
             but("src/bin/ucron/start.rs", "starts this executable again"),
             but("src/cli/editor.rs", "starts the operator's editor"),
+            but(
+                "src/center/notify.rs",
+                "starts the notify commands of the settings",
+            ),
         ],
     ),
     (
@@ -350,10 +365,6 @@ pub const LONG_FILES: &[Exception] = &[
     but(
         "src/exec/keeper/mod.rs",
         "the keeper's one loop and its state",
-    ),
-    but(
-        "src/exec/supervise/daemon.rs",
-        "every step of a slot, read side by side",
     ),
     but(
         "src/exec/sys.rs",

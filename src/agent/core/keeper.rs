@@ -7,7 +7,7 @@ use super::super::record::{Closing, Record};
 use super::super::runs::{Held, Phase};
 use super::{AgentCore, Assigned, Memory};
 use crate::exec::wire::{Assignment, BootMs, Command, Event, RunState, SlotState, SlotStatus};
-use crate::model::{Ending, Outcome, Revision, RunId, RunRef, TaskId, UnixMs};
+use crate::model::{Ending, Outcome, Revision, RunId, RunRef, Slot, TaskId, UnixMs};
 use crate::proto::agent::{RunEvent, SlotReport};
 
 /// How far the connection to the keeper is.
@@ -20,6 +20,7 @@ pub(super) enum KeeperState {
     Listing {
         runs: BTreeSet<RunId>,
         daemons: BTreeMap<TaskId, Revision>,
+        slots: BTreeSet<(TaskId, Slot)>,
     },
     /// Its set is known and kept up to date.
     Ready,
@@ -37,6 +38,7 @@ impl AgentCore {
         self.keeper = KeeperState::Listing {
             runs: BTreeSet::new(),
             daemons: BTreeMap::new(),
+            slots: BTreeSet::new(),
         };
         if let Some((offset_ms, _)) = self.clock.offset() {
             self.tell(Command::Clock { offset_ms });
@@ -117,6 +119,7 @@ impl AgentCore {
                 self.start_queued(now);
             }
             Event::Slot(status) => self.slot(status),
+            Event::Withdrawn { task } => self.nothing_left(&task, now),
             Event::Log { .. } | Event::LogEnd { .. } => self.log(event),
         }
     }
@@ -179,10 +182,16 @@ impl AgentCore {
     /// The keeper's set is complete: what it lacks is given to it, what it has beyond is taken back.
     fn set_end(&mut self, now: Now) {
         let set = std::mem::replace(&mut self.keeper, KeeperState::Ready);
-        let KeeperState::Listing { runs, daemons } = set else {
+        let KeeperState::Listing {
+            runs,
+            daemons,
+            slots,
+        } = set
+        else {
             return;
         };
         self.settle_unknown(&runs, now);
+        self.drop_slots(now, |key| !slots.contains(key));
         self.settle_assigned(&daemons);
         for command in std::mem::take(&mut self.untold) {
             self.tell(command);
@@ -192,7 +201,6 @@ impl AgentCore {
         self.arm_again();
         self.become_ready(now);
         self.start_queued(now);
-        self.reopen_streams();
     }
 
     /// What was to be stopped and has not ended is told once more; what has ended is told no longer.
@@ -329,7 +337,35 @@ impl AgentCore {
         self.may_report(&run.run_id);
     }
 
+    /// A daemon was withdrawn that the keeper does not know: its center may wait to hear that it is gone.
+    fn nothing_left(&mut self, task: &TaskId, now: Now) {
+        if self.assigned.contains_key(task) {
+            return;
+        }
+        self.slots
+            .entry((task.clone(), Slot(0)))
+            .or_insert_with(|| gone(task.clone(), Slot(0), now));
+        self.drop_slots(now, |(of, _)| of == task);
+    }
+
+    /// Slots of which the keeper's side has nothing left, although their end was not heard here.
+    fn drop_slots(&mut self, now: Now, is_gone: impl Fn(&(TaskId, Slot)) -> bool) {
+        let keys: Vec<_> = self
+            .slots
+            .keys()
+            .filter(|key| is_gone(key))
+            .cloned()
+            .collect();
+        for key in keys {
+            self.slots.remove(&key);
+            self.say(RunEvent::Slot(gone(key.0, key.1, now)));
+        }
+    }
+
     fn slot(&mut self, status: SlotStatus) {
+        if let KeeperState::Listing { slots, .. } = &mut self.keeper {
+            slots.insert((status.task.clone(), status.slot));
+        }
         let gone = status.state == SlotState::Stopped;
         let report = SlotReport {
             task: status.task,
@@ -337,7 +373,9 @@ impl AgentCore {
             state: status.state.as_str().to_owned(),
             run_id: status.run_id,
             pid: status.pid,
+            started_at: status.started_at,
             since: status.since,
+            next_at: Some(status.since.plus(status.wait)).filter(|_| !status.wait.is_zero()),
             restarts: status.restarts,
             revision: status.revision,
             reason: status.reason,
@@ -349,5 +387,22 @@ impl AgentCore {
             self.slots.insert(key, report.clone());
         }
         self.say(RunEvent::Slot(report));
+    }
+}
+
+/// What is told of a slot that is no more.
+fn gone(task: TaskId, slot: Slot, now: Now) -> SlotReport {
+    SlotReport {
+        task,
+        slot,
+        state: SlotState::Stopped.as_str().to_owned(),
+        run_id: None,
+        pid: None,
+        started_at: None,
+        since: now.wall,
+        next_at: None,
+        restarts: 0,
+        revision: Revision(0),
+        reason: "nothing of it is left on this host".to_owned(),
     }
 }

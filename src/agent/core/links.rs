@@ -97,6 +97,9 @@ impl AgentCore {
             },
             now,
         );
+        if welcome.epoch > Epoch(0) {
+            self.center_heard(now);
+        }
         self.send_state(link);
     }
 
@@ -145,6 +148,9 @@ impl AgentCore {
             return;
         };
         held.heard = now.boot;
+        if held.epoch > Epoch(0) {
+            self.center_heard(now);
+        }
         match frame {
             ToAgent::HeartbeatAck(ack) => self.acknowledged_beat(link, ack, now),
             ToAgent::Order(order) => self.order(link, order, now),
@@ -227,6 +233,7 @@ impl AgentCore {
             sent_boot_ms: now.boot.0,
             skew_ms: self.clock.skew(now),
             running: u32::try_from(self.runs.active_len()).unwrap_or(u32::MAX),
+            trouble: self.troubles(now),
         };
         self.send(link, FromAgent::Heartbeat(beat));
     }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::super::event::LinkId;
+use super::super::runs::Phase;
 use super::AgentCore;
 use super::keeper::KeeperState;
 use crate::exec::wire::{Command, Event, LogFrom};
@@ -15,7 +16,7 @@ use crate::proto::agent::{FromAgent, LogChunk, LogCredit, LogEnd, LogPlace, Read
 pub(super) struct Streams {
     last: u64,
     open: BTreeMap<u64, Reader>,
-    /// Those who follow and wait for a keeper.
+    /// Those who follow and wait for a keeper, or for their run's start.
     waiting: Vec<Reader>,
 }
 
@@ -67,11 +68,18 @@ impl AgentCore {
             return self.end_log(link, read.stream, Some(error.to_owned()));
         }
         let reader = Reader { link, read };
-        if away {
+        if away || self.waits_for_start(&reader) {
             self.streams.waiting.push(reader);
         } else {
             self.open_stream(reader);
         }
+    }
+
+    /// Whether the keeper has not heard of a run's start yet: to it the run is none, and its output over.
+    fn waits_for_start(&self, reader: &Reader) -> bool {
+        let is_before = |phase: &Phase| matches!(phase, Phase::Armed | Phase::Due | Phase::Queued);
+        let held = self.runs.get(&reader.read.run_id);
+        reader.read.follow && held.is_some_and(|held| is_before(&held.phase))
     }
 
     fn open_stream(&mut self, reader: Reader) {
@@ -89,10 +97,17 @@ impl AgentCore {
         self.tell(command);
     }
 
-    /// There is a keeper again: who follows goes on.
-    pub(super) fn reopen_streams(&mut self) {
+    /// Who follows goes on as soon as there is a keeper, and it knows the run.
+    pub(super) fn open_waiting(&mut self) {
+        if self.streams.waiting.is_empty() || !self.keeper.is_ready() {
+            return;
+        }
         for reader in std::mem::take(&mut self.streams.waiting) {
-            self.open_stream(reader);
+            if self.waits_for_start(&reader) {
+                self.streams.waiting.push(reader);
+            } else {
+                self.open_stream(reader);
+            }
         }
     }
 

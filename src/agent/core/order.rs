@@ -267,6 +267,7 @@ impl AgentCore {
         self.after.push(After::Keeper(Command::Restart {
             task: restart.task,
             one_by_one: restart.one_by_one,
+            only_down: restart.only_down,
             reason: restart.reason,
         }));
     }

@@ -3,10 +3,10 @@
 use super::{Replied, reply};
 use crate::auth::Access;
 use crate::center::clients::Asker;
-use crate::center::core::{Core, Health};
+use crate::center::core::Core;
 use crate::center::event::Now;
 use crate::center::views::hms;
-use crate::model::AgentState;
+use crate::model::{AgentState, ConditionKind};
 use crate::proto::request::Answer;
 use crate::proto::view::{AgentCounts, AgentView, StatusView, TaskCounts};
 
@@ -53,6 +53,7 @@ fn look(core: &Core, now: Now, access: &Access) -> StatusView {
             .lateness
             .percentiles(now.at, |group| access.sees(group)),
         problems: problems(core, now, access, &agents),
+        conditions: core.condition_views(access),
     }
 }
 
@@ -71,44 +72,27 @@ fn count_tasks(core: &Core, access: &Access) -> TaskCounts {
     })
 }
 
+/// What is wrong in sentences: the conditions, and agents that are away without having been silent for long enough.
 fn problems(core: &Core, now: Now, access: &Access, agents: &[AgentView]) -> Vec<String> {
-    let mut problems = Vec::new();
-    if let Health::Reloading { trouble } = &core.health {
-        problems.push(trouble.clone());
-    }
-    problems.extend(core.roster.problems(now));
-    for agent in agents
+    let conditions = core.condition_views(access);
+    let is_told = |agent: &AgentView| {
+        conditions.iter().any(|told| {
+            told.condition == ConditionKind::Silent && told.agent.as_ref() == Some(&agent.name)
+        })
+    };
+    let is_drained = |agent: &AgentView| {
+        let row = core.fleet.agent_named(&agent.name);
+        row.is_some_and(|row| row.draining)
+    };
+    let away = agents
         .iter()
-        .filter(|agent| agent.state == AgentState::Offline)
-    {
-        let since = agent.last_seen_at.map_or("it joined".to_owned(), hms);
-        problems.push(format!(
-            "agent {} is offline, last heard {since}",
-            agent.name
-        ));
-    }
-    for session in core.sessions.iter() {
-        let seen = core.fleet.agents.get(&session.agent);
-        if let Some(row) = seen.filter(|row| Core::sees_agent(access, row)) {
-            let told = session.problems.iter();
-            problems.extend(told.map(|problem| format!("agent {}: {problem}", row.name)));
-        }
-    }
-    for (key, slot) in core.slots.iter().filter(|(_, slot)| slot.state == "fatal") {
-        let seen = core
-            .fleet
-            .tasks
-            .get(&key.task)
-            .filter(|entry| access.sees(&entry.task.group));
-        if let Some(entry) = seen {
-            let agent = core.fleet.agent_name(&key.agent);
-            problems.push(format!(
-                "daemon {} slot {} on {agent} is fatal: {}",
-                entry.task.path(),
-                key.slot,
-                slot.reason
-            ));
-        }
-    }
-    problems
+        .filter(|agent| agent.state == AgentState::Offline && !is_told(agent))
+        .filter(|agent| !is_drained(agent))
+        .map(|agent| {
+            let since = agent.last_seen_at.map_or("it joined".to_owned(), hms);
+            format!("agent {} is offline, last heard {since}", agent.name)
+        });
+    let told = conditions.iter().map(|condition| condition.text.clone());
+    let centers = core.roster.problems(now);
+    told.chain(centers).chain(away).collect()
 }

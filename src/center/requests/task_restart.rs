@@ -7,7 +7,6 @@ use crate::center::event::Now;
 use crate::center::select::refusal;
 use crate::center::views::hms;
 use crate::model::AgentId;
-use crate::proto::agent::RestartSlots;
 use crate::proto::request::{Answer, Changed, RefusalCode, TaskRestart};
 
 pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskRestart) -> Replied {
@@ -36,18 +35,19 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskRestart
     core.drafts.change = Some(change);
     let stopped = core.live_slots(&task.id).len() as u64;
     let agents: Vec<AgentId> = core.daemon_agents(&task).into_iter().collect();
-    for agent in agents {
-        if core.sessions.is_linked(&agent) {
-            let one_by_one = ask.one_by_one;
-            let restart = RestartSlots {
-                task: task.id.clone(),
-                one_by_one,
-                reason: reason.clone(),
-            };
-            core.drafts.of(&agent).restart.push(restart);
-        } else {
-            core.changes.away(change, agent);
+    let (linked, away): (Vec<_>, Vec<_>) = agents
+        .into_iter()
+        .partition(|agent| core.sessions.is_linked(agent));
+    if ask.one_by_one {
+        core.begin_roll(&task, linked, &reason);
+    } else {
+        core.rolls.remove(&task.id);
+        for agent in linked {
+            core.restart_slots(&agent, &task.id, false, &reason);
         }
+    }
+    for agent in away {
+        core.changes.away(change, agent);
     }
     core.audit(
         now,

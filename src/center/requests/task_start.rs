@@ -1,11 +1,14 @@
-//! `ucron start`: an operator in the group. On again; a daemon's slots start, fatal ones too; fires nothing now.
+//! `ucron start`: an operator in the group. On again; a daemon's slots start, fatal ones too, and those that run
+//! are left alone; fires nothing now.
+
+use std::collections::BTreeSet;
 
 use super::{Audited, Replied, Reply};
 use crate::center::clients::Asker;
 use crate::center::core::Core;
 use crate::center::event::Now;
 use crate::center::views::hms;
-use crate::model::Task;
+use crate::model::{AgentId, Task};
 use crate::proto::agent::RestartSlots;
 use crate::proto::request::{Answer, Changed, TaskStart};
 
@@ -17,7 +20,9 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskStart) 
         .begin(now, asker.session, asker.request, Some(old.id.clone()));
     core.drafts.change = Some(change);
     if old.enabled {
-        start_fatal(core, &old, &reason);
+        for agent in start_down(core, &old, &reason) {
+            core.changes.away(change, agent);
+        }
     } else {
         let task = Task {
             enabled: true,
@@ -45,25 +50,26 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskStart) 
     Ok(Reply::Later(Box::new(Answer::Changed(Box::new(hit)))))
 }
 
-/// A daemon that is on: agents with a slot that is not running start it again.
-fn start_fatal(core: &mut Core, task: &Task, reason: &str) {
-    let resting = |state: &str| matches!(state, "fatal" | "exited");
-    let agents: std::collections::BTreeSet<_> = core
+/// A daemon that is on: agents with slots that are down start these; those of them that are away.
+fn start_down(core: &mut Core, task: &Task, reason: &str) -> BTreeSet<AgentId> {
+    let is_down = |state: &str| matches!(state, "fatal" | "exited" | "backoff");
+    let agents: BTreeSet<AgentId> = core
         .slots
         .iter()
-        .filter(|(key, slot)| key.task == task.id && resting(&slot.state))
+        .filter(|(key, slot)| key.task == task.id && is_down(&slot.state))
         .map(|(key, _)| key.agent.clone())
         .collect();
-    for agent in agents
+    let (linked, away): (BTreeSet<_>, _) = agents
         .into_iter()
-        .filter(|agent| core.sessions.is_linked(agent))
-        .collect::<Vec<_>>()
-    {
+        .partition(|agent| core.sessions.is_linked(agent));
+    for agent in linked {
         let restart = RestartSlots {
             task: task.id.clone(),
             one_by_one: false,
+            only_down: true,
             reason: reason.to_owned(),
         };
         core.drafts.of(&agent).restart.push(restart);
     }
+    away
 }

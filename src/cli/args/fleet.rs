@@ -168,7 +168,7 @@ pub enum TokenCommand {
         ttl: Duration,
     },
     /// Make a token for another center of the fleet, which gets the fleet's certificate authority with it
-    #[command(after_help = "Example:\n  (umask 077; ucron token center > token)")]
+    #[command(after_help = "Example:\n  (umask 077; ucron token center > center-token)")]
     Center {
         /// How long the token is good
         #[arg(long, value_name = "D", default_value = "1h", value_parser = value::duration)]

@@ -7,8 +7,8 @@ use clap::{Arg, ArgAction, ArgMatches, Args};
 
 use super::value;
 use crate::model::{
-    Backoff, GroupName, Leftovers, Limit, Output, Overlap, Parole, Restart, StopSignal, Target,
-    TaskName, UserName,
+    Backoff, GroupName, Leftovers, Limit, Output, Overlap, Parole, Patience, Restart, StopSignal,
+    Target, TaskName, UserName,
 };
 use crate::proto::request::IfExists;
 use crate::rule::{Rule, Zone};
@@ -99,6 +99,25 @@ pub struct TaskFlags {
     /// Keep the last 64 KiB of output in the center: none, tail [default: none; tail without a value]
     #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "tail", help_heading = "How it ends")]
     pub output: Option<Output>,
+
+    /// Call a start late after this time: a duration, or never [default: 10s]
+    #[arg(long, value_name = "D|never", value_parser = value::patience, help_heading = "When to warn")]
+    pub warn_late: Option<Patience>,
+    /// Warn after so many failures in a row; 0 never [default: 1]
+    #[arg(long, value_name = "N", help_heading = "When to warn")]
+    pub warn_failures: Option<u16>,
+    /// Warn after so many misses in a row; 0 never [default: 1]
+    #[arg(long, value_name = "N", help_heading = "When to warn")]
+    pub warn_missed: Option<u16>,
+    /// Warn while a run takes longer than this
+    #[arg(long, value_name = "D", value_parser = value::duration, help_heading = "When to warn")]
+    pub max_duration: Option<Duration>,
+    /// Warn of a run that succeeds sooner than this
+    #[arg(long, value_name = "D", value_parser = value::duration, help_heading = "When to warn")]
+    pub min_duration: Option<Duration>,
+    /// Warn of a run that succeeds and writes nothing
+    #[arg(long, help_heading = "When to warn")]
+    pub expect_output: bool,
 
     /// Working directory on the host [default: the account's home]
     #[arg(long, value_name = "DIR", help_heading = "Its surroundings")]
@@ -232,7 +251,7 @@ pub struct EditArgs {
 pub struct Resets(pub BTreeSet<&'static str>);
 
 /// Flag, and the argument it excludes; `env` and `limit` go together with theirs.
-const RESETS: [(&str, Option<&str>); 30] = [
+const RESETS: [(&str, Option<&str>); 36] = [
     ("disabled", Some("disabled")),
     ("rule", Some("rule")),
     ("tz", Some("timezone")),
@@ -253,6 +272,12 @@ const RESETS: [(&str, Option<&str>); 30] = [
     ("grace", Some("grace")),
     ("leftovers", Some("leftovers")),
     ("output", Some("output")),
+    ("warn-late", Some("warn_late")),
+    ("warn-failures", Some("warn_failures")),
+    ("warn-missed", Some("warn_missed")),
+    ("max-duration", Some("max_duration")),
+    ("min-duration", Some("min_duration")),
+    ("expect-output", Some("expect_output")),
     ("cwd", Some("cwd")),
     ("umask", Some("umask")),
     ("nice", Some("nice")),
@@ -427,7 +452,7 @@ pub struct RestartArgs {
     /// Which.
     #[command(flatten)]
     pub selection: Selection,
-    /// One slot after the other
+    /// One slot after the other, agent by agent, each once the one before it runs; one that does not ends it
     #[arg(long)]
     pub one_by_one: bool,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Format, Generated};
 use crate::config::StoreTls;
 use crate::model::{
-    AgentName, Backoff, GroupName, Outcome, Parole, Role, StopSignal, Target, UserName,
+    AgentName, Backoff, GroupName, Outcome, Parole, Patience, Role, StopSignal, Target, UserName,
 };
 use crate::proto::request::IfExists;
 use crate::rule::{Rule, parse_duration, parse_duration_or_zero};
@@ -95,6 +95,16 @@ pub fn parole(text: &str) -> Result<Parole, String> {
         "never" => Ok(Parole::Never),
         span => duration(span)
             .map(Parole::After)
+            .map_err(|error| format!("{error}; or `never`")),
+    }
+}
+
+/// How late a start may be: a duration, or `never`.
+pub fn patience(text: &str) -> Result<Patience, String> {
+    match text {
+        "never" => Ok(Patience(None)),
+        span => duration(span)
+            .map(|span| Patience(Some(span)))
             .map_err(|error| format!("{error}; or `never`")),
     }
 }
@@ -218,6 +228,8 @@ mod tests {
             "the second duration is shorter than the first; write it like 1s..1m",
         );
         check(parole("never"), "Never");
+        check(patience("never"), "Patience(None)");
+        check(patience("1m"), "Patience(Some(60s))");
         check(umask("027"), "23");
         check(umask("+27"), "a mask is octal, 000-777, for example 027");
         check(umask("1777"), "a mask is octal, 000-777, for example 027");

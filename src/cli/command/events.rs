@@ -55,7 +55,7 @@ fn print(client: &mut Client<'_>, event: &EventView) -> Result<(), Fault> {
         return client.out.live(&event.cursor);
     }
     if client.out.style.is_json() {
-        return client.out.json(&row::plain(event));
+        return client.out.json(&row::event(event));
     }
     let line = line(event, &client.out.style.zone);
     client.out.live(&line)
@@ -83,6 +83,11 @@ pub fn line(event: &EventView, zone: &Zone) -> String {
             .map(|run| format!("run={}", run.short())),
     );
     words.extend(event.slot.map(|slot| format!("slot={slot}")));
+    words.extend(
+        event
+            .condition
+            .map(|condition| format!("condition={condition}")),
+    );
     words.extend(
         event
             .operator
@@ -120,10 +125,11 @@ mod tests {
         event.late_ms = None;
         event.run_id = None;
         event.slot = None;
+        event.condition = Some(crate::model::ConditionKind::TooLong);
         event.reason = "evil\u{1b}[2J\ntext".to_owned();
         assert_eq!(
             line(&event, &Zone::utc()),
-            "2026-11-22T16:50:00.003+00:00 run_ended - a1 - evil[2J text"
+            "2026-11-22T16:50:00.003+00:00 run_ended - a1 - condition=too_long evil[2J text"
         );
     }
 }

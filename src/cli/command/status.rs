@@ -14,7 +14,7 @@ pub async fn status(client: &mut Client<'_>, args: StatusArgs) -> Result<Exit, F
         return Err(Fault::unexpected("`status`"));
     };
     if client.out.style.is_json() {
-        client.out.json(&row::plain(&view))?;
+        client.out.json(&row::status(&view))?;
     } else if client.out.style.quiet {
         client.out.live(&view.center)?;
     } else {
@@ -42,7 +42,12 @@ fn print(out: &mut Out, view: &StatusView) -> Result<(), Fault> {
         ))?;
     }
     for problem in &view.problems {
-        out.line(&format!("problem  {}", clean::line(problem)))?;
+        let begun = view.conditions.iter().find(|told| told.text == *problem);
+        let since = begun.map_or_else(String::new, |told| {
+            let zone = &out.style.zone;
+            format!(" (since {})", time::rfc3339(told.began_at, zone))
+        });
+        out.line(&format!("problem  {}{since}", clean::line(problem)))?;
     }
     out.flush()?;
     if is_empty(view) {

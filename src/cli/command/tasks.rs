@@ -4,11 +4,13 @@ use crate::cli::args::{LsArgs, RestartArgs, RmArgs, Selection, ShowArgs, StartAr
 use crate::cli::client::Client;
 use crate::cli::fault::{Exit, Fault, FaultCode};
 use crate::cli::hit::{self, Deed};
-use crate::cli::print::{row, tables};
+use crate::cli::print::{Out, row, slot, tables};
 use crate::cli::select::{Care, Pick};
 use crate::proto::request::{
-    Answer, Request, RunShow, TaskList, TaskRemove, TaskRestart, TaskShow, TaskStart, TaskStop,
+    Answer, ProcessList, Request, RunShow, TaskList, TaskRemove, TaskRestart, TaskShow, TaskStart,
+    TaskStop,
 };
+use crate::proto::view::{ProcessView, TaskView};
 
 /// `ucron ls`.
 pub async fn ls(client: &mut Client<'_>, args: LsArgs) -> Result<Exit, Fault> {
@@ -69,6 +71,7 @@ pub async fn show(client: &mut Client<'_>, args: ShowArgs) -> Result<Exit, Fault
 async fn show_one(client: &mut Client<'_>, of: &str) -> Result<(), Fault> {
     let task = of.to_owned();
     match client.ask(Request::TaskShow(TaskShow { task })).await {
+        Ok(Answer::Task(view)) if view.spec.work.daemon => show_daemon(client, &view).await,
         Ok(Answer::Task(view)) => client.out.object("id", &TASK_FIRST, &row::task(&view)),
         Ok(_) => Err(Fault::unexpected("`show`")),
         Err(fault) if fault.code == FaultCode::NotFound && may_be_run(of) => {
@@ -85,6 +88,41 @@ async fn show_one(client: &mut Client<'_>, of: &str) -> Result<(), Fault> {
         }
         Err(fault) => Err(fault),
     }
+}
+
+/// A daemon with its slots.
+async fn show_daemon(client: &mut Client<'_>, view: &TaskView) -> Result<(), Fault> {
+    let slots = slots(client, view).await?;
+    let mut object = row::task(view);
+    if client.out.style.is_json() {
+        object["slots"] = row::plain_all(&slots).into();
+    }
+    client.out.object("id", &TASK_FIRST, &object)?;
+    if !client.out.style.is_json() && !client.out.style.quiet {
+        tell_slots(client.out, &slots)?;
+    }
+    client.out.flush()
+}
+
+/// The slots of a daemon, by agent and number.
+pub async fn slots(client: &mut Client<'_>, view: &TaskView) -> Result<Vec<ProcessView>, Fault> {
+    let ask = ProcessList {
+        task: Some(view.id.to_string()),
+        ..ProcessList::default()
+    };
+    match client.ask(Request::ProcessList(ask)).await? {
+        Answer::Processes(slots) => Ok(slots.into_iter().filter(|slot| slot.daemon).collect()),
+        _ => Err(Fault::unexpected("`ps`")),
+    }
+}
+
+/// One line for each slot.
+pub fn tell_slots(out: &mut Out, slots: &[ProcessView]) -> Result<(), Fault> {
+    for view in slots {
+        let words = slot::words(view, |at| out.instant(at));
+        out.line(&format!("{}/{} {words}", view.agent, view.slot))?;
+    }
+    Ok(())
 }
 
 /// Whether a text has the form of a run's id or its last characters.

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::tasks::{slots, tell_slots};
 use crate::cli::args::WhyArgs;
 use crate::cli::client::Client;
 use crate::cli::fault::{Exit, Fault};
-use crate::cli::print::{Out, clean, row, time};
+use crate::cli::print::{Out, clean, row, slot, time};
 use crate::proto::request::{Answer, Request, RunList, TaskShow};
 use crate::proto::view::{RunView, TaskView};
 use crate::rule::{Schedule, UnixMs, parse_time};
@@ -48,22 +49,41 @@ async fn of_task(client: &mut Client<'_>, view: &TaskView) -> Result<Exit, Fault
     };
     let runs = runs(client, view, ask).await?;
     let reasons = fold(&runs);
+    let daemon = view.spec.work.daemon;
+    let slots = if daemon {
+        slots(client, view).await?
+    } else {
+        Vec::new()
+    };
     let out = &mut *client.out;
-    let state = state(view, out);
+    let state = if daemon && view.enabled {
+        format!("a daemon that is on: {}", slot::count(&slots))
+    } else {
+        state(view, out)
+    };
     if out.style.is_json() {
         let facts = reasons.iter().map(Folded::json).collect::<Vec<Value>>();
         let next = view.next_at;
-        let object = json!({
+        let mut object = json!({
             "task": row::path(view), "state": state, "next_at": next, "reasons": facts,
         });
+        if daemon {
+            object["slots"] = row::plain_all(&slots).into();
+        }
         out.json(&object)?;
         return Ok(Exit::DONE);
     }
     out.line(&format!("{} is {state}", row::path(view)))?;
+    tell_slots(out, &slots)?;
     if let Some(at) = view.next_at {
-        out.line(&format!("next: {}", out.instant(at)))?;
+        let what = if daemon {
+            "restarted by its rule next"
+        } else {
+            "next"
+        };
+        out.line(&format!("{what}: {}", out.instant(at)))?;
     }
-    if reasons.is_empty() {
+    if reasons.is_empty() && slots.is_empty() {
         out.line("it has not run yet")?;
     }
     for reason in &reasons {
@@ -129,13 +149,9 @@ fn state(view: &TaskView, out: &Out) -> String {
             view.changed_by
         );
     }
-    match (view.spec.work.daemon, view.next_at) {
-        (true, _) => format!(
-            "a daemon that is on, with {} processes running",
-            view.running
-        ),
-        (false, Some(_)) => "on".to_owned(),
-        (false, None) => format!(
+    match view.next_at {
+        Some(_) => "on".to_owned(),
+        None => format!(
             "on, but its rule `{}` has no further occurrence",
             view.spec.rule
         ),

@@ -12,7 +12,7 @@ use crate::model::{AgentName, GroupName, Limit, LimitKind, SpecError, Target, Ta
 use crate::rule::{Rule, Zone};
 
 /// Every key, in the order in which they are written.
-pub const KEYS: [&str; 34] = [
+pub const KEYS: [&str; 40] = [
     "group",
     "name",
     "rule",
@@ -37,6 +37,12 @@ pub const KEYS: [&str; 34] = [
     "grace",
     "leftovers",
     "output",
+    "warn-late",
+    "warn-failures",
+    "warn-missed",
+    "max-duration",
+    "min-duration",
+    "expect-output",
     "cwd",
     "umask",
     "nice",
@@ -92,6 +98,12 @@ pub fn set(draft: &mut Draft, key: &str, found: Found<'_, '_>, text: &str) -> Re
         "grace" => flags.grace = Some(read(found, value::duration_or_zero)?),
         "leftovers" => flags.leftovers = Some(read(found, str::parse)?),
         "output" => flags.output = Some(read(found, str::parse)?),
+        "warn-late" => flags.warn_late = Some(read(found, value::patience)?),
+        "warn-failures" => flags.warn_failures = Some(number(found)?),
+        "warn-missed" => flags.warn_missed = Some(number(found)?),
+        "max-duration" => flags.max_duration = Some(read(found, value::duration)?),
+        "min-duration" => flags.min_duration = Some(read(found, value::duration)?),
+        "expect-output" => flags.expect_output = truth(found)?,
         "cwd" => flags.cwd = Some(word(found)?.to_owned()),
         "umask" => flags.umask = Some(read(found, value::umask)?),
         "nice" => flags.nice = Some(number(found)?),

@@ -4,7 +4,7 @@ use std::fmt::{Display, Write as _};
 
 use toml::Value;
 
-use crate::model::{Backoff, Execute, Parole, Target, TargetWord, TaskSpec, Work};
+use crate::model::{Backoff, Execute, Parole, Target, TargetWord, TaskSpec, Watch, Work};
 use crate::proto::view::TaskView;
 use crate::rule::{Schedule, Zone, format_duration, words};
 
@@ -35,6 +35,7 @@ fn one(task: &TaskView) -> String {
     lines.flag("disabled", !task.enabled);
     lines.when_and_where(spec, &fresh);
     lines.ending(work, &fresh.work);
+    lines.watch(&spec.watch, &fresh.watch);
     lines.surroundings(work, &fresh.work);
     lines.daemon(work, &fresh.work);
     lines.0
@@ -151,6 +152,21 @@ impl Lines {
         self.changed("grace", (work.grace, fresh.grace), span);
         self.word("leftovers", (work.leftovers, fresh.leftovers));
         self.word("output", (work.output, fresh.output));
+    }
+
+    fn watch(&mut self, watch: &Watch, fresh: &Watch) {
+        self.changed("warn-late", (watch.late, fresh.late), |late| {
+            late.map_or_else(|| "never".into(), span)
+        });
+        self.changed("warn-failures", (watch.failures, fresh.failures), int);
+        self.changed("warn-missed", (watch.missed, fresh.missed), int);
+        if let Some(longest) = watch.longest {
+            self.value("max-duration", span(longest));
+        }
+        if let Some(shortest) = watch.shortest {
+            self.value("min-duration", span(shortest));
+        }
+        self.flag("expect-output", watch.expect_output);
     }
 
     fn surroundings(&mut self, work: &Work, fresh: &Work) {

@@ -3,6 +3,7 @@
 pub mod clean;
 mod out;
 pub mod row;
+pub mod slot;
 mod style;
 pub mod table;
 pub mod tables;

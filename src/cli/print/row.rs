@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::model::{Parole, TaskPath, Work};
 use crate::proto::request::{Changed, Saved};
-use crate::proto::view::{RunView, TaskView};
+use crate::proto::view::{EventView, RunView, StatusView, TaskView};
 use crate::rule::Zone;
 
 use super::time;
@@ -19,6 +19,23 @@ pub fn plain<T: Serialize>(view: &T) -> Value {
 /// Many of them.
 pub fn plain_all<T: Serialize>(views: &[T]) -> Vec<Value> {
     views.iter().map(plain).collect()
+}
+
+/// The fleet at a glance.
+pub fn status(view: &StatusView) -> Value {
+    with(plain(view), "conditions", || json!([]))
+}
+
+/// An event.
+pub fn event(view: &EventView) -> Value {
+    with(plain(view), "condition", || Value::Null)
+}
+
+/// Nothing is absent, also what the wire leaves out.
+fn with(row: Value, name: &str, value: impl FnOnce() -> Value) -> Value {
+    let mut row = fields(row);
+    row.entry(name.to_owned()).or_insert_with(value);
+    Value::Object(row)
 }
 
 /// A run with all its fields; what the wire leaves out is `null`.
@@ -80,7 +97,12 @@ pub fn task(view: &TaskView) -> Value {
     for (name, value) in fields(plain(view)) {
         row.insert(name, value);
     }
-    for name in ["spec", "work", "backoff", "parole", "limits", "zone"] {
+    for (name, value) in fields(plain(&view.spec.watch)) {
+        row.insert(name, value);
+    }
+    for name in [
+        "spec", "work", "watch", "backoff", "parole", "limits", "zone",
+    ] {
         row.remove(name);
     }
     // `timezone` is the zone in which the rule is read, `tz` the flag: the task's own, if it has one.
@@ -189,7 +211,8 @@ mod tests {
             "id group task_name rule timezone execute run_user daemon processes enabled target overlap timeout_ms \
              retries revision next_at last_run tz note catch_up misfire_grace_ms jitter_ms max_rate output cwd umask nice env \
              env_file limit stop_signal grace_ms restart start_seconds_ms start_retries parole_ms backoff_ms \
-             success_codes leftovers recent running saved_at changed_by changed_at",
+             success_codes leftovers recent running saved_at changed_by changed_at warn_late_ms warn_failures warn_missed \
+             max_duration_ms min_duration_ms expect_output",
         );
         check(
             &whole(&fake::run("web", "probe")),
@@ -198,7 +221,7 @@ mod tests {
         );
         check(
             &plain(&fake::process()),
-            "run_id task group agent slot pid state started_at restarts daemon revision",
+            "run_id task group agent slot pid state started_at since next_at reason restarts daemon revision",
         );
         check(
             &plain(&fake::agent("a1")),
@@ -209,8 +232,13 @@ mod tests {
             "name agents tasks run_users frozen_until",
         );
         check(
-            &plain(&fake::status()),
-            "center role epoch centers standbys lease_age_ms version now timezone agents tasks running lateness_ms problems",
+            &status(&fake::status()),
+            "center role epoch centers standbys lease_age_ms version now timezone agents tasks running lateness_ms \
+             problems conditions",
+        );
+        check(
+            &event(&fake::event()),
+            "cursor at event task agent run_id slot outcome late_ms condition operator reason",
         );
     }
 

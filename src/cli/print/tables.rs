@@ -48,8 +48,9 @@ pub const PROCESSES: Table = Table {
         column("pid", "PID", 3),
         column("state", "STATE", 0),
         column("started_at", "STARTED", 4),
-        column("restarts", "RESTARTS", 6),
-        column("revision", "REVISION", 7),
+        column("restarts", "RESTARTS", 7),
+        column("revision", "REVISION", 8),
+        column("reason", "REASON", 6),
     ],
 };
 

@@ -15,7 +15,7 @@ use crate::exec::dir::{file_name, parse_file_name};
 use crate::exec::error::KeeperError;
 use crate::exec::failpoint::{self, Point};
 use crate::exec::find::{exit_status, find_orphan};
-use crate::exec::starter::{Child, Done, wait_for};
+use crate::exec::starter::{Child, Done, Job, wait_for};
 use crate::exec::supervise::{Event, Exit, Key, Used};
 use crate::exec::sys::Took;
 use crate::exec::tree::{Tree, Trees, cgroup_of, kill_session};
@@ -275,7 +275,9 @@ impl Keeper {
             self.watched.remove(&watch);
             let _ = inotify::remove_watch(&self.watches, watch);
         }
-        live.tree.remove();
+        if let Tree::Cgroup(_) = &live.tree {
+            self.hand_out(Job::Remove(live.tree));
+        }
         self.tell(Event::TreeGone { key: key.clone() });
     }
 

@@ -144,6 +144,8 @@ impl Keeper {
                 "the agent speaks another version of the keeper's protocol; restart the older of the two"
             );
         }
+        // What was decided before is for the former agent, if for anybody: the new one's set says it.
+        self.carry_out_gathered();
         if let Some(old) = self.agent.filter(|old| *old != token) {
             self.drop_peer(old);
         }
@@ -389,10 +391,12 @@ fn event(command: Command) -> Option<Event> {
         Command::Restart {
             task,
             one_by_one,
+            only_down,
             reason,
         } => Event::Restart {
             task,
             one_by_one,
+            only_down,
             reason,
         },
         Command::Forget { run_id } => Event::Forget { run_id },

@@ -9,6 +9,7 @@
 mod daemon;
 mod doubt;
 mod ending;
+mod forgetting;
 mod left;
 mod record;
 mod recover;
@@ -22,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use record::Record;
+pub use record::{Record, Roll, SlotRest, Then};
 pub use recover::{Attempt, Recovered};
 pub use used::{OutputEnd, Used};
 
@@ -37,8 +38,6 @@ pub type Key = (RunId, u16);
 
 /// Time between two KILLs of a tree that is not gone yet.
 const REKILL: Duration = Duration::from_millis(100);
-/// Confirmed runs are looked at this often for those whose `start_before` is past.
-const FORGET_EVERY: Duration = Duration::from_secs(10);
 
 /// The instant of an event on both clocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -139,6 +138,8 @@ pub enum Event {
         task: TaskId,
         /// One after the other.
         one_by_one: bool,
+        /// Only slots that have no process: fatal, exited, or waiting to start again.
+        only_down: bool,
         /// Why.
         reason: String,
     },
@@ -308,8 +309,15 @@ impl Supervisor {
             Event::Withdraw { task, reason } => self.withdraw(now, &task, &reason),
             Event::Restart {
                 task,
+                only_down: true,
+                reason,
+                ..
+            } => self.start_down(now, &task, &reason),
+            Event::Restart {
+                task,
                 one_by_one,
                 reason,
+                ..
             } => self.restart(now, &task, one_by_one, &reason),
             Event::Forget { run_id } => self.confirm(now, &run_id),
             Event::Shutdown => self.shut_down(now),
@@ -405,61 +413,6 @@ impl Supervisor {
                 Timer::Slot(task, slot) => self.slot_due(now, &task, slot),
                 Timer::Forget => self.forget_due(now),
             }
-        }
-    }
-
-    fn confirm(&mut self, now: Now, run_id: &RunId) {
-        let Some(run) = self.runs.get(run_id) else {
-            return;
-        };
-        if run.is_active() {
-            return;
-        }
-        if run.may_forget(now.boot) && !self.has_processes(run_id) {
-            self.forget(run_id);
-            return;
-        }
-        if self.confirmed.insert(run_id.clone()) {
-            self.record(Record::Confirmed {
-                run_id: run_id.clone(),
-            });
-        }
-        if self.confirmed.len() == 1 {
-            self.at(now.boot.plus(FORGET_EVERY), Timer::Forget);
-        }
-    }
-
-    fn forget_due(&mut self, now: Now) {
-        let may = |run_id: &&RunId| {
-            let run = self.runs.get(*run_id);
-            run.is_none_or(|run| run.may_forget(now.boot)) && !self.has_processes(run_id)
-        };
-        let due: Vec<RunId> = self.confirmed.iter().filter(may).cloned().collect();
-        for run_id in due {
-            self.forget(&run_id);
-        }
-        if !self.confirmed.is_empty() {
-            self.at(now.boot.plus(FORGET_EVERY), Timer::Forget);
-        }
-    }
-
-    fn forget(&mut self, run_id: &RunId) {
-        self.confirmed.remove(run_id);
-        self.record(Record::Forgotten {
-            run_id: run_id.clone(),
-        });
-        let Some(run) = self.runs.remove(run_id) else {
-            return;
-        };
-        let key = (run.text.task.clone(), run.text.revision);
-        drop(run);
-        // Two: the table's and this one's would be two; alone in the table means that nobody refers to it.
-        if self
-            .texts
-            .get(&key)
-            .is_some_and(|text| Arc::strong_count(text) == 1)
-        {
-            self.texts.remove(&key);
         }
     }
 

@@ -3,9 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::wire::BootMs;
+use super::super::wire::{BootMs, SlotState};
 use crate::model::{
-    BootId, Ending, Epoch, Outcome, Revision, RunId, RunRef, TaskId, TaskText, UnixMs,
+    BootId, Ending, Epoch, Outcome, Revision, RunId, RunRef, Slot, TaskId, TaskText, UnixMs,
 };
 
 /// One line of the keeper's journal.
@@ -113,4 +113,70 @@ pub enum Record {
         /// The task.
         task: TaskId,
     },
+    /// A slot was decided on: how often it failed, what it waits for, what follows its process's end.
+    Slot {
+        /// The task.
+        task: TaskId,
+        /// The slot.
+        slot: Slot,
+        /// What holds from here on.
+        rest: SlotRest,
+    },
+    /// A restart one by one goes on to a slot, or is over.
+    Rolling {
+        /// The task.
+        task: TaskId,
+        /// What is left of it.
+        roll: Option<Roll>,
+    },
+}
+
+/// What the next keeper must know of a slot beside its run.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SlotRest {
+    /// The state.
+    pub state: SlotState,
+    /// Since when.
+    pub since: UnixMs,
+    /// Starts after the first.
+    pub restarts: u32,
+    /// Starts in a row that failed.
+    pub failures: u16,
+    /// Why it is in this state.
+    pub reason: String,
+    /// When backoff or parole is over.
+    pub due: Option<BootMs>,
+    /// What follows once its process is gone.
+    pub then: Then,
+    /// Whether it had a process before.
+    pub ever_started: bool,
+    /// The revision of its last process.
+    pub revision: Revision,
+}
+
+/// What follows once a slot's process is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Then {
+    /// What the restart policy says.
+    Policy,
+    /// A new process at once.
+    Start,
+    /// Nothing: the keeper is ending.
+    Rest,
+    /// The slot is taken away.
+    Go,
+}
+
+/// A restart one by one that is under way.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Roll {
+    /// The slot that has to come up before the next one is touched.
+    pub at: Slot,
+    /// Those still to be restarted, the last one first.
+    pub left: Vec<Slot>,
+    /// Why.
+    pub reason: String,
 }

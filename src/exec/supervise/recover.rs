@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::daemon::{Daemon, SlotRecord};
+use super::daemon::Daemon;
 use super::run::{Phase, Run, Stop, Tree};
 use super::{Effect, Key, Now, Record, Supervisor, Timer};
-use crate::exec::wire::{BootMs, SlotState};
-use crate::model::{BootId, Cause, Ending, Outcome, RunId, RunRef, TaskText};
+use crate::exec::wire::BootMs;
+use crate::model::{BootId, Ending, Outcome, RunId, TaskText};
 
 /// An attempt that was under way when the keeper before this one ended; the shell finds out what became of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -97,8 +97,10 @@ impl Supervisor {
                 let Some(text) = self.texts.get(&(run.task.clone(), run.revision)) else {
                     return;
                 };
+                let text = Arc::clone(text);
+                self.fold_slot_start(&run);
                 let run = Run {
-                    text: Arc::clone(text),
+                    text,
                     epoch,
                     start_before,
                     not_after: None,
@@ -123,13 +125,10 @@ impl Supervisor {
                 task,
                 revision,
                 epoch,
-            } => {
-                if let Some(text) = self.texts.get(&(task.clone(), revision)) {
-                    let daemon = Daemon::new(Arc::clone(text), epoch);
-                    self.daemons.insert(task, daemon);
-                }
-            }
-            Record::Withdrawn { task } => drop(self.daemons.remove(&task)),
+            } => self.fold_assigned(task, revision, epoch),
+            Record::Withdrawn { task } => self.fold_withdrawn(&task),
+            Record::Slot { task, slot, rest } => self.fold_slot(&task, slot, rest),
+            Record::Rolling { task, roll } => self.fold_roll(&task, roll),
             record => self.fold_run(record, attempts),
         }
     }
@@ -267,36 +266,6 @@ impl Supervisor {
         self.resume_slots(now);
     }
 
-    fn resume_slots(&mut self, now: Now) {
-        let active: Vec<(RunRef, Option<i32>, Option<BootMs>)> = self
-            .runs
-            .values()
-            .filter(|run| run.run.cause == Cause::Daemon && run.is_active())
-            .map(|run| match &run.phase {
-                Phase::Running { pid, since, .. } => (run.run.clone(), Some(*pid), Some(*since)),
-                _ => (run.run.clone(), None, None),
-            })
-            .collect();
-        for (run, pid, since) in active {
-            let Some(daemon) = self.daemons.get_mut(&run.task) else {
-                continue;
-            };
-            let mut record = SlotRecord::new(run.slot, run.revision, now.center);
-            record.state = SlotState::Starting;
-            record.run = Some(run.run_id);
-            record.pid = pid;
-            record.running_since = since;
-            record.ever_started = true;
-            "found by a new keeper".clone_into(&mut record.reason);
-            let due = since.map(|since| since.plus(daemon.text.work.start_seconds));
-            record.due = due;
-            daemon.slots.push(record);
-            if let Some(due) = due {
-                self.timers.insert((due, Timer::Slot(run.task, run.slot)));
-            }
-        }
-    }
-
     /// Called when the shell has found out what became of the attempts: every daemon gets its slots, and what
     /// waited for a run that is over starts. After damage the agent says first which daemons there are: one may have
     /// been withdrawn.
@@ -304,7 +273,7 @@ impl Supervisor {
         let sure = self.damaged_at.is_none();
         let tasks: Vec<_> = self.daemons.keys().filter(|_| sure).cloned().collect();
         for task in tasks {
-            self.fit_slots(now, &task, false);
+            self.settle_slots(now, &task);
         }
         let waiting: Vec<RunId> = self.pending.iter().cloned().collect();
         for run_id in waiting {
@@ -345,16 +314,11 @@ impl Supervisor {
         records.extend(self.texts.values().map(|text| Record::Text {
             text: Box::new(TaskText::clone(text)),
         }));
-        for daemon in self.daemons.values().filter(|daemon| !daemon.leaving) {
-            records.push(Record::Assigned {
-                task: daemon.text.task.clone(),
-                revision: daemon.text.revision,
-                epoch: daemon.epoch,
-            });
-        }
         for run in self.runs.values() {
             self.snapshot_run(run, &mut records);
         }
+        // After the runs: a slot's record is newer than the start of its run.
+        records.extend(self.daemons.values().flat_map(Daemon::snapshot));
         records.extend(self.confirmed.iter().map(|run_id| Record::Confirmed {
             run_id: run_id.clone(),
         }));

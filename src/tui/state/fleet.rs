@@ -6,7 +6,8 @@ use super::thing::{CauseKey, cause_of};
 use crate::model::{AgentName, GroupName, Outcome, RunId, TaskId, TaskPath, UnixMs};
 use crate::proto::request::{Change, ProcessKey};
 use crate::proto::view::{
-    AgentView, EventView, GroupView, ProcessView, RunView, SpanView, StatusView, TaskView,
+    AgentView, ConditionView, EventView, GroupView, ProcessView, RunView, SpanView, StatusView,
+    TaskView,
 };
 
 /// Ended runs kept; older ones are in `ucron runs`.
@@ -104,6 +105,16 @@ impl Fleet {
         self.tasks
             .values()
             .find(|task| task.group == path.group && task.task_name == path.name)
+    }
+
+    /// What is wrong now with a task or an agent.
+    pub fn conditions_of<'a>(
+        &'a self,
+        task: Option<&'a TaskPath>,
+        agent: Option<&'a AgentName>,
+    ) -> impl Iterator<Item = &'a ConditionView> + 'a {
+        let all = self.status.iter().flat_map(|status| &status.conditions);
+        all.filter(move |told| told.task.as_ref() == task && told.agent.as_ref() == agent)
     }
 
     /// The processes of a task.

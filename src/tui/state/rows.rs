@@ -351,7 +351,13 @@ fn strips(fleet: &Fleet) -> Vec<Source<'_>> {
 fn runs(fleet: &Fleet) -> Vec<Source<'_>> {
     let mut under_way: Vec<&ProcessView> = fleet.processes.values().collect();
     under_way.retain(|process| process.run_id.is_some());
-    under_way.sort_by_key(|process| (Reverse(process.started_at), &process.task, process.slot));
+    under_way.sort_by_key(|process| {
+        (
+            Reverse(process.started_at.or(process.since)),
+            &process.task,
+            process.slot,
+        )
+    });
     let ended = fleet.runs.newest_first().map(Source::Run);
     under_way
         .into_iter()

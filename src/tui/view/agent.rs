@@ -9,7 +9,7 @@
 //! ```
 
 use super::cells;
-use super::page::{field, heading, pair};
+use super::page::{field, heading, pair, wrong};
 use super::paint::{TextLine, piece};
 use super::run;
 use super::theme::Tone;
@@ -39,6 +39,8 @@ pub fn details(
         tone,
         width,
     );
+    let conditions = state.fleet.conditions_of(None, Some(&view.name));
+    wrong(&mut lines, state, now, conditions, width);
     let groups: Vec<&str> = view
         .groups
         .iter()
@@ -70,7 +72,7 @@ pub fn details(
         .filter(|process| process.agent == view.name);
     for process in processes {
         let mut line = vec![piece(text::pad(&process.task.to_string(), 31), Tone::Plain)];
-        line.extend(run::process_line(now, process));
+        line.extend(run::process_line(state, now, process));
         lines.push(line);
     }
     heading(&mut lines, "last runs");

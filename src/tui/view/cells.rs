@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::paint::{Piece, piece};
 use super::table::Cell;
 use super::theme::{Tone, outcome};
-use crate::cli::print::{row, time};
+use crate::cli::print::{row, slot, time};
 use crate::model::{AgentState, Outcome, TaskPath, UnixMs};
 use crate::proto::view::{AgentView, EventView, GroupView, ProcessView, RunView, TaskView};
 use crate::rule::Zone;
@@ -183,22 +183,41 @@ fn place(view: &ProcessView) -> String {
     format!("{}/{}", view.agent, view.slot)
 }
 
+/// What it is; of a slot that does not run, why.
+fn kind(view: &ProcessView) -> String {
+    if !view.daemon {
+        return "run".to_owned();
+    }
+    let restarts = slot::restarts(view);
+    let reason = Some(text::line(&view.reason)).filter(|text| is_down(view) && !text.is_empty());
+    let first = reason.is_none().then(|| "daemon".to_owned());
+    let parts: Vec<String> = [first, restarts, reason].into_iter().flatten().collect();
+    parts.join(", ")
+}
+
+fn is_down(view: &ProcessView) -> bool {
+    matches!(view.state.as_str(), "fatal" | "backoff" | "exited")
+}
+
+fn kind_tone(view: &ProcessView) -> Tone {
+    match view.state.as_str() {
+        "fatal" => Tone::Bad,
+        _ => Tone::Plain,
+    }
+}
+
 fn process(now: UnixMs, view: &ProcessView) -> Vec<Cell> {
-    let kind = match (view.daemon, view.restarts) {
-        (false, _) => "run".to_owned(),
-        (true, 0) => "daemon".to_owned(),
-        (true, 1) => "daemon, 1 restart".to_owned(),
-        (true, many) => format!("daemon, {many} restarts"),
-    };
+    let kind = kind(view);
     vec![
         one(text::line(&view.state), process_tone(view)),
         Cell::Path(view.task.clone(), Tone::Plain),
         plain(place(view)),
         plain(
             view.started_at
+                .or(view.since)
                 .map_or_else(String::new, |at| since(at, now)),
         ),
-        plain(kind),
+        one(kind, kind_tone(view)),
         plain(view.pid.map_or_else(String::new, |pid| pid.to_string())),
         one(
             view.run_id.as_ref().map_or("", |run| run.short()),
@@ -210,6 +229,7 @@ fn process(now: UnixMs, view: &ProcessView) -> Vec<Cell> {
 fn run_under_way(now: UnixMs, view: &ProcessView) -> Vec<Cell> {
     let started = view
         .started_at
+        .or(view.since)
         .and_then(|at| time::relative(at, now))
         .unwrap_or_default();
     vec![
@@ -220,6 +240,7 @@ fn run_under_way(now: UnixMs, view: &ProcessView) -> Vec<Cell> {
         plain(started),
         plain(
             view.started_at
+                .or(view.since)
                 .map_or_else(String::new, |at| since(at, now)),
         ),
         plain(""),
@@ -422,7 +443,10 @@ fn event(state: &State, view: &EventView) -> Vec<Cell> {
         one(text::line(&view.event), Tone::Info),
         task,
         plain(view.agent.as_ref().map_or("", |agent| agent.as_str())),
-        outcome_cell(view.outcome),
+        match view.condition {
+            Some(condition) => one(condition.as_str(), Tone::Bad),
+            None => outcome_cell(view.outcome),
+        },
         plain(
             view.operator
                 .as_ref()

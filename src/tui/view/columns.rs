@@ -34,7 +34,7 @@ const RUNNING: &[Column] = &[
     column("TASK", TASK, 64, 0),
     column("WHERE", 8, 40, 0),
     number("SINCE", 6, 1),
-    column("KIND", 6, 24, 2),
+    column("KIND", 6, 200, 2),
     number("PID", 7, 3),
     column("RUN", 8, 8, 4),
 ];

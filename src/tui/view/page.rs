@@ -14,6 +14,7 @@ use super::theme::{Tone, outcome};
 use super::{agent, cells, run, task};
 use crate::cli::print::time;
 use crate::model::UnixMs;
+use crate::proto::view::ConditionView;
 use crate::tui::state::{CauseKey, State, Thing};
 use crate::tui::text;
 
@@ -51,6 +52,21 @@ pub fn field(lines: &mut Vec<TextLine>, label: &str, value: &str, tone: Tone, wi
             piece(format!("{label:<LABEL$} "), Tone::Dim),
             piece(part, tone),
         ]);
+    }
+}
+
+/// What is wrong, each with its age.
+pub fn wrong<'a>(
+    lines: &mut Vec<TextLine>,
+    state: &State,
+    now: UnixMs,
+    conditions: impl Iterator<Item = &'a ConditionView>,
+    width: u16,
+) {
+    for told in conditions {
+        let since = cells::when(told.began_at, now, state);
+        let text = format!("{}, {since}: {}", told.condition, told.reason);
+        field(lines, "wrong", &text, Tone::Bad, width);
     }
 }
 

@@ -11,7 +11,7 @@ use super::cells;
 use super::page::{field, heading};
 use super::paint::{TextLine, piece, plain};
 use super::theme::{Tone, outcome};
-use crate::cli::print::{row, time};
+use crate::cli::print::{row, slot, time};
 use crate::model::{RunId, UnixMs};
 use crate::proto::request::ProcessKey;
 use crate::proto::view::{ProcessView, RunView};
@@ -50,7 +50,18 @@ pub fn process(
     };
     let mut lines = Vec::new();
     let title = format!("{} on {}/{}", view.task, view.agent, view.slot);
-    field(&mut lines, "state", &view.state, Tone::Good, width);
+    field(&mut lines, "state", &view.state, tone(view), width);
+    if !view.reason.is_empty() {
+        field(&mut lines, "why", &view.reason, Tone::Plain, width);
+    }
+    if let Some(at) = view.next_at {
+        let text = format!(
+            "{} ({})",
+            cells::exact(at, &state.zone),
+            cells::when(at, now, state)
+        );
+        field(&mut lines, "next start", &text, Tone::Plain, width);
+    }
     if let Some(run) = &view.run_id {
         field(&mut lines, "run", run.as_str(), Tone::Plain, width);
     }
@@ -74,6 +85,14 @@ pub fn process(
     lines.push(Vec::new());
     lines.push(vec![piece("l shows its output, x ends it", Tone::Dim)]);
     Some((title, lines))
+}
+
+fn tone(view: &ProcessView) -> Tone {
+    match view.state.as_str() {
+        "running" => Tone::Good,
+        "fatal" => Tone::Bad,
+        _ => Tone::Warn,
+    }
 }
 
 fn facts(lines: &mut Vec<TextLine>, state: &State, now: UnixMs, view: &RunView, width: u16) {
@@ -161,8 +180,15 @@ pub fn line(state: &State, now: UnixMs, view: &RunView) -> TextLine {
     ]
 }
 
-/// A process in one line.
-pub fn process_line(now: UnixMs, view: &ProcessView) -> TextLine {
+/// A process in one line; a daemon's slot says why it is as it is, and what comes next.
+pub fn process_line(state: &State, now: UnixMs, view: &ProcessView) -> TextLine {
+    if view.daemon {
+        let words = slot::words(view, |at| cells::when(at, now, state));
+        return vec![
+            piece(format!("{}/{} ", view.agent, view.slot), Tone::Plain),
+            piece(words, tone(view)),
+        ];
+    }
     let run = view.run_id.as_ref().map_or("", |run| run.short());
     let started = view
         .started_at

@@ -13,12 +13,12 @@
 use std::collections::BTreeMap;
 
 use super::cells;
-use super::page::{field, heading};
+use super::page::{field, heading, wrong};
 use super::paint::{TextLine, piece, plain};
 use super::run;
 use super::theme::{Tone, outcome};
 use crate::cli::print::time;
-use crate::model::{MAX_RATE, Outcome, Parole, UnixMs};
+use crate::model::{MAX_RATE, Outcome, Parole, UnixMs, Watch};
 use crate::proto::view::TaskView;
 use crate::rule::{RuleKind, Schedule, format_duration, words};
 use crate::tui::state::{State, Thing, ended_at, path_of, target};
@@ -39,14 +39,19 @@ pub fn details(state: &State, now: UnixMs, view: &TaskView, width: u16) -> (Stri
         tone(view),
         width,
     );
+    let path = path_of(view);
+    let conditions = state.fleet.conditions_of(Some(&path), None);
+    wrong(&mut lines, state, now, conditions, width);
     due(&mut lines, view, now, width);
     command(&mut lines, view, width);
     policies(&mut lines, view, width);
-    let path = path_of(view);
     let live: Vec<_> = state.fleet.processes_of(&path).collect();
     if !live.is_empty() {
         heading(&mut lines, "running");
-        lines.extend(live.iter().map(|process| run::process_line(now, process)));
+        lines.extend(
+            live.iter()
+                .map(|process| run::process_line(state, now, process)),
+        );
     }
     let has_process = !live.is_empty();
     heading(&mut lines, "last runs");
@@ -175,6 +180,7 @@ fn policies(lines: &mut Vec<TextLine>, view: &TaskView, width: u16) {
     if !spec.jitter.is_zero() {
         said.push(format!("jitter {}", format_duration(spec.jitter)));
     }
+    said.extend(watched(&spec.watch));
     if spec.max_rate != MAX_RATE {
         said.push(format!("at most {} runs a second", spec.max_rate));
     }
@@ -189,6 +195,34 @@ fn policies(lines: &mut Vec<TextLine>, view: &TaskView, width: u16) {
         field(lines, "env", &format!("{name}={value}"), Tone::Plain, width);
     }
     field(lines, "id", view.id.as_str(), Tone::Dim, width);
+}
+
+/// From when on a run is called wrong, where that is not the default.
+fn watched(watch: &Watch) -> Vec<String> {
+    let usual = Watch::default();
+    let mut said = Vec::new();
+    if watch.late != usual.late {
+        let late = watch
+            .late
+            .map_or_else(|| "never".to_owned(), format_duration);
+        said.push(format!("warn late {late}"));
+    }
+    if watch.failures != usual.failures {
+        said.push(format!("warn failures {}", watch.failures));
+    }
+    if watch.missed != usual.missed {
+        said.push(format!("warn missed {}", watch.missed));
+    }
+    if let Some(longest) = watch.longest {
+        said.push(format!("max duration {}", format_duration(longest)));
+    }
+    if let Some(shortest) = watch.shortest {
+        said.push(format!("min duration {}", format_duration(shortest)));
+    }
+    if watch.expect_output {
+        said.push("expects output".to_owned());
+    }
+    said
 }
 
 /// The page that says why: the state, what comes, what was, folded by reason.
@@ -223,7 +257,7 @@ pub fn why(state: &State, now: UnixMs, thing: &Thing) -> (String, Vec<TextLine>)
         state
             .fleet
             .processes_of(&path)
-            .map(|process| run::process_line(now, process)),
+            .map(|process| run::process_line(state, now, process)),
     );
     heading(&mut lines, &format!("the last {BACK} occurrences"));
     lines.extend(folded(state, now, view));
