@@ -165,130 +165,63 @@ fn measure(world: &mut World, base: &Base, place: &Place, runs: i64) {
 
 /// The questions of `runs`, `why`, `show` and the dashboard.
 fn questions(now: i64) -> Vec<(&'static str, RunQuery)> {
-    let task = |number| task_id(number).parse().ok();
-    let agent = |number| agent_id(number).parse().ok();
-    let all = || RunQuery {
-        limit: 51,
-        missed_until: Some(UnixMs(now)),
-        ..RunQuery::default()
+    let all = |change: &dyn Fn(&mut RunQuery)| {
+        let mut query = RunQuery {
+            limit: 51,
+            missed_until: Some(UnixMs(now)),
+            ..RunQuery::default()
+        };
+        change(&mut query);
+        query
     };
-    let failed = || RunQuery {
-        outcome: Some(Outcome::Failed),
-        ..all()
+    let of = |number| all(&|q| q.task = task_id(number).parse().ok());
+    let web = || Some(["web".parse().unwrap()].into());
+    let failed = |mut query: RunQuery| {
+        query.outcome = Some(Outcome::Failed);
+        query
     };
-    let at = now - 3 * DAY;
+    let by = |number| all(&|q| q.agent = agent_id(number).parse().ok());
+    let day = UnixMs(now - DAY);
+    let (from, to) = (UnixMs(now - 3 * DAY), UnixMs(now - 3 * DAY + 1000));
+    let folded = |mut query: RunQuery| {
+        query.fold = true;
+        query
+    };
     vec![
-        (
-            "runs --task X",
-            RunQuery {
-                task: task(7),
-                ..all()
-            },
-        ),
-        (
-            "runs --task BUSY",
-            RunQuery {
-                task: task(BUSY),
-                ..all()
-            },
-        ),
-        (
-            "runs --task RARE",
-            RunQuery {
-                task: task(RARE),
-                ..all()
-            },
-        ),
+        ("runs --task X", of(7)),
+        ("runs --task BUSY", of(BUSY)),
+        ("runs --task RARE", of(RARE)),
         (
             "runs --outcome failed --since 1d",
-            RunQuery {
-                since: Some(UnixMs(now - DAY)),
-                ..failed()
-            },
+            failed(all(&|q| q.since = Some(day))),
         ),
         (
-            "runs --outcome failed --since 1d, all",
-            RunQuery {
-                since: Some(UnixMs(now - DAY)),
-                limit: 1_001,
-                ..failed()
-            },
+            "runs --outcome failed --since 1d, 1,000 of them",
+            failed(all(&|q| (q.since, q.limit) = (Some(day), 1_001))),
         ),
-        (
-            "runs --task X --outcome failed",
-            RunQuery {
-                task: task(7),
-                ..failed()
-            },
-        ),
-        (
-            "runs --task BUSY --outcome failed",
-            RunQuery {
-                task: task(BUSY),
-                ..failed()
-            },
-        ),
-        (
-            "runs --agent SOUND --outcome failed",
-            RunQuery {
-                agent: agent(SOUND),
-                ..failed()
-            },
-        ),
-        (
-            "runs --group web",
-            RunQuery {
-                groups: Some(["web".parse().unwrap()].into()),
-                ..all()
-            },
-        ),
+        ("runs --task X --outcome failed", failed(of(7))),
+        ("runs --task BUSY --outcome failed", failed(of(BUSY))),
+        ("runs --agent SOUND --outcome failed", failed(by(SOUND))),
+        ("runs --group web", all(&|q| q.groups = web())),
         (
             "runs --group web --outcome failed",
-            RunQuery {
-                groups: Some(["web".parse().unwrap()].into()),
-                ..failed()
-            },
+            failed(all(&|q| q.groups = web())),
         ),
         (
             "why X TIME",
             RunQuery {
-                task: task(7),
-                since: Some(UnixMs(at)),
-                until: Some(UnixMs(at + 1000)),
-                ..all()
+                since: Some(from),
+                until: Some(to),
+                ..of(7)
             },
         ),
         (
             "show RUN",
-            RunQuery {
-                id_suffix: Some("00000000".to_owned()),
-                ..all()
-            },
+            all(&|q| q.id_suffix = Some("00000000".to_owned())),
         ),
-        (
-            "dashboard, first page",
-            RunQuery {
-                fold: true,
-                limit: 301,
-                ..all()
-            },
-        ),
-        (
-            "dashboard, an agent",
-            RunQuery {
-                fold: true,
-                agent: agent(7),
-                ..all()
-            },
-        ),
-        (
-            "dashboard, a task",
-            RunQuery {
-                fold: true,
-                task: task(7),
-                ..all()
-            },
-        ),
+        ("dashboard, first page", folded(all(&|q| q.limit = 301))),
+        ("dashboard, an agent", folded(by(7))),
+        ("dashboard, a task", folded(of(7))),
     ]
 }
 
