@@ -246,11 +246,13 @@ impl Runs {
         !self.due.is_empty()
     }
 
-    /// The active run of a place; of several the one that waits for another's end, else the newest.
+    /// The active run of a place; of several the one that was given to the keeper last, which may wait for the others'
+    /// end, else the newest.
     pub fn active(&self, place: &Place) -> Option<&Held> {
-        self.at(place)
-            .filter(|held| held.is_active())
-            .max_by_key(|held| (held.phase == Phase::Starting, held.run.scheduled_at))
+        let starting = |held: &&Held| held.phase == Phase::Starting;
+        let active = self.at(place).filter(|held| held.is_active());
+        let newest = || active.clone().max_by_key(|held| held.run.scheduled_at);
+        active.clone().filter(starting).last().or_else(newest)
     }
 
     /// The queued run of a place.
@@ -264,7 +266,7 @@ impl Runs {
         self.places.keys().filter(queued).cloned().collect()
     }
 
-    fn at(&self, place: &Place) -> impl Iterator<Item = &Held> {
+    fn at(&self, place: &Place) -> impl Iterator<Item = &Held> + Clone {
         self.places
             .get(place)
             .into_iter()

@@ -498,6 +498,7 @@ impl Scenario {
 
     fn withdraw(&mut self, name: &str) {
         let withdraw = Withdraw {
+            finish: false,
             task: task_id(name),
             reason: "stopped by admin".into(),
         };

@@ -24,8 +24,8 @@ pub struct ChangeId(u64);
 /// A change that waits.
 #[derive(Debug)]
 struct Change {
-    session: SessionId,
-    request: u64,
+    /// The links on which it was asked for, with the number of the request: each is answered.
+    asked: Vec<(SessionId, u64)>,
     /// Under which it may be asked for again, over another link.
     request_id: Option<RequestId>,
     task: Option<TaskId>,
@@ -58,8 +58,7 @@ impl Changes {
         self.last += 1;
         let id = ChangeId(self.last);
         let change = Change {
-            session,
-            request,
+            asked: vec![(session, request)],
             request_id: None,
             task,
             deadline: now.mono + WAIT,
@@ -76,21 +75,21 @@ impl Changes {
     /// The change that this request began may be asked for again under this id.
     pub fn set_request_id(&mut self, session: SessionId, request: u64, id: &RequestId) {
         for change in self.open.values_mut() {
-            if (change.session, change.request) == (session, request) {
+            if change.asked.contains(&(session, request)) {
                 change.request_id = Some(id.clone());
             }
         }
     }
 
-    /// A request is repeated while its change still waits: the answer goes to where it was asked last. Whether
-    /// one waits.
+    /// A request is repeated while its change still waits: the answer goes there too, over the same link or another.
+    /// Whether one waits.
     pub fn follow(&mut self, id: &RequestId, session: SessionId, request: u64) -> bool {
         let waiting = self.open.values_mut();
         let same = |change: &&mut Change| change.request_id.as_ref() == Some(id);
         let Some(change) = waiting.into_iter().find(same) else {
             return false;
         };
-        (change.session, change.request) = (session, request);
+        change.asked.push((session, request));
         true
     }
 
@@ -156,15 +155,17 @@ impl Changes {
 
     /// A client is gone: nobody waits for its answers, unless it may come back and ask again.
     pub fn client_gone(&mut self, session: SessionId) {
-        self.open
-            .retain(|_, change| change.session != session || change.request_id.is_some());
+        self.open.retain(|_, change| {
+            change.asked.retain(|(by, _)| *by != session);
+            !change.asked.is_empty() || change.request_id.is_some()
+        });
     }
 
     /// Throws all away; the requests that wait.
     pub fn clear(&mut self) -> Vec<(SessionId, u64)> {
         std::mem::take(&mut self.open)
             .into_values()
-            .map(|change| (change.session, change.request))
+            .flat_map(|change| change.asked)
             .collect()
     }
 
@@ -215,7 +216,9 @@ impl Core {
     /// Gives the answers of changes that need wait no longer.
     pub(super) fn settle_changes(&mut self, now: Now) {
         for change in self.changes.take_settled(now) {
-            let unconfirmed = self.unconfirmed(&change);
+            let mut agents = change.away;
+            agents.extend(change.pending.into_iter().map(|(agent, _)| agent));
+            let unconfirmed = self.unconfirmed(change.task.as_ref(), &agents);
             let mut hit = change.hit;
             hit.unconfirmed = unconfirmed;
             let answer = match change.saved {
@@ -228,14 +231,30 @@ impl Core {
             if let Some(id) = &change.request_id {
                 self.keep_final(id, &answer);
             }
-            self.answer_later(change.session, change.request, answer);
+            for (session, request) in change.asked {
+                self.answer_later(session, request, answer.clone());
+            }
         }
     }
 
-    fn unconfirmed(&self, change: &Change) -> Vec<Unconfirmed> {
-        let mut agents = change.away.clone();
-        agents.extend(change.pending.iter().map(|(agent, _)| agent.clone()));
-        let until = |agent: &AgentId| self.may_fire_until(change.task.as_ref(), agent);
+    /// What is kept of an answer until it is final: it names everybody who has something to confirm, since whoever
+    /// asks again after this center's end, or after a commit of which nobody knows, gets this one.
+    pub(super) fn preliminary(&self, id: Option<ChangeId>, mut answer: Answer) -> Answer {
+        let hit = match &mut answer {
+            Answer::Changed(hit) => &mut **hit,
+            Answer::Saved(saved) => &mut saved.hit,
+            _ => return answer,
+        };
+        if let Some((id, change)) = id.and_then(|id| Some((id, self.changes.open.get(&id)?))) {
+            let mut agents = change.away.clone();
+            agents.extend(self.drafts.agents_of(id));
+            hit.unconfirmed = self.unconfirmed(change.task.as_ref(), &agents);
+        }
+        answer
+    }
+
+    fn unconfirmed(&self, task: Option<&TaskId>, agents: &BTreeSet<AgentId>) -> Vec<Unconfirmed> {
+        let until = |agent: &AgentId| self.may_fire_until(task, agent);
         let named = agents
             .iter()
             .filter_map(|id| self.fleet.agents.get(id).map(|row| (id, row.name.clone())));

@@ -258,7 +258,7 @@ impl Core {
             .clone()
             .filter(|_| frame.ask.is_change() && !frame.ask.has_secret());
         let reply = answer(self, now, &asker, frame.ask);
-        self.drafts.change = None;
+        let change = self.drafts.change.take();
         match reply {
             Ok(Reply::Answer(answer)) if at_once => self.answer_now(&asker, Ok(Some(*answer))),
             Ok(Reply::Answer(answer)) => {
@@ -269,6 +269,7 @@ impl Core {
                 if let Some(id) = &kept {
                     self.changes.set_request_id(session, frame.id, id);
                 }
+                let preliminary = self.preliminary(change, *preliminary);
                 self.keep_answer(now, session, kept, &preliminary);
             }
             Ok(Reply::Pending) => {

@@ -424,6 +424,7 @@ impl Core {
                 stage,
                 cancelled,
                 refused: None,
+                was_lost: false,
             });
         }
         for stored in &snapshot.last_runs {

@@ -167,8 +167,7 @@ impl Core {
             return;
         };
         if self.sessions.of(&agent).is_none() {
-            let give_up_at = self.give_up_at(run);
-            if give_up_at <= now.at {
+            if self.give_up_at(now, run) <= now.at {
                 let name = self.fleet.agent_name(&agent);
                 let since = self
                     .sessions
@@ -187,15 +186,18 @@ impl Core {
         let next = if soon {
             now.at.plus(ONE_EVERY)
         } else {
-            self.give_up_at(run)
+            self.give_up_at(now, run)
         };
         self.open.look_at(id, next.max(now.at.plus(ONE_EVERY)));
     }
 
-    /// When a run of a silent agent is given up: while it may still start there nothing is known.
-    fn give_up_at(&self, run: &OpenRun) -> UnixMs {
-        let silent = run.row.run.fire_at().plus(self.settings.lost_after);
-        silent.max(run.row.start_before)
+    /// When a run of a silent agent is given up: while it may still start there nothing is known. What a center finds
+    /// when it starts may have run for long, and its agent is about to connect.
+    fn give_up_at(&self, now: Now, run: &OpenRun) -> UnixMs {
+        let silent_for = run.row.agent.as_ref();
+        let silent_for = silent_for.map_or(Duration::ZERO, |of| self.sessions.silent_for(of, now));
+        let left = self.settings.lost_after.saturating_sub(silent_for);
+        now.at.plus(left).max(run.row.start_before)
     }
 
     /// Gives a run of target `one` to another agent, if the lease of the silent one was certainly over when the
@@ -338,6 +340,9 @@ impl Core {
         let Some(run) = self.open.remove(id) else {
             return;
         };
+        if run.was_lost && ending.outcome == Outcome::Lost {
+            return;
+        }
         self.keep_from_planning(now, run.row.run.scheduled_at, id);
         self.write(Write::EndRun {
             run_id: id.clone(),

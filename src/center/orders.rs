@@ -52,6 +52,13 @@ impl Drafts {
         draft
     }
 
+    /// The agents for whom something of a change is drafted.
+    pub fn agents_of(&self, change: ChangeId) -> impl Iterator<Item = AgentId> {
+        let of = self.of.iter();
+        of.filter(move |(_, draft)| draft.changes.contains(&change))
+            .map(|(agent, _)| agent.clone())
+    }
+
     /// Drops what was drafted for an agent whose link is gone.
     pub fn forget(&mut self, agent: &AgentId) {
         self.of.remove(agent);
@@ -200,12 +207,11 @@ impl Core {
                 self.refused_by_agent(now, &refused.run_id, &refused.reason);
             }
         }
-        for run in &outstanding.planned {
-            if let Some(open) = self
-                .open
-                .get_mut(run)
-                .filter(|open| open.stage == Stage::Handed)
-            {
+        let refused = |run: &RunId| confirm.refused.iter().any(|of| of.run_id == *run);
+        let planned = outstanding.planned.iter();
+        for run in planned.filter(|run| !later.contains(*run) && !refused(run)) {
+            let open = self.open.get_mut(run);
+            if let Some(open) = open.filter(|open| open.stage == Stage::Handed) {
                 open.stage = Stage::Armed;
             }
         }

@@ -32,13 +32,16 @@ impl Core {
         let Some(first) = entry.next_at.filter(|_| !task.spec.work.daemon) else {
             return false;
         };
-        // What jitter may still delay to now is planned one by one.
-        let past = UnixMs(now.at.minus(task.spec.jitter).0 - 1);
         let before = |at: UnixMs| UnixMs(at.0 - 1);
-        let Some(last) = schedule.last_in(before(first), past) else {
+        // What jitter may still delay to now is planned one by one.
+        let past = before(now.at.minus(task.spec.jitter));
+        // So is what is planned or told already, by a clock that was ahead.
+        let known = self.first_known(id, first, past);
+        let Some(last) = schedule.last_in(before(first), known.map_or(past, before)) else {
             return false;
         };
-        let kept = catch_up && last.plus(task.spec.start_within()) > now.at;
+        let in_time = last.plus(task.spec.start_within()) > now.at;
+        let kept = catch_up && known.is_none() && in_time;
         let end = if kept {
             schedule.last_in(before(first), before(last))
         } else {
@@ -77,13 +80,19 @@ impl Core {
         }
         let end = UnixMs(second.0 + 999);
         // What is planned or told already stays so.
-        let planned = self.open.of_task(&task.id).into_iter();
-        let planned = planned.filter_map(|id| Some(self.open.get(&id)?.row.run.scheduled_at));
-        let planned = planned.filter(|of| (at..=end).contains(of));
-        let told = self.spans.first_told(&task.id, at, end);
-        match planned.chain(told).min() {
+        match self.first_known(&task.id, at, end) {
             Some(known) if known == at => None,
             known => schedule.last_in(UnixMs(at.0 - 1), known.map_or(end, |at| UnixMs(at.0 - 1))),
         }
+    }
+
+    /// The first occurrence of a task from `at` to `until` that is planned, or told as missed.
+    fn first_known(&self, task: &TaskId, at: UnixMs, until: UnixMs) -> Option<UnixMs> {
+        let planned = self.open.of_task(task).into_iter();
+        let planned = planned.filter_map(|id| self.open.get(&id));
+        let planned = planned.filter(|run| run.row.run.cause.is_of_rule());
+        let planned = planned.map(|run| run.row.run.scheduled_at);
+        let planned = planned.filter(|of| (at..=until).contains(of));
+        planned.chain(self.spans.first_told(task, at, until)).min()
     }
 }

@@ -182,6 +182,7 @@ impl Core {
             stage: Stage::Waiting,
             cancelled: None,
             refused: None,
+            was_lost: false,
         };
         let id = run.id().clone();
         self.open.insert(run);

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::core::Core;
 use super::event::{Now, SessionId};
-use super::runs::{SlotKey, Stage};
+use super::runs::{OpenRun, SlotKey, Stage};
 use super::views::hms;
-use crate::model::{AgentId, Ending, Outcome, Revision, RunId, Task, TaskId};
+use crate::model::{AgentId, Cause, Ending, Outcome, Revision, RunId, Task, TaskId};
 use crate::proto::agent::{Cancel, HeldAssignment, RunningRun, State, Withdraw};
 use crate::proto::hello::LinkError;
-use crate::store::Write;
+use crate::store::{RunRow, Write};
 
 impl Core {
     /// A part of what an agent holds; the last one is taken in.
@@ -60,6 +60,9 @@ impl Core {
                 self.not_found(now, agent, &id, new_boot);
             }
         }
+        for held in running.values() {
+            self.found_lost(now, agent, held);
+        }
         self.cancel_unknown(agent, &armed);
         self.forget_slots(agent);
         self.compare_assignments(agent, &state.assigned);
@@ -103,6 +106,30 @@ impl Core {
                 self.drafts.of(&agent).cancel.push(cancel);
             }
         }
+    }
+
+    /// A run that was given up as lost is alive: it counts for overlap and is stopped with its task, as any other.
+    fn found_lost(&mut self, now: Now, agent: &AgentId, held: &RunningRun) {
+        let id = &held.run.run_id;
+        if held.run.cause == Cause::Daemon || self.is_open(id) {
+            return;
+        }
+        let task = self.fleet.tasks.get(&held.run.task);
+        let one = task.is_some_and(|entry| entry.task.spec.target.is_one());
+        let row = RunRow {
+            run: held.run.clone(),
+            target: (!one).then(|| agent.clone()),
+            agent: Some(agent.clone()),
+            start_before: now.at,
+        };
+        self.open.insert(OpenRun {
+            row,
+            stage: Stage::Handed,
+            cancelled: None,
+            refused: None,
+            was_lost: true,
+        });
+        self.found_running(id, held);
     }
 
     /// Whether what runs of a task shall end: it was stopped, not only finished, or removed.
@@ -331,11 +358,14 @@ impl Core {
         }
     }
 
-    /// Takes a daemon from an agent, if that is linked.
+    /// Takes a daemon from an agent, if that is linked; where it was stopped to finish its processes may go on.
     pub(super) fn withdraw(&mut self, agent: &AgentId, task: &TaskId, reason: &str) {
+        let entry = self.fleet.tasks.get(task);
+        let finish = entry.is_some_and(|entry| !entry.task.enabled && entry.task.finishing);
         if self.sessions.is_linked(agent) {
             self.drafts.of(agent).withdraw.push(Withdraw {
                 task: task.clone(),
+                finish,
                 reason: reason.to_owned(),
             });
         }

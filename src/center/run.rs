@@ -94,9 +94,12 @@ pub enum RunError {
 
 /// How long the end may take.
 const DRAIN: Duration = Duration::from_secs(5);
-/// Ended runs pruned at a time, and the pause between: a step must never hold up a fire.
-const PRUNE_STEP: usize = 100;
-const PRUNE_PAUSE: Duration = Duration::from_millis(200);
+/// Ended runs pruned at a time: some milliseconds of the store's writer, for which a batch may have to wait.
+const PRUNE_STEP: usize = 200;
+/// The pause after a step, as many times as long as the step took: most of the store's time is for batches.
+const PRUNE_REST: u32 = 4;
+/// That pause at least and at most.
+const PRUNE_PAUSE: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(5)];
 const PRUNE_EVERY: Duration = Duration::from_mins(10);
 /// How often a center that stands by looks whether it leads.
 const PRUNE_WAIT: Duration = Duration::from_secs(10);
@@ -294,23 +297,21 @@ fn holder() -> Result<String, RunError> {
     ))
 }
 
-/// Prunes history in small steps, for as long as the center leads.
-fn prune(workers: &Workers, store: Store, tenure: Tenure, kept: watch::Receiver<Keep>) {
+/// Prunes history in small steps, for as long as the center leads; at once when what is kept changes.
+fn prune(workers: &Workers, store: Store, tenure: Tenure, mut kept: watch::Receiver<Keep>) {
     let stop = workers.token().clone();
     workers.spawn("prune", async move {
         loop {
-            let keep = *kept.borrow();
+            let keep = *kept.borrow_and_update();
             let pause = if tenure.leads(clock::boot_time()) {
                 prune_step(&store, &keep).await
             } else {
                 PRUNE_WAIT
             };
-            if stop
-                .run_until_cancelled(tokio::time::sleep(pause))
-                .await
-                .is_none()
-            {
-                return;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                Ok(()) = kept.changed() => {}
+                () = stop.cancelled() => return,
             }
         }
     });
@@ -318,9 +319,14 @@ fn prune(workers: &Workers, store: Store, tenure: Tenure, kept: watch::Receiver<
 
 /// One step, and how long to rest after it.
 async fn prune_step(store: &Store, keep: &Keep) -> Duration {
+    let begun = clock::boot_time();
     match store.prune(keep, clock::now(), PRUNE_STEP).await {
-        Ok(pruned) if pruned >= PRUNE_STEP => PRUNE_PAUSE,
-        Ok(_) => PRUNE_EVERY,
+        Ok(pruned) if pruned.is_over => PRUNE_EVERY,
+        Ok(_) => {
+            let spent = clock::boot_time().saturating_sub(begun);
+            let [least, most] = PRUNE_PAUSE;
+            (spent * PRUNE_REST).clamp(least, most)
+        }
         Err(fault) => {
             warn!("cannot prune history: {fault}");
             PRUNE_EVERY

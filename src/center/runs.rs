@@ -54,6 +54,8 @@ pub struct OpenRun {
     pub cancelled: Option<Cancelled>,
     /// Why its agent did not take it, where it was not given anew since.
     pub refused: Option<String>,
+    /// Whether it was given up as lost and is alive all the same: its outcome changes once it has another.
+    pub was_lost: bool,
 }
 
 impl OpenRun {

@@ -95,11 +95,6 @@ impl Spans {
         let first = self.uncounted.first_entry()?;
         (first.key().0 <= now).then(|| first.remove_entry())
     }
-
-    /// Forgets what belongs to a task that is gone.
-    pub fn forget_task(&mut self, task: &TaskId) {
-        self.last.retain(|(of, ..), _| of != task);
-    }
 }
 
 impl Core {
@@ -246,6 +241,16 @@ impl Core {
         {
             self.write(Write::PutSpan(Box::new(span.clone())));
         }
+    }
+
+    /// Forgets what belongs to a task that is gone; what was lengthened since the last batch is written.
+    pub(super) fn forget_spans(&mut self, task: &TaskId) {
+        let lengthened = self.spans.lengthened.iter();
+        let of_task: Vec<Place> = lengthened.filter(|(of, ..)| of == task).cloned().collect();
+        for key in of_task {
+            self.write_lengthened(&key);
+        }
+        self.spans.last.retain(|(of, ..), _| of != task);
     }
 
     /// Spans that were lengthened since the last batch: one write each, however many misses there were.

@@ -388,6 +388,16 @@ pub struct Keep {
     pub failures_age: Duration,
 }
 
+/// What one step of pruning did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pruned {
+    /// Rows that went.
+    pub rows: usize,
+    /// Whether every task was looked at since the round began, and nothing is left of what was found: the next step
+    /// begins another round.
+    pub is_over: bool,
+}
+
 impl Keep {
     /// How long a run with this outcome is kept at most.
     pub(super) fn age_of(&self, outcome: Outcome) -> Duration {

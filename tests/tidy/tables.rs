@@ -33,9 +33,10 @@ pub const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        // `import` reads the ancestor's table through the store's driver.
         "cli",
         &[
-            "model", "rule", "proto", "clock", "workers", "config", "files",
+            "model", "rule", "proto", "clock", "workers", "config", "files", "store",
         ],
     ),
     (
@@ -246,6 +247,7 @@ pub const PURE: &[(&str, &[&str])] = &[
     ("src/center/views.rs", &[]),
     ("src/center/watch.rs", &[]),
     ("src/center/watching.rs", &[]),
+    ("src/cli/ancestor/", &[]),
     ("src/cli/spec.rs", &[]),
     ("src/tui/keys.rs", &[]),
     ("src/tui/state/", &[]),

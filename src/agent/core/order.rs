@@ -91,6 +91,12 @@ impl AgentCore {
 
     fn cancel(&mut self, cancel: Cancel, confirm: &mut Confirm) {
         let Some(held) = self.runs.get(&cancel.run_id) else {
+            // An earlier cancel may not be on the disk yet, and its plan is: this order is not confirmed before.
+            if self.cancelling.contains_key(&cancel.run_id) {
+                self.write(Record::Cancelled {
+                    run_id: cancel.run_id,
+                });
+            }
             return;
         };
         // Of what a former life may have given to the keeper only the keeper's set will tell.
@@ -260,6 +266,7 @@ impl AgentCore {
         self.after.push(After::Keeper(Command::Withdraw {
             task: withdraw.task,
             reason: withdraw.reason,
+            finish: withdraw.finish,
         }));
     }
 

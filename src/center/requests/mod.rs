@@ -24,6 +24,7 @@ mod run_wait;
 mod status;
 mod task_add;
 mod task_edit;
+mod task_import;
 mod task_list;
 mod task_remove;
 mod task_restart;
@@ -64,6 +65,7 @@ fn reply(answer: Answer) -> Replied {
 pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: Request) -> Replied {
     match ask {
         Request::TaskAdd(ask) => task_add::answer(core, now, asker, *ask),
+        Request::TaskImport(ask) => task_import::answer(core, now, asker, ask),
         Request::TaskEdit(ask) => task_edit::answer(core, now, asker, *ask),
         Request::TaskShow(ask) => task_show::answer(core, asker, &ask),
         Request::TaskList(ask) => task_list::answer(core, asker, &ask),

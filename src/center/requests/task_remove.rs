@@ -30,7 +30,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskRemove)
     });
     core.holders.remove(&task.id);
     core.fleet.remove_task(&task.id);
-    core.spans.forget_task(&task.id);
+    core.forget_spans(&task.id);
     core.touch(&Touched::Task(task.id.clone()));
     core.touch(&Touched::Group(task.group.clone()));
     let mut entry = Audited::new("rm", &task.path(), Some(task.group.clone()));

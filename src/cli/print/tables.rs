@@ -117,6 +117,21 @@ pub const AUDIT: Table = Table {
     ],
 };
 
+/// `ucron import`: every row, and what becomes of it.
+pub const IMPORTED: Table = Table {
+    id: "id",
+    columns: &[
+        column("row", "ROW", 1),
+        column("task", "TASK", 0),
+        column("fate", "FATE", 0),
+        column("enabled", "ON", 4),
+        column("rule", "RULE", 2),
+        column("run_user", "USER", 5),
+        column("execute", "EXECUTE", 6),
+        column("reason", "REASON", 3),
+    ],
+};
+
 /// What verbs hit.
 pub const CHANGES: Table = Table {
     id: "id",

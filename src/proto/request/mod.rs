@@ -25,6 +25,8 @@ use super::view::{
 pub enum Request {
     /// Answer: `saved`.
     TaskAdd(Box<TaskAdd>),
+    /// Answer: `imported`.
+    TaskImport(TaskImport),
     /// Answer: `saved`.
     TaskEdit(Box<TaskEdit>),
     /// Answer: `task`.
@@ -137,6 +139,8 @@ impl Request {
 pub enum Answer {
     /// A task was saved, or would be.
     Saved(Box<Saved>),
+    /// Tasks were added together, or would be.
+    Imported(Imported),
     /// One task.
     Task(Box<TaskView>),
     /// Tasks, by group and name.

@@ -4,9 +4,12 @@
 mod audit;
 mod copy;
 mod fault;
+pub(super) mod foreign;
 mod lease;
 mod load;
 mod migrate;
+#[cfg(test)]
+mod plans;
 mod prune;
 mod row;
 mod runs;
@@ -28,7 +31,8 @@ use tokio::sync::{Mutex, mpsc};
 
 use super::copy::Page;
 use super::{
-    AuditRow, Database, Keep, Lead, LeaseGuard, RunQuery, Snapshot, StoreError, StoredRun, Write,
+    AuditRow, Database, Keep, Lead, LeaseGuard, Pruned, RunQuery, Snapshot, StoreError, StoredRun,
+    Write,
 };
 use crate::model::{Epoch, GroupName, UnixMs};
 use fault::told;
@@ -170,7 +174,7 @@ impl Mysql {
         keep: Keep,
         now: UnixMs,
         step: usize,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<Pruned, StoreError> {
         let mut position = Arc::clone(&self.pruning).lock_owned().await;
         let from = position.clone();
         let search = async move |session: &mut Session| {

@@ -8,7 +8,7 @@ use mysql_async::{Conn, Value};
 use super::fault::Fault;
 use super::spans;
 use crate::model::{Outcome, UnixMs};
-use crate::store::Keep;
+use crate::store::{Keep, Pruned};
 
 /// Tasks whose number of runs is looked at in one call: each costs some milliseconds at most.
 const TASKS: usize = 16;
@@ -27,6 +27,17 @@ pub(super) struct Position {
 pub(super) struct Found {
     runs: Vec<i64>,
     spans: Vec<i64>,
+    is_over: bool,
+}
+
+impl Found {
+    /// What is told when so many of them are gone.
+    fn pruned(&self, rows: usize) -> Pruned {
+        Pruned {
+            rows,
+            is_over: self.is_over,
+        }
+    }
 }
 
 /// At most `step` runs and `step` spans to delete, and where to go on: the too old first, then those beyond
@@ -41,12 +52,14 @@ pub(super) async fn search(
     conn.query_drop("START TRANSACTION READ ONLY").await?;
     let mut found = too_old(conn, keep, now, step).await?;
     let mut spans = spans::too_old(conn, keep, now, count(step)).await?;
+    let mut is_over = false;
     for _ in 0..TASKS {
         if found.len() >= step || spans.len() >= step {
             break;
         }
         let Some(task) = next_task(conn, &position).await? else {
             position.task.clear();
+            is_over = true;
             break;
         };
         let left = count(step - spans.len());
@@ -63,16 +76,24 @@ pub(super) async fn search(
         rows.sort_unstable();
         rows.dedup();
     }
-    Ok((Found { runs: found, spans }, position))
+    Ok((
+        Found {
+            runs: found,
+            spans,
+            is_over,
+        },
+        position,
+    ))
 }
 
-/// The latest run of a task that lives stays, whatever its age: a yearly task has a last run.
-const TOO_OLD: &str = "SELECT r.seq FROM run r FORCE INDEX (run_by_outcome)
+/// The latest run of a task that lives stays, whatever its age: a yearly task has a last run. It is looked up from the
+/// newest backwards, because the server would look for any later run from the oldest on.
+pub(super) const TOO_OLD: &str = "SELECT r.seq FROM run r FORCE INDEX (run_by_outcome)
     STRAIGHT_JOIN task t ON t.id = r.task
     WHERE r.outcome = ? AND r.scheduled_at < ?
-      AND (t.removed_at IS NOT NULL OR EXISTS (
-        SELECT 1 FROM run n FORCE INDEX (run_key)
-        WHERE n.task = r.task AND n.scheduled_at > r.scheduled_at AND COALESCE(n.outcome, '') <> ''))
+      AND (t.removed_at IS NOT NULL OR r.scheduled_at < (
+        SELECT n.scheduled_at FROM run n FORCE INDEX (run_key)
+        WHERE n.task = r.task AND COALESCE(n.outcome, '') <> '' ORDER BY n.scheduled_at DESC LIMIT 1))
     LIMIT ?";
 
 async fn too_old(conn: &mut Conn, keep: Keep, now: UnixMs, step: usize) -> Result<Vec<i64>, Fault> {
@@ -95,9 +116,9 @@ async fn next_task(conn: &mut Conn, position: &Position) -> Result<Option<String
 }
 
 /// The oldest instant of the runs that the number allows.
-const FLOOR: &str = "SELECT scheduled_at FROM run FORCE INDEX (run_key) WHERE task = ?
+pub(super) const FLOOR: &str = "SELECT scheduled_at FROM run FORCE INDEX (run_key) WHERE task = ?
     ORDER BY scheduled_at DESC LIMIT 1 OFFSET ?";
-const BELOW: &str = "SELECT seq FROM run FORCE INDEX (run_key)
+pub(super) const BELOW: &str = "SELECT seq FROM run FORCE INDEX (run_key)
     WHERE task = ? AND scheduled_at >= ? AND scheduled_at < ?
       AND COALESCE(outcome, '') IN ('succeeded', 'stopped', 'skipped', 'missed') LIMIT ?";
 
@@ -125,10 +146,11 @@ fn count(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
 
-/// Deletes these; how many there were. A number is never given to another row.
-pub(super) async fn delete(conn: &mut Conn, found: &Found) -> Result<usize, Fault> {
-    Ok(delete_from(conn, "run", &found.runs).await?
-        + delete_from(conn, "span", &found.spans).await?)
+/// Deletes these. A number is never given to another row.
+pub(super) async fn delete(conn: &mut Conn, found: &Found) -> Result<Pruned, Fault> {
+    let runs = delete_from(conn, "run", &found.runs).await?;
+    let spans = delete_from(conn, "span", &found.spans).await?;
+    Ok(found.pruned(runs + spans))
 }
 
 async fn delete_from(conn: &mut Conn, table: &str, rows: &[i64]) -> Result<usize, Fault> {

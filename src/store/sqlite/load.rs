@@ -55,7 +55,8 @@ fn memories(tx: &Transaction) -> Result<BTreeMap<String, String>, StoreError> {
 
 const AGENTS: &str = "SELECT * FROM agent WHERE removed_at IS NULL ORDER BY id";
 const OPERATORS: &str = "SELECT * FROM operator WHERE removed_at IS NULL ORDER BY id";
-const OPEN_RUNS: &str = "SELECT * FROM run INDEXED BY run_by_outcome WHERE outcome IS NULL
+pub(super) const OPEN_RUNS: &str =
+    "SELECT * FROM run INDEXED BY run_by_outcome WHERE outcome IS NULL
     ORDER BY scheduled_at, run_id";
 
 fn all<T>(
@@ -219,14 +220,17 @@ fn answer(row: &Row) -> SqlResult<AnswerRow> {
     })
 }
 
-/// Each task's newest ended run, found through the run's key.
-fn last_runs(tx: &Transaction, tasks: &[Task]) -> Result<Vec<StoredRun>, StoreError> {
-    let sql = format!(
+/// A task's newest ended run, found through the run's key.
+pub(super) fn last_run() -> String {
+    format!(
         "SELECT {COLUMNS} FROM run r INDEXED BY run_key {FROM}
          WHERE r.task = ?1 AND +r.outcome IS NOT NULL
          ORDER BY r.scheduled_at DESC, r.run_id DESC LIMIT 1"
-    );
-    let mut select = tx.prepare_cached(&sql)?;
+    )
+}
+
+fn last_runs(tx: &Transaction, tasks: &[Task]) -> Result<Vec<StoredRun>, StoreError> {
+    let mut select = tx.prepare_cached(&last_run())?;
     let mut found = Vec::new();
     for task in tasks {
         let run = select

@@ -8,7 +8,7 @@ use rusqlite::{
 
 use super::spans;
 use crate::model::{Outcome, UnixMs};
-use crate::store::{Keep, StoreError};
+use crate::store::{Keep, Pruned, StoreError};
 
 /// Tasks whose number of runs is looked at in one call: each costs some milliseconds at most.
 const TASKS: usize = 16;
@@ -27,11 +27,20 @@ pub(super) struct Position {
 pub(super) struct Found {
     runs: Vec<i64>,
     spans: Vec<i64>,
+    is_over: bool,
 }
 
 impl Found {
     pub(super) fn is_empty(&self) -> bool {
         self.runs.is_empty() && self.spans.is_empty()
+    }
+
+    /// What is told when so many of them are gone.
+    pub(super) fn pruned(&self, rows: usize) -> Pruned {
+        Pruned {
+            rows,
+            is_over: self.is_over,
+        }
     }
 }
 
@@ -47,12 +56,14 @@ pub(super) fn search(
     let tx = connection.transaction()?;
     let mut found = too_old(&tx, keep, now, step)?;
     let mut spans = spans::too_old(&tx, keep, now, count(step))?;
+    let mut is_over = false;
     for _ in 0..TASKS {
         if found.len() >= step || spans.len() >= step {
             break;
         }
         let Some(task) = next_task(&tx, position)? else {
             position.task.clear();
+            is_over = true;
             break;
         };
         spans.extend(spans::too_many(
@@ -71,11 +82,15 @@ pub(super) fn search(
         rows.sort_unstable();
         rows.dedup();
     }
-    Ok(Found { runs: found, spans })
+    Ok(Found {
+        runs: found,
+        spans,
+        is_over,
+    })
 }
 
 /// The latest run of a task that lives stays, whatever its age: a yearly task has a last run.
-const TOO_OLD: &str = "SELECT r.rowid FROM run r INDEXED BY run_by_outcome
+pub(super) const TOO_OLD: &str = "SELECT r.rowid FROM run r INDEXED BY run_by_outcome
     CROSS JOIN task t ON t.id = r.task
     WHERE r.outcome = ?1 AND r.scheduled_at < ?2
       AND (t.removed_at IS NOT NULL OR EXISTS (
@@ -105,9 +120,9 @@ fn next_task(tx: &Connection, position: &Position) -> Result<Option<String>, Sto
 }
 
 /// The oldest instant of the runs that the number allows.
-const FLOOR: &str = "SELECT scheduled_at FROM run INDEXED BY run_key WHERE task = ?1
+pub(super) const FLOOR: &str = "SELECT scheduled_at FROM run INDEXED BY run_key WHERE task = ?1
     ORDER BY scheduled_at DESC LIMIT 1 OFFSET ?2";
-const BELOW: &str = "SELECT rowid FROM run INDEXED BY run_key
+pub(super) const BELOW: &str = "SELECT rowid FROM run INDEXED BY run_key
     WHERE task = ?1 AND scheduled_at >= ?2 AND scheduled_at < ?3
       AND +outcome IN ('succeeded', 'stopped', 'skipped', 'missed') LIMIT ?4";
 
@@ -147,9 +162,9 @@ fn count(number: usize) -> i64 {
 const DELETE_RUN: &str = "DELETE FROM run WHERE rowid = ?1";
 const DELETE_SPAN: &str = "DELETE FROM span WHERE rowid = ?1";
 
-/// Deletes these rows, in one transaction; how many there were. A row's number is not given to another one meanwhile:
+/// Deletes these rows, in one transaction. A row's number is not given to another one meanwhile:
 /// only pruning deletes what has ended, and one prunes at a time.
-pub(super) fn delete(connection: &mut Connection, found: &Found) -> Result<usize, StoreError> {
+pub(super) fn delete(connection: &mut Connection, found: &Found) -> Result<Pruned, StoreError> {
     let tx = connection.transaction()?;
     let mut deleted = 0;
     for (sql, rows) in [(DELETE_RUN, &found.runs), (DELETE_SPAN, &found.spans)] {
@@ -158,5 +173,5 @@ pub(super) fn delete(connection: &mut Connection, found: &Found) -> Result<usize
         }
     }
     tx.commit()?;
-    Ok(deleted)
+    Ok(found.pruned(deleted))
 }

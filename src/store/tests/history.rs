@@ -264,8 +264,8 @@ async fn check_prune(keep: Keep, now: i64, step: usize, left: &[i64]) {
     let (world, _) = history().await;
     loop {
         let gone = world.store.prune(&keep, UnixMs(now), step).await.unwrap();
-        assert!(gone <= step);
-        if gone == 0 {
+        assert!(gone.rows <= step);
+        if gone.is_over {
             break;
         }
     }
