@@ -254,8 +254,12 @@ impl Core {
         let all: Vec<RunId> = all
             .filter(|id| self.open.get(id).is_some_and(of_it))
             .collect();
-        all.iter().for_each(|id| self.give_to(id, &to));
-        all.iter().for_each(|id| self.hand_to_agent(id));
+        for id in &all {
+            self.give_to(id, &to);
+        }
+        for id in &all {
+            self.hand_to_agent(id);
+        }
         true
     }
 
