@@ -1,7 +1,7 @@
 #!/bin/sh
 # A private MariaDB server for tests: server.sh DIR PORT, as an unprivileged user, DIR its own and not there yet.
 # Says `ready` when the server is started for the first time, then does what it is told on stdin, a word a line:
-# kill (at once, as a crash), start, pause, continue; after each it says `done`. When stdin ends, however whoever
+# kill (at once, as a crash), start, pause, continue, keep (a copy of what is on disk), rewind (to that copy); after each it says `done`. When stdin ends, however whoever
 # started it ended, the server is killed and DIR is gone.
 dir=$1
 port=$2
@@ -42,6 +42,8 @@ while read -r word; do
     start) start ;;
     pause) kill -STOP "$pid" ;;
     continue) kill -CONT "$pid" ;;
+    keep) rm -rf "$dir/kept" && cp -a "$dir/data" "$dir/kept" ;;
+    rewind) rm -rf "$dir/data" && mv "$dir/kept" "$dir/data" ;;
   esac
   echo 'done'
 done
