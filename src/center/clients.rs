@@ -394,8 +394,8 @@ impl Core {
 fn unavailable(trouble: &str, fate: Fate) -> Refusal {
     let (told, hint) = match fate {
         Fate::Unchanged => (
-            "nothing was changed",
-            "look at the center's disk, then say it again",
+            "this request changed nothing",
+            "look at the center's store, then say it again",
         ),
         Fate::Open => (
             "whether this was changed is not known",

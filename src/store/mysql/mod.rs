@@ -121,6 +121,9 @@ impl Mysql {
 
     /// On a session of its own: a takeover must not wait for a question whose connection is dead and does not know it.
     pub(super) async fn load(&self) -> Result<Snapshot, StoreError> {
+        if self.reader.is_stopped() {
+            return Err(StoreError::Closed);
+        }
         let job = async |session: &mut Session| session.run(load::load).await;
         aside(&self.database, Kind::Reader, job).await
     }
