@@ -1,6 +1,7 @@
 //! Which ended runs and spans need not be kept, found through indexes alone, a bounded number of entries a call.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Value};
@@ -8,7 +9,7 @@ use mysql_async::{Conn, Value};
 use super::fault::Fault;
 use super::spans;
 use crate::model::{Outcome, UnixMs};
-use crate::store::{Keep, Pruned};
+use crate::store::{Keep, LeaseGuard, Pruned};
 
 /// Tasks whose number of runs is looked at in one call: each costs some milliseconds at most.
 const TASKS: usize = 16;
@@ -146,10 +147,17 @@ fn count(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
 
-/// Deletes these. A number is never given to another row.
-pub(super) async fn delete(conn: &mut Conn, found: &Found) -> Result<Pruned, Fault> {
+/// Deletes these, as a leader's batch does. A number is never given to another row.
+pub(super) async fn delete(
+    conn: &mut Conn,
+    guard: &LeaseGuard,
+    lease: Duration,
+    found: &Found,
+) -> Result<Pruned, Fault> {
+    super::lease::begin(conn, guard, lease).await?;
     let runs = delete_from(conn, "run", &found.runs).await?;
     let spans = delete_from(conn, "span", &found.spans).await?;
+    conn.query_drop("COMMIT").await?;
     Ok(found.pruned(runs + spans))
 }
 
