@@ -190,6 +190,14 @@ impl Player {
                 let host = self.host(name);
                 self.world.keeper_starts(host);
             }
+            ["keeper", name, "stops"] => {
+                let host = self.host(name);
+                self.world.stop_keeper(host);
+            }
+            ["host", name, "goes", "on"] => {
+                let host = self.host(name);
+                self.world.resume(host);
+            }
             ["host", name, "reboots", "for", time] => {
                 let host = self.host(name);
                 self.world.reboot(host, millis(time), false);
