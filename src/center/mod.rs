@@ -16,6 +16,7 @@ mod event;
 mod events;
 mod fleet;
 mod follow;
+mod freezes;
 mod hosts;
 mod init;
 mod issuing;

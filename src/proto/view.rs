@@ -183,6 +183,9 @@ pub struct GroupView {
     pub run_users: Option<BTreeSet<String>>,
     /// Until when it is frozen.
     pub frozen_until: Option<UnixMs>,
+    /// By whom and why it is frozen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<String>,
 }
 
 /// An operator.

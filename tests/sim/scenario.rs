@@ -9,15 +9,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
-use ucron::model::Task;
+use ucron::model::{Task, UnixMs};
 use ucron::proto::request::{
-    AgentDrain, AgentRemove, GroupAssign, Request, RunKill, RunList, RunWait, TaskRemove,
+    AgentDrain, AgentRemove, GroupAssign, GroupFreeze, GroupThaw, Request, RunKill, RunList, RunWait, TaskRemove,
     TaskRestart, TaskRun, TaskStart, TaskStop,
 };
 
 use crate::center::Disk;
 use crate::task::{TaskText, agent_name, millis, span};
-use crate::world::{World, group};
+use crate::world::{BEGIN, World, group};
 
 /// A file.
 #[derive(Clone, Debug, Deserialize)]
@@ -319,6 +319,13 @@ impl Player {
             ["agent", "rm", agent] => Request::AgentRemove(AgentRemove {
                 agent: agent_name(agent),
             }),
+            ["group", "freeze", of, until, reason @ ..] => Request::GroupFreeze(GroupFreeze {
+                group: group(of),
+                until: Some(UnixMs(BEGIN + millis(until))),
+                reason: reason.join(" "),
+                dry_run: false,
+            }),
+            ["group", "thaw", of] => Request::GroupThaw(GroupThaw { group: group(of) }),
             ["group", verb, of, agents @ ..] => Request::GroupAssign(GroupAssign {
                 group: group(of),
                 agents: agents.iter().map(|agent| agent_name(agent)).collect(),
