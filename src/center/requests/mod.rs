@@ -99,7 +99,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: Request) -> 
         Request::TokenOperator(ask) => token::for_operator(core, now, asker, &ask),
         Request::TokenCenter(ask) => token::for_center(core, now, asker, &ask),
         Request::Status(_) => status::answer(core, now, asker),
-        Request::Events(ask) => events::answer(core, asker, &ask),
+        Request::Events(ask) => events::answer(core, now, asker, &ask),
         Request::Audit(ask) => Ok(audit::answer(core, asker, &ask)),
         Request::Watch(_) => Ok(watch::answer(core, now, asker)),
     }
