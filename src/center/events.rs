@@ -181,7 +181,9 @@ mod tests {
         let page = include_str!("../../man/src/ucron.1");
         let events = page.split_once(".Sh EVENTS").unwrap().1;
         let events = events.split_once("\n.Sh ").unwrap().0;
-        let told = events.lines().filter_map(|line| line.strip_prefix(".It Li "));
+        let told = events
+            .lines()
+            .filter_map(|line| line.strip_prefix(".It Li "));
         let mut told: Vec<&str> = told.collect();
         let mut kinds = KINDS.to_vec();
         told.sort_unstable();

@@ -15,7 +15,7 @@ use super::runs::{Cancelled, OpenRun, Stage};
 use super::views::hms;
 use super::watch::Touched;
 use crate::model::{Cause, GroupName, OperatorName, RunId, Task, TaskId, UnixMs};
-use crate::proto::request::{FrozenTask, Frozen};
+use crate::proto::request::{Frozen, FrozenTask};
 use crate::rule::Schedule;
 use crate::store::{RunRow, Snapshot, Write};
 
@@ -51,7 +51,12 @@ impl Freeze {
 
     /// The reason of what does not run.
     pub fn why(&self) -> String {
-        format!("{FROZEN} {} until {}: {}", self.by, hms(self.until), self.reason)
+        format!(
+            "{FROZEN} {} until {}: {}",
+            self.by,
+            hms(self.until),
+            self.reason
+        )
     }
 }
 
@@ -217,7 +222,11 @@ impl Core {
         let from = freeze.from.max(UnixMs(now.at.0 - 1));
         let mut left = MOST_IN_ALL;
         let mut tasks = Vec::new();
-        for entry in self.fleet.tasks_of(group).filter(|entry| entry.task.enabled) {
+        for entry in self
+            .fleet
+            .tasks_of(group)
+            .filter(|entry| entry.task.enabled)
+        {
             let last = UnixMs(freeze.until.0 - 1);
             let counted = entry.schedule.count_in(from, last, MOST_COUNTED.min(left));
             left = left.saturating_sub(counted.count.min(MOST_COUNTED));
@@ -252,7 +261,10 @@ impl Core {
 
     /// Whether an agent that cannot be asked now may start a run that was cancelled.
     pub(super) fn may_start_unasked(&self, id: &RunId) -> Option<crate::model::AgentId> {
-        let run = self.open.get(id).filter(|run| run.stage != Stage::Waiting)?;
+        let run = self
+            .open
+            .get(id)
+            .filter(|run| run.stage != Stage::Waiting)?;
         let agent = run.row.agent.clone()?;
         (!self.sessions.is_linked(&agent)).then_some(agent)
     }

@@ -107,7 +107,10 @@ impl Core {
         let mut runs: Vec<RunView> = runs
             .into_values()
             .filter(|view| {
-                ask.open || view.scheduled_at <= now.at || view.started_at.is_some() || view.outcome.is_some()
+                ask.open
+                    || view.scheduled_at <= now.at
+                    || view.started_at.is_some()
+                    || view.outcome.is_some()
             })
             .collect();
         runs.sort_by(|a, b| (b.scheduled_at, &b.run_id).cmp(&(a.scheduled_at, &a.run_id)));

@@ -20,7 +20,9 @@ use crate::proto::client::{
 };
 use crate::proto::hello::{PROTOCOL, Welcome};
 use crate::proto::link::{Bounds, Link};
-use crate::proto::request::{Answer, Changed, Frozen, FrozenTask, Item, Refusal, RefusalCode, Request};
+use crate::proto::request::{
+    Answer, Changed, Frozen, FrozenTask, Item, Refusal, RefusalCode, Request,
+};
 use crate::proto::view::{
     AgentCounts, AgentView, EventView, GroupView, Lateness, LogView, ProcessView, RunView,
     StatusView, TaskCounts, TaskView,

@@ -50,9 +50,7 @@ fn set(
     new: Freeze,
     preview: Frozen,
 ) -> Frozen {
-    let change = core
-        .changes
-        .begin(now, asker.session, asker.request, None);
+    let change = core.changes.begin(now, asker.session, asker.request, None);
     core.drafts.change = Some(change);
     let tasks = core.tasks_of_rule(group);
     // What was due before this is told as it was before it.
@@ -120,9 +118,7 @@ fn may_limit(core: &Core, asker: &Asker, group: &GroupName) -> Result<(), Refusa
 }
 
 fn check(now: Now, until: UnixMs, reason: &str) -> Result<(), Refusal> {
-    let wrong = |message: String, hint: &str| {
-        Err(refusal(RefusalCode::Usage, message, Some(hint)))
-    };
+    let wrong = |message: String, hint: &str| Err(refusal(RefusalCode::Usage, message, Some(hint)));
     if until <= now.at {
         return wrong(
             format!("a freeze until {} would be over already", hms(until)),

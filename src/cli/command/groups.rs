@@ -15,7 +15,9 @@ use crate::rule::parse_time_ahead;
 pub async fn list(client: &mut Client<'_>) -> Result<Exit, Fault> {
     match client.ask(Request::GroupList(GroupList {})).await? {
         Answer::Groups(groups) => {
-            client.out.list(&tables::GROUPS, groups.iter().map(row::group).collect())?;
+            client
+                .out
+                .list(&tables::GROUPS, groups.iter().map(row::group).collect())?;
             Ok(Exit::DONE)
         }
         _ => Err(Fault::unexpected("`groups`")),

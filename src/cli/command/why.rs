@@ -11,9 +11,7 @@ use crate::cli::client::Client;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::print::standing::{self, Around};
 use crate::cli::print::{Out, clean, row, slot, time};
-use crate::proto::request::{
-    AgentList, Answer, GroupList, Request, RunList, Status, TaskShow,
-};
+use crate::proto::request::{AgentList, Answer, GroupList, Request, RunList, Status, TaskShow};
 use crate::proto::view::{AgentView, ConditionView, GroupView, RunView, TaskView};
 use crate::rule::{Schedule, UnixMs, parse_time};
 
@@ -159,11 +157,8 @@ async fn of_occurrence(
     };
     let runs = runs(client, view, ask).await?;
     let out = &mut *client.out;
-    let sentence = if runs.is_empty() {
-        unknown(view, &found.around(), at, out)
-    } else {
-        told(view, &runs)
-    };
+    let instant = |at| out.instant(at);
+    let sentence = sentence(view, &runs, &found.around(), at, out.now(), instant);
     if out.style.is_json() {
         let runs: Vec<Value> = runs.iter().map(row::whole).collect();
         let object =
@@ -194,14 +189,37 @@ async fn runs(
     }
 }
 
+/// What `why TASK TIME` says of the second that begins at `at`, of which these are the runs; `instant` writes an
+/// instant for a reader.
+pub fn sentence(
+    view: &TaskView,
+    runs: &[RunView],
+    around: &Around,
+    at: UnixMs,
+    now: UnixMs,
+    instant: impl Fn(UnixMs) -> String,
+) -> String {
+    if runs.is_empty() {
+        unknown(view, around, at, now, instant)
+    } else {
+        told(view, runs)
+    }
+}
+
 /// Why there is no run at an instant.
-fn unknown(view: &TaskView, around: &Around, at: UnixMs, out: &Out) -> String {
+fn unknown(
+    view: &TaskView,
+    around: &Around,
+    at: UnixMs,
+    now: UnixMs,
+    instant: impl Fn(UnixMs) -> String,
+) -> String {
     let path = row::path(view);
     if view.spec.work.daemon {
         return format!("{path} is a daemon: no process of it was started then");
     }
     if at < view.saved_at {
-        let when = out.instant(view.saved_at);
+        let when = instant(view.saved_at);
         return format!(
             "{path} was saved in its present form only at {when}, by {}",
             view.changed_by
@@ -216,15 +234,14 @@ fn unknown(view: &TaskView, around: &Around, at: UnixMs, out: &Out) -> String {
             nearest(&schedule, at, &view.zone)
         );
     }
-    let instant = |at| out.instant(at);
-    if at > out.now() {
+    if at > now {
         return to_come(view, around, at, instant);
     }
     if !view.enabled {
         return format!("{path} is {}", standing::state(view, around, instant));
     }
     if at <= view.changed_at {
-        let when = out.instant(view.changed_at);
+        let when = instant(view.changed_at);
         let by = &view.changed_by;
         return format!("{path} was off then, until {by} turned it on at {when}");
     }

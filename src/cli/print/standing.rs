@@ -22,7 +22,11 @@ pub fn state(view: &TaskView, around: &Around, instant: impl Fn(UnixMs) -> Strin
         let when = instant(view.changed_at);
         let by = &view.changed_by;
         let is_new = view.revision.0 == 1 && view.saved_at == view.changed_at;
-        let verb = if is_new { "off since it was added" } else { "stopped" };
+        let verb = if is_new {
+            "off since it was added"
+        } else {
+            "stopped"
+        };
         return format!("{verb} by {by} at {when}; `ucron start` turns it on");
     }
     match hindrance(view, around, &instant) {
@@ -60,7 +64,10 @@ pub fn frozen(group: Option<&GroupView>, instant: impl Fn(UnixMs) -> String) -> 
     let group = group?;
     let until = instant(group.frozen_until?);
     let why = group.frozen.as_deref().unwrap_or("by somebody");
-    Some(format!("group {} is frozen until {until}, {why}", group.name))
+    Some(format!(
+        "group {} is frozen until {until}, {why}",
+        group.name
+    ))
 }
 
 fn without_agents(
@@ -72,7 +79,10 @@ fn without_agents(
         crate::model::Target::Word(_) => true,
         crate::model::Target::Named(names) => names.contains(&agent.name),
     };
-    let members = agents.iter().copied().filter(|agent| agent.groups.contains(&view.group));
+    let members = agents
+        .iter()
+        .copied()
+        .filter(|agent| agent.groups.contains(&view.group));
     let meant: Vec<&AgentView> = members.filter(is_meant).collect();
     if meant.is_empty() {
         let group = &view.group;
@@ -96,7 +106,10 @@ fn without_agents(
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    Some(format!("no agent takes its runs: {}{more}", each.join(", ")))
+    Some(format!(
+        "no agent takes its runs: {}{more}",
+        each.join(", ")
+    ))
 }
 
 #[cfg(test)]
@@ -104,10 +117,7 @@ mod tests {
     use super::*;
     use crate::cli::fake;
 
-    fn check(
-        change: impl Fn(&mut TaskView, &mut GroupView, &mut Vec<AgentView>),
-        wanted: &str,
-    ) {
+    fn check(change: impl Fn(&mut TaskView, &mut GroupView, &mut Vec<AgentView>), wanted: &str) {
         let mut task = fake::task("web", "probe");
         let mut group = fake::group("web");
         let mut agent = fake::agent("a1");

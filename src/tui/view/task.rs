@@ -100,7 +100,9 @@ fn standing_words(state: &State, now: UnixMs, view: &TaskView) -> String {
         agents: state.fleet.agents.values().collect(),
         conditions: status.map_or(&[][..], |status| &status.conditions),
     };
-    text::line(&standing::state(view, &around, |at| cells::when(at, now, state)))
+    text::line(&standing::state(view, &around, |at| {
+        cells::when(at, now, state)
+    }))
 }
 
 fn due(lines: &mut Vec<TextLine>, view: &TaskView, now: UnixMs, width: u16) {
