@@ -1,5 +1,6 @@
 //! Where open runs end or wait on: the look that each gets at its scheduled_at and after.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::core::Core;
@@ -7,7 +8,7 @@ use super::event::Now;
 use super::events::{Audience, EventLog};
 use super::runs::{Cancelled, OpenRun, Stage};
 use super::views::hms;
-use crate::model::{Cause, Ending, Outcome, RunId, TaskId, UnixMs};
+use crate::model::{AgentId, Cause, Ending, Outcome, RunId, TaskId, UnixMs};
 use crate::proto::view::RunView;
 use crate::store::{RunRow, Write};
 
@@ -59,6 +60,10 @@ impl Core {
             return self.open.look_at(id, patient_until);
         }
         let free = self.is_of_one(run) && !self.is_busy_elsewhere(now, run);
+        if free && self.hand_out_late(now, id) {
+            return;
+        }
+        let Some(run) = self.open.get(id) else { return };
         if free && !self.is_beside_others(run) && self.reassign(id) {
             return;
         }
@@ -69,6 +74,23 @@ impl Core {
             let why = self.why_unsent(run);
             self.miss_unsent(now, id, &why);
         }
+    }
+
+    /// A run of target `one` that was held back while two agents held runs of its task goes to its own agent, once no
+    /// other holds any. Whether it went.
+    fn hand_out_late(&mut self, now: Now, id: &RunId) -> bool {
+        let Some(run) = self.open.get(id).filter(|run| run.refused.is_none()) else {
+            return false;
+        };
+        if self.is_held_apart(run) {
+            return false;
+        }
+        self.hand_to_agent(id);
+        let handed = self.open.get(id).is_some_and(OpenRun::is_held);
+        if handed {
+            self.open.look_at(id, now.at.plus(ONE_EVERY));
+        }
+        handed
     }
 
     /// Whether a run that nobody has may still run late: its task catches up, in the revision that was due, somebody
@@ -167,8 +189,7 @@ impl Core {
             return;
         };
         if self.sessions.of(&agent).is_none() {
-            let give_up_at = self.give_up_at(run);
-            if give_up_at <= now.at {
+            if self.give_up_at(now, run) <= now.at {
                 let name = self.fleet.agent_name(&agent);
                 let since = self
                     .sessions
@@ -187,15 +208,18 @@ impl Core {
         let next = if soon {
             now.at.plus(ONE_EVERY)
         } else {
-            self.give_up_at(run)
+            self.give_up_at(now, run)
         };
         self.open.look_at(id, next.max(now.at.plus(ONE_EVERY)));
     }
 
-    /// When a run of a silent agent is given up: while it may still start there nothing is known.
-    fn give_up_at(&self, run: &OpenRun) -> UnixMs {
-        let silent = run.row.run.fire_at().plus(self.settings.lost_after);
-        silent.max(run.row.start_before)
+    /// When a run of a silent agent is given up: while it may still start there nothing is known. What a center finds
+    /// when it starts may have run for long, and its agent is about to connect.
+    fn give_up_at(&self, now: Now, run: &OpenRun) -> UnixMs {
+        let silent_for = run.row.agent.as_ref();
+        let silent_for = silent_for.map_or(Duration::ZERO, |of| self.sessions.silent_for(of, now));
+        let left = self.settings.lost_after.saturating_sub(silent_for);
+        now.at.plus(left).max(run.row.start_before)
     }
 
     /// Gives a run of target `one` to another agent, if the lease of the silent one was certainly over when the
@@ -213,45 +237,76 @@ impl Core {
         if !over || self.is_busy_elsewhere(now, run) || now.at >= run.row.start_before {
             return false;
         }
-        // What that agent holds for later goes along, lest two agents have runs of the task.
-        let task = run.row.run.task.clone();
-        let given = self.reassign(id);
-        for other in self.open.of_task(&task) {
-            let run = self.open.get(&other);
-            if given && run.is_some_and(|run| run.row.agent.as_ref() == Some(&from)) {
-                self.reassign(&other);
-            }
+        let Some(to) = self.other_agent(run) else {
+            return false;
+        };
+        let mut holders = self.holders_beside(run);
+        holders.remove(&from);
+        if holders.iter().any(|agent| *agent != to) {
+            return false;
         }
-        given
+        // What that agent holds for later goes along, lest two agents have runs of the task.
+        let all = self.open.of_task(&run.row.run.task).into_iter();
+        let of_it = |run: &OpenRun| {
+            let unstarted = !run.stage.has_started();
+            unstarted && run.row.agent.as_ref() == Some(&from) && run.row.target.is_none()
+        };
+        let all: Vec<RunId> = all
+            .filter(|id| self.open.get(id).is_some_and(of_it))
+            .collect();
+        all.iter().for_each(|id| self.give_to(id, &to));
+        all.iter().for_each(|id| self.hand_to_agent(id));
+        true
     }
 
-    /// Gives an unstarted run of target `one` to the best agent but the one that has it; whether there is one.
+    /// Gives an unstarted run of target `one` to the best agent but the one that has it, unless yet another holds runs
+    /// of the task, lest two are at once. Whether it was given.
     pub(super) fn reassign(&mut self, id: &RunId) -> bool {
         let Some(run) = self.open.get(id) else {
             return false;
         };
-        let Some(entry) = self.fleet.tasks.get(&run.row.run.task) else {
+        let Some(to) = self.other_agent(run) else {
             return false;
         };
-        let (task, from) = (entry.task.clone(), run.row.agent.clone());
-        let Some(to) = self.pick_one(&task, from.as_ref()) else {
+        if self.holders_beside(run).iter().any(|agent| *agent != to) {
             return false;
+        }
+        self.give_to(id, &to);
+        self.hand_to_agent(id);
+        true
+    }
+
+    /// The best agent for a run of target `one` but the one that has it.
+    fn other_agent(&self, run: &OpenRun) -> Option<AgentId> {
+        let entry = self.fleet.tasks.get(&run.row.run.task)?;
+        self.pick_one(&entry.task, run.row.agent.as_ref())
+    }
+
+    /// The agents that hold other runs of the task.
+    fn holders_beside(&self, run: &OpenRun) -> BTreeSet<AgentId> {
+        let siblings = self.open.of_task(&run.row.run.task).into_iter();
+        let siblings = siblings.filter(|id| id != run.id());
+        let siblings = siblings.filter_map(|id| self.open.get(&id));
+        let held = siblings.filter(|other| other.is_held() && other.row.target.is_none());
+        held.filter_map(|other| other.row.agent.clone()).collect()
+    }
+
+    fn give_to(&mut self, id: &RunId, to: &AgentId) {
+        let Some(run) = self.open.get_mut(id) else {
+            return;
         };
+        run.stage = Stage::Waiting;
+        // One that shall not start is handed to nobody, and ends at the next look.
+        if let Some(cancelled) = &mut run.cancelled {
+            cancelled.confirmed = true;
+        }
+        let from = run.row.agent.clone();
         self.write(Write::ReassignRun {
             run_id: id.clone(),
             from,
             to: to.clone(),
         });
-        self.open.give_to(id, to);
-        if let Some(run) = self.open.get_mut(id) {
-            run.stage = Stage::Waiting;
-            // One that shall not start is handed to nobody, and ends at the next look.
-            if let Some(cancelled) = &mut run.cancelled {
-                cancelled.confirmed = true;
-            }
-        }
-        self.hand_to_agent(id);
-        true
+        self.open.give_to(id, to.clone());
     }
 
     /// Why a run was never handed to a link.

@@ -39,6 +39,7 @@ struct Inner {
     lease: Option<Duration>,
     renewed: AtomicU64,
     epoch: AtomicU64,
+    seen: AtomicU64,
 }
 
 impl Tenure {
@@ -48,6 +49,7 @@ impl Tenure {
             lease,
             renewed: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
         };
         Self {
             inner: Arc::new(inner),
@@ -62,6 +64,18 @@ impl Tenure {
 
     fn set_epoch(&self, epoch: Epoch) {
         self.inner.epoch.store(epoch.0, Ordering::Relaxed);
+        self.see(epoch);
+    }
+
+    /// A center has led with this epoch.
+    fn see(&self, epoch: Epoch) {
+        self.inner.seen.fetch_max(epoch.0, Ordering::Relaxed);
+    }
+
+    /// The highest epoch with which a center has led while this one ran. A database that lost its last transactions
+    /// may give it again.
+    fn seen(&self) -> Epoch {
+        Epoch(self.inner.seen.load(Ordering::Relaxed))
     }
 
     fn epoch(&self) -> Epoch {
@@ -222,7 +236,9 @@ impl Seat {
         told: &mut mpsc::Receiver<Told>,
         stop: &CancellationToken,
     ) -> End {
-        let mut guard = guard;
+        let Some(mut guard) = self.above_seen(guard).await else {
+            return End::Lost;
+        };
         loop {
             let snapshot = match self.load(&guard).await {
                 Ok(snapshot) => Box::new(snapshot),
@@ -241,14 +257,35 @@ impl Seat {
             self.tell(leads).await;
             match self.keep(&guard, told, stop).await {
                 Ok(end) => return end,
-                Err(above) => match self.store.raise_epoch(&guard, above).await {
-                    Ok(raised) => guard = raised,
-                    Err(fault) => {
-                        warn!("the epoch was not raised above {above}: {fault}");
-                        self.release(&guard).await;
-                        return End::Lost;
-                    }
+                Err(above) => match self.raise(&guard, above).await {
+                    Some(raised) => guard = raised,
+                    None => return End::Lost,
                 },
+            }
+        }
+    }
+
+    /// The lead with an epoch above all that this center knows of; none where it is lost.
+    async fn above_seen(&self, guard: LeaseGuard) -> Option<LeaseGuard> {
+        let seen = self.tenure.seen();
+        if guard.epoch > seen {
+            return Some(guard);
+        }
+        warn!(
+            epoch = guard.epoch.0,
+            seen = seen.0,
+            "the database has forgotten a lead"
+        );
+        self.raise(&guard, seen).await
+    }
+
+    async fn raise(&self, guard: &LeaseGuard, above: Epoch) -> Option<LeaseGuard> {
+        match self.store.raise_epoch(guard, above).await {
+            Ok(raised) => Some(raised),
+            Err(fault) => {
+                warn!("the epoch was not raised above {above}: {fault}");
+                self.release(guard).await;
+                None
             }
         }
     }
@@ -364,6 +401,9 @@ impl Seat {
         };
         put_row(&self.store, &own).await?;
         let rows = rows(&self.store).await?;
+        for row in &rows {
+            self.tenure.see(row.epoch);
+        }
         let renewed = self.tenure.last().filter(|_| epoch > Epoch(0));
         let roster = Roster::new(&own, rows, renewed);
         self.tell(Incoming::Event(Event::Centers(Box::new(roster))))

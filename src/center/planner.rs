@@ -244,7 +244,7 @@ impl Core {
     }
 
     /// Whether another agent than the run's holds a run of the task.
-    fn is_held_apart(&self, run: &OpenRun) -> bool {
+    pub(super) fn is_held_apart(&self, run: &OpenRun) -> bool {
         let siblings = self.open.of_task(&run.row.run.task).into_iter();
         siblings
             .filter_map(|id| self.open.get(&id))

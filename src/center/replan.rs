@@ -36,7 +36,11 @@ impl Core {
             entry.task.revision == Revision(1) && entry.task.saved_at == now.at
         });
         let last = entry.and_then(|entry| entry.last_run.as_ref());
-        let last = last.map_or(UnixMs(0), |run| run.scheduled_at);
+        // What a removed agent held has its outcome before its instant.
+        let last = last.map_or(UnixMs(0), |run| {
+            let ended_at = run.finished_at.unwrap_or(run.scheduled_at);
+            run.scheduled_at.min(ended_at)
+        });
         // Behind its cursor nothing was ever planned.
         let cursor = entry.map_or(now.at, |entry| entry.cursor);
         if is_new {

@@ -75,7 +75,7 @@ pub struct Sessions {
     /// When this center started: until a lease's length after it, every lease counts as fresh.
     started: Duration,
     /// Since when agents without a link are without.
-    offline_since: BTreeMap<AgentId, UnixMs>,
+    offline_since: BTreeMap<AgentId, Now>,
 }
 
 impl Sessions {
@@ -114,7 +114,14 @@ impl Sessions {
 
     /// Since when an agent has no link, where that is known.
     pub fn offline_since(&self, agent: &AgentId) -> Option<UnixMs> {
-        self.offline_since.get(agent).copied()
+        Some(self.offline_since.get(agent)?.at)
+    }
+
+    /// For how long nothing was heard of an agent without a link, whatever the wall clock says; for as long as this
+    /// center leads, where it was never heard.
+    pub fn silent_for(&self, agent: &AgentId, now: Now) -> Duration {
+        let since = self.offline_since.get(agent).map(|since| since.mono);
+        now.mono.saturating_sub(since.unwrap_or(self.started))
     }
 
     /// All links.
@@ -140,11 +147,11 @@ impl Sessions {
         self.by_id.insert(session.id, session);
     }
 
-    pub(super) fn remove(&mut self, id: SessionId, at: UnixMs) -> Option<AgentSession> {
+    pub(super) fn remove(&mut self, id: SessionId, now: Now) -> Option<AgentSession> {
         let session = self.by_id.remove(&id)?;
         if self.by_agent.get(&session.agent) == Some(&id) {
             self.by_agent.remove(&session.agent);
-            self.offline_since.insert(session.agent.clone(), at);
+            self.offline_since.insert(session.agent.clone(), now);
         }
         Some(session)
     }
@@ -435,7 +442,7 @@ impl Core {
     }
 
     fn drop_session(&mut self, now: Now, id: SessionId) -> Option<AgentId> {
-        let session = self.sessions.remove(id, now.at)?;
+        let session = self.sessions.remove(id, now)?;
         for (_, changes) in session.outstanding.values() {
             for change in changes {
                 self.changes.agent_gone(*change, &session.agent);

@@ -9,6 +9,7 @@ use ucron::proto::agent::ToAgent;
 use ucron::store::{RunQuery, Write};
 
 use crate::net::Item;
+use crate::store::Run;
 use crate::world::{BEGIN, CENTER_UP, Happening, World, settings};
 
 /// How the store is.
@@ -250,13 +251,14 @@ impl World {
 
     /// What was started is never `missed` or `skipped`.
     fn unstarted_stay_so(&mut self) {
-        use ucron::model::Outcome::{Missed, Skipped};
+        use ucron::model::Outcome::{Lost, Missed, Skipped};
         let at = self.center_now().at;
-        let fresh = self
-            .store
-            .runs
-            .values()
-            .filter(|run| run.ended_at == Some(at));
+        let runs = self.store.runs.values();
+        let fresh = runs.filter(|run| run.ended_at == Some(at));
+        let lost = |run: &&Run| run.ending.as_ref().is_some_and(|e| e.outcome == Lost);
+        let lost = fresh.clone().filter(lost);
+        let lost = lost.map(|run| run.row.run.run_id.clone());
+        self.truth.given_up.extend(lost);
         let wrong: Vec<String> = fresh
             .filter(|run| self.truth.has_started(&run.row.run.run_id))
             .filter_map(|run| {

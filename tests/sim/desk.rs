@@ -169,10 +169,10 @@ impl World {
                 }
             }
         }
-        let asked_at = self.center_now().at;
+        let at = self.center_now().at;
         stop.then_some(Stop {
             task: id,
-            asked_at,
+            at,
             finish,
         })
     }
@@ -231,9 +231,11 @@ impl World {
             return;
         }
         asked.answer = Some(text);
-        if let (Some(stop), Answer::Changed(hit)) = (asked.stops.clone(), answer)
+        let stops = asked.stops.clone();
+        if let (Some(mut stop), Answer::Changed(hit)) = (stops, answer)
             && hit.unconfirmed.is_empty()
         {
+            stop.at = self.center_now().at;
             self.truth.stopped.insert(stop.task.clone(), stop);
         }
     }

@@ -418,11 +418,19 @@ impl World {
         let ran = self.time - (process.started_at.0 - BEGIN - self.center.skew);
         let reachable = h.keeper.runs() && h.agent_runs() && !h.keeper_pause.stopped;
         let undisturbed = self.time - h.disturbed > LONG && reachable;
-        if process.alive && undisturbed && ran > LONG {
+        if process.alive && undisturbed && ran > LONG && !self.is_given_up(&process) {
             self.truth.ran_out(&process);
         }
         let exit = Exit::Code(self.truth.processes[&pid].exit);
         self.end_process(pid, exit);
+    }
+
+    /// Whether a run counts as lost and its agent has no link on which to be told of a stop.
+    fn is_given_up(&self, process: &Process) -> bool {
+        let ending = self.store.runs.get(&process.run.run_id);
+        let ending = ending.and_then(|run| run.ending.as_ref());
+        let lost = ending.is_some_and(|ending| ending.outcome == Outcome::Lost);
+        lost && self.hosts[process.host].conn.is_none()
     }
 
     fn signal(&mut self, host: usize, key: &Key, signal: i32) {

@@ -32,8 +32,8 @@ pub struct Process {
 pub struct Stop {
     /// The task.
     pub task: TaskId,
-    /// When it was asked for, by the center's clock.
-    pub asked_at: UnixMs,
+    /// When it was confirmed, by the center's clock; when it was asked for, until then.
+    pub at: UnixMs,
     /// What runs may end.
     pub finish: bool,
 }
@@ -42,7 +42,7 @@ impl Stop {
     /// What was due before may be under way to the keeper, or wait there for the end of what it replaces: the answer
     /// counts it as started, and the stop sequence follows it.
     fn forbids(&self, process: &Process) -> bool {
-        let due_before = process.run.fire_at() <= self.asked_at;
+        let due_before = process.run.fire_at() <= self.at;
         process.run.cause.is_of_rule() && process.attempt == 1 && !due_before
     }
 
@@ -64,6 +64,8 @@ pub struct Truth {
     pub stopped: BTreeMap<TaskId, Stop>,
     /// Hosts whose agents were removed.
     pub removed: BTreeSet<usize>,
+    /// Runs that were given up as lost, so that others may start elsewhere.
+    pub given_up: BTreeSet<RunId>,
     /// How much earlier than due a host may believe it is, by its estimate of the center's clock.
     pub tolerance: i64,
     /// Broken promises.
@@ -83,10 +85,12 @@ impl Truth {
             self.broken
                 .push(format!("{what} was started {early} ms early"));
         }
-        // What a removed agent holds goes on there, and is given to others all the same.
+        // What a removed agent holds goes on there, and is given to others all the same; so may what was given up.
         let apart = |other: &Process| {
-            let ends = [other.host, process.host];
-            other.host != process.host && ends.iter().any(|host| self.removed.contains(host))
+            let gone = |process: &Process| {
+                self.removed.contains(&process.host) || self.given_up.contains(&process.run.run_id)
+            };
+            other.host != process.host && (gone(other) || gone(&process))
         };
         let is_beside = |other: &&Process| !apart(other) && is_second(other, &process);
         let beside = self.alive().find(is_beside);

@@ -199,27 +199,38 @@ impl Supervisor {
     /// Stops the run that another takes the place of, and what waits for that place, since of several only the newest
     /// starts; the run to wait for, if there is one.
     fn replace(&mut self, now: Now, old: &RunId, new: &RunRef) -> Option<RunId> {
-        let waits_for = match &self.runs.get(old)?.phase {
-            Phase::Pending { after } => after.clone(),
+        let waits_for = match self.runs.get(old).map(|run| &run.phase) {
+            Some(Phase::Pending { after }) => after.clone(),
             _ => old.clone(),
         };
         let reason = format!("replaced by run {}", new.run_id);
         self.stop(now, old, &reason);
-        for waiting in self.waiting_at(new) {
+        let waiting = self.pending.iter().filter(|id| self.is_at(id, new));
+        for waiting in waiting.cloned().collect::<Vec<_>>() {
             self.stop(now, &waiting, &reason);
         }
-        let left =
-            self.runs.get(&waits_for).is_some_and(Run::is_active) || self.has_tree(&waits_for);
-        left.then_some(waits_for)
+        if self.is_active(&waits_for) || self.has_tree(&waits_for) {
+            return Some(waits_for);
+        }
+        // It was itself to replace one, and was stopped while that lives.
+        let live = self.live_at(new)?;
+        self.stop(now, &live, &reason);
+        Some(live)
     }
 
-    /// The runs of a task and slot that wait for another's end.
-    fn waiting_at(&self, new: &RunRef) -> Vec<RunId> {
-        let place = |id: &&RunId| {
-            let run = self.runs.get(*id).map(|run| &run.run);
-            run.is_some_and(|run| (&run.task, run.slot) == (&new.task, new.slot))
-        };
-        self.pending.iter().filter(place).cloned().collect()
+    /// A run of the same task and slot that may have processes.
+    fn live_at(&self, new: &RunRef) -> Option<RunId> {
+        let live = |id: &&RunId| self.is_active(id) || self.has_tree(id);
+        let mut ids = self.runs.keys().filter(live);
+        ids.find(|id| self.is_at(id, new)).cloned()
+    }
+
+    /// Whether a run is of the same task and slot, by whatever rule or request.
+    fn is_at(&self, id: &RunId, new: &RunRef) -> bool {
+        let run = self.runs.get(id).map(|run| &run.run);
+        run.is_some_and(|run| {
+            (&run.task, run.slot) == (&new.task, new.slot) && run.cause != Cause::Daemon
+        })
     }
 
     fn accept(&mut self, start: Start, after: Option<RunId>) {
