@@ -86,7 +86,12 @@ async fn of_task(client: &mut Client<'_>, view: &TaskView) -> Result<Exit, Fault
         open: true,
         ..RunList::default()
     };
-    let runs = runs(client, view, ask).await?;
+    // Where history cannot be read, how the task stands is said all the same.
+    let (runs, trouble) = match runs(client, view, ask).await {
+        Ok(runs) => (runs, None),
+        Err(fault) => (Vec::new(), Some(fault)),
+    };
+    let done = trouble.map_or(Ok(Exit::DONE), Err);
     let reasons = fold(&runs);
     let daemon = view.spec.work.daemon;
     let slots = if daemon {
@@ -117,9 +122,9 @@ async fn of_task(client: &mut Client<'_>, view: &TaskView) -> Result<Exit, Fault
             object["slots"] = row::plain_all(&slots).into();
         }
         out.json(&object)?;
-        return Ok(Exit::DONE);
+        return done;
     }
-    out.line(&format!("{} is {state}", row::path(view)))?;
+    out.line(&clean::line(&format!("{path} is {state}")))?;
     tell_slots(out, &slots)?;
     if let Some(at) = view.next_at {
         let what = if daemon {
@@ -133,14 +138,14 @@ async fn of_task(client: &mut Client<'_>, view: &TaskView) -> Result<Exit, Fault
         let since = out.instant(told.began_at);
         out.line(&format!("wrong since {since}: {}", clean::line(&told.text)))?;
     }
-    if reasons.is_empty() && slots.is_empty() {
+    if reasons.is_empty() && slots.is_empty() && done.is_ok() {
         out.line("it has not run yet")?;
     }
     for reason in &reasons {
         out.line(&reason.line(out))?;
     }
     out.flush()?;
-    Ok(Exit::DONE)
+    done
 }
 
 async fn of_occurrence(
@@ -166,7 +171,7 @@ async fn of_occurrence(
         out.json(&object)?;
         return Ok(Exit::DONE);
     }
-    out.line(&sentence)?;
+    out.line(&clean::line(&sentence))?;
     for run in &runs {
         out.line(&fact(run))?;
     }
