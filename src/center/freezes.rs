@@ -78,7 +78,8 @@ impl Core {
         let entry = self.fleet.tasks.get(&row.run.task)?;
         let freeze = self.fleet.freezes.get(&entry.task.group)?;
         let fire_at = row.run.fire_at();
-        let late = entry.task.spec.catch_up && fire_at < now && freeze.covers(now);
+        // It waits: to be caught up, in a queue, for its agent.
+        let late = fire_at < now && freeze.covers(now);
         let is_frozen = freeze.covers(row.run.scheduled_at) || freeze.covers(fire_at) || late;
         is_frozen.then(|| freeze.why())
     }

@@ -101,7 +101,6 @@ pub const CRATES: &[(&str, &[&str], &[Exception])] = &[
         "jiff",
         &["src/rule/"],
         &[but(
-            "src/cli/print/standing.rs",
             "src/cli/print/time.rs",
             "instants in the terminal's zone",
         )],
