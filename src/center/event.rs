@@ -43,6 +43,8 @@ pub enum Event {
     Wake,
     /// The batch under way is durable, or is not and changed nothing.
     Committed(Result<(), String>),
+    /// Whether the batch under way is durable is not known; the store read anew says.
+    InDoubt(String),
     /// The store has not answered for a while, whether or not anything was to be written.
     StoreSilent(String),
     /// The lease has run out by this center's own clock; the batch under way is not told of any more.

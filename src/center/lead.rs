@@ -15,7 +15,7 @@ use super::roster::{CenterRow, PREFIX, Roster, STEP_DOWN};
 use super::shell::{Inbox, Incoming};
 use crate::clock;
 use crate::model::Epoch;
-use crate::store::{Lead, LeaseGuard, Snapshot, Store, StoreError};
+use crate::store::{Lead, LeaseGuard, Snapshot, Store, StoreError, Write};
 use crate::workers::Workers;
 
 /// Longest pause between two looks at a lease that another holds: it may be given back before its time.
@@ -37,6 +37,8 @@ pub(super) struct Tenure {
 struct Inner {
     /// The lease; none where it does not run out.
     lease: Option<Duration>,
+    /// This process, for the lease.
+    holder: String,
     renewed: AtomicU64,
     epoch: AtomicU64,
     seen: AtomicU64,
@@ -44,9 +46,10 @@ struct Inner {
 
 impl Tenure {
     /// Of a center that does not lead.
-    pub(super) fn new(lease: Option<Duration>) -> Self {
+    pub(super) fn new(lease: Option<Duration>, holder: String) -> Self {
         let inner = Inner {
             lease,
+            holder,
             renewed: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
             seen: AtomicU64::new(0),
@@ -97,15 +100,46 @@ impl Tenure {
         Some(self.last()? + lease * 5 / 6)
     }
 
-    /// Whether this center leads, and may.
-    pub(super) fn leads(&self, now: Duration) -> bool {
-        self.epoch() > Epoch(0) && !self.is_over(now)
+    /// Under what this center may write, while it leads and may.
+    pub(super) fn guard(&self, now: Duration) -> Option<LeaseGuard> {
+        let epoch = self.epoch();
+        let leads = epoch > Epoch(0) && !self.is_over(now);
+        leads.then(|| LeaseGuard {
+            epoch,
+            holder: self.inner.holder.clone(),
+        })
+    }
+
+    /// Writes a batch, which renews the lease; what came of it, none where another center leads.
+    pub(super) async fn commit(
+        &self,
+        store: &Store,
+        guard: &LeaseGuard,
+        writes: Vec<Write>,
+    ) -> Option<Event> {
+        let sent = clock::boot_time();
+        Some(match store.commit(guard, writes, clock::now()).await {
+            Ok(()) => {
+                self.renewed(sent);
+                Event::Committed(Ok(()))
+            }
+            Err(StoreError::NotLeader) => return None,
+            Err(fault @ StoreError::Unknown { .. }) => Event::InDoubt(fault.to_string()),
+            Err(fault) => Event::Committed(Err(fault.to_string())),
+        })
     }
 
     /// Whether nothing may be said as the leader any more.
     pub(super) fn is_over(&self, now: Duration) -> bool {
         self.ends().is_some_and(|end| now >= end)
     }
+}
+
+/// What a leader says whose lease is over by its own clock, and why where that is known.
+pub(super) fn lapsed(cause: Option<&str>) -> String {
+    let cause = cause.map(|cause| format!(": {cause}"));
+    let cause = cause.unwrap_or_default();
+    format!("the center's lease was not renewed in time{cause}")
 }
 
 /// What the loop tells the worker.
@@ -123,8 +157,6 @@ pub(super) enum Told {
 pub(super) struct Seat {
     /// The store.
     pub store: Store,
-    /// Names this process for the lease.
-    pub holder: String,
     /// Shared with the loop.
     pub tenure: Tenure,
     /// The loop.
@@ -197,7 +229,7 @@ impl Seat {
         let mut told = String::new();
         loop {
             let sent = clock::boot_time();
-            let pause = match self.store.try_take_lead(&self.holder).await {
+            let pause = match self.store.try_take_lead(&self.tenure.inner.holder).await {
                 Ok(Lead::Taken(guard)) => {
                     self.tenure.renewed(sent);
                     return Some(guard);
@@ -447,11 +479,16 @@ mod tests {
 
     #[test]
     fn a_leader_stops_before_its_lease_ends() {
-        let tenure = Tenure::new(Some(Duration::from_secs(3)));
+        let tenure = Tenure::new(Some(Duration::from_secs(3)), "c1".to_owned());
         tenure.renewed(Duration::from_secs(10));
         tenure.renewed(Duration::from_secs(9));
         assert!(!tenure.is_over(Duration::from_millis(12_499)));
         assert!(tenure.is_over(Duration::from_millis(12_500)));
-        assert!(!Tenure::new(None).is_over(Duration::from_secs(99)));
+        assert_eq!(tenure.guard(Duration::from_secs(12)), None);
+        tenure.set_epoch(Epoch(4));
+        let guard = tenure.guard(Duration::from_secs(12));
+        assert_eq!(guard.map(|guard| guard.epoch), Some(Epoch(4)));
+        assert_eq!(tenure.guard(Duration::from_secs(13)), None);
+        assert!(!Tenure::new(None, String::new()).is_over(Duration::from_secs(99)));
     }
 }

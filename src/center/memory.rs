@@ -5,8 +5,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::conditions::{Condition, Key, Place};
-use super::core::{Core, Health};
+use super::core::Core;
 use super::event::{Effect, Now};
+use super::failing::Health;
 use super::notices::{Notice, Told};
 use crate::model::{ConditionKind, Fingerprint, FleetId, GroupName, UnixMs};
 use crate::store::{Snapshot, Write};

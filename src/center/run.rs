@@ -20,6 +20,7 @@ use super::lead::{Seat, Tenure};
 use super::notify::{KEPT_FILE, Notifier, NotifyCommands};
 use super::place::{self, PlaceFault, StoreAsk};
 use super::roster::CenterRow;
+use super::sealing::{self, SealingError};
 use super::shell::{Parts, Shell};
 use crate::auth::{Authority, AuthorityError};
 use crate::clock;
@@ -28,7 +29,7 @@ use crate::files::{FileError, check_private};
 use crate::model::Epoch;
 use crate::proto::identity::{Identity, IdentityError};
 use crate::proto::tls::{TlsError, server_config};
-use crate::store::{Keep, Place, Store, StoreError};
+use crate::store::{Keep, LeaseGuard, Place, Store, StoreError};
 use crate::workers::Workers;
 
 /// Why a center cannot run.
@@ -73,6 +74,9 @@ pub enum RunError {
     /// The certificate authority.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+    /// The key that seals it.
+    #[error(transparent)]
+    Sealing(#[from] SealingError),
     /// The center's identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -117,7 +121,8 @@ pub async fn run(
     let _lock = lock(dir)?;
     let place = StoreAsk::of(&settings).place(dir)?;
     let identity = Identity::load(dir)?;
-    let authority = Authority::load(&dir.join(CA_DIR))?;
+    let seal = sealing::key(dir, settings.ca_key_file.as_deref())?;
+    let authority = Authority::load(&dir.join(CA_DIR), seal.as_ref())?;
     let listen = addresses(&settings)?;
     let listeners = bind(&listen).await?;
     let fleet = identity.uri().fleet.to_string();
@@ -129,7 +134,7 @@ pub async fn run(
         .map(|at| dial_address(*at).to_string())
         .collect();
     let told = told(&settings, &listen);
-    let tenure = Tenure::new(store.has_lease().then_some(settings.lease));
+    let tenure = Tenure::new(store.has_lease().then_some(settings.lease), holder()?);
     let (shell, inbox) = Shell::new(Parts {
         settings: core_settings(&settings, &identity, &authority, dialled.clone()),
         store: store.clone(),
@@ -141,7 +146,6 @@ pub async fn run(
     })?;
     let seat = Seat {
         store: store.clone(),
-        holder: holder()?,
         tenure: tenure.clone(),
         inbox: inbox.clone(),
         every: settings.renew_every(),
@@ -303,10 +307,9 @@ fn prune(workers: &Workers, store: Store, tenure: Tenure, mut kept: watch::Recei
     workers.spawn("prune", async move {
         loop {
             let keep = *kept.borrow_and_update();
-            let pause = if tenure.leads(clock::boot_time()) {
-                prune_step(&store, &keep).await
-            } else {
-                PRUNE_WAIT
+            let pause = match tenure.guard(clock::boot_time()) {
+                Some(guard) => prune_step(&store, &guard, &keep).await,
+                None => PRUNE_WAIT,
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -318,15 +321,16 @@ fn prune(workers: &Workers, store: Store, tenure: Tenure, mut kept: watch::Recei
 }
 
 /// One step, and how long to rest after it.
-async fn prune_step(store: &Store, keep: &Keep) -> Duration {
+async fn prune_step(store: &Store, guard: &LeaseGuard, keep: &Keep) -> Duration {
     let begun = clock::boot_time();
-    match store.prune(keep, clock::now(), PRUNE_STEP).await {
+    match store.prune(guard, keep, clock::now(), PRUNE_STEP).await {
         Ok(pruned) if pruned.is_over => PRUNE_EVERY,
         Ok(_) => {
             let spent = clock::boot_time().saturating_sub(begun);
             let [least, most] = PRUNE_PAUSE;
             (spent * PRUNE_REST).clamp(least, most)
         }
+        Err(StoreError::NotLeader | StoreError::Lapsed) => PRUNE_WAIT,
         Err(fault) => {
             warn!("cannot prune history: {fault}");
             PRUNE_EVERY

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::changes::ChangeId;
-use super::core::{Core, CoreSettings, Health};
+use super::core::{Core, CoreSettings};
 use super::event::{Effect, LogLevel, Now, Outstanding, SessionId};
 use super::events::{Audience, EventLog};
+use super::failing::Health;
 use super::watch::Touched;
 use crate::model::{
     AgentId, Epoch, HostPolicy, Incarnation, Revision, SessionLease, TaskId, UnixMs,
@@ -76,6 +77,8 @@ pub struct Sessions {
     started: Duration,
     /// Since when agents without a link are without.
     offline_since: BTreeMap<AgentId, Now>,
+    /// Agents that were let in since this center leads.
+    greeted: BTreeSet<AgentId>,
 }
 
 impl Sessions {
@@ -87,6 +90,7 @@ impl Sessions {
             leases: BTreeMap::new(),
             started,
             offline_since: BTreeMap::new(),
+            greeted: BTreeSet::new(),
         }
     }
 
@@ -144,6 +148,7 @@ impl Sessions {
     fn insert(&mut self, session: AgentSession) {
         self.by_agent.insert(session.agent.clone(), session.id);
         self.offline_since.remove(&session.agent);
+        self.greeted.insert(session.agent.clone());
         self.by_id.insert(session.id, session);
     }
 
@@ -178,7 +183,7 @@ impl Core {
         address: &str,
     ) {
         match self.admit(agent, hello) {
-            Ok((row, said)) if said.epoch > self.settings.epoch => {
+            Ok((row, said)) if self.is_outrun(agent, said.epoch) => {
                 self.outrun(now, id, &row, said.epoch);
             }
             Ok((row, said)) => self.let_in(now, id, row, &said, hello, address),
@@ -192,7 +197,14 @@ impl Core {
         }
     }
 
-    /// An agent has obeyed a center of a higher epoch, as when the store has lost its last transactions.
+    /// Whether an agent has obeyed another center whose epoch is not below this one's. An epoch that is the own counts
+    /// when this center has not told it yet: two have taken the lead with it.
+    fn is_outrun(&self, agent: &AgentId, seen: Epoch) -> bool {
+        let own = self.settings.epoch;
+        seen > own || (seen == own && !self.sessions.greeted.contains(agent))
+    }
+
+    /// An agent has obeyed a center of such an epoch, as when the store has lost its last transactions.
     fn outrun(&mut self, now: Now, id: SessionId, row: &AgentRow, seen: Epoch) {
         let own = self.settings.epoch;
         let text = format!(

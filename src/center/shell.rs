@@ -12,13 +12,13 @@ use super::core::{Core, CoreSettings};
 use super::dialling::Dialling;
 use super::event::{Effect, Event, Issue, LogLevel, SessionId};
 use super::issuing::issued;
-use super::lead::{Tenure, Told};
+use super::lead::{Tenure, Told, lapsed};
 use super::notify::Notifier;
 use super::roster::Roster;
 use super::run::{RunError, now};
 use super::standby::Standby;
 use crate::auth::{Authority, AuthorityError};
-use crate::clock::{self, Alarm};
+use crate::clock::Alarm;
 use crate::files::write_private;
 use crate::model::UnixMs;
 use crate::proto::agent::ToAgent;
@@ -29,8 +29,6 @@ use crate::proto::link::{LinkSender, SendFault};
 use crate::store::{LeaseGuard, Snapshot, Store, StoreError, Write};
 use crate::workers::Workers;
 
-/// What a leader says whose lease is over by its own clock.
-const LAPSED: &str = "the center's lease was not renewed in time";
 /// Events that wait for the loop at most; links that bring more wait.
 const INBOX: usize = 4096;
 
@@ -111,6 +109,8 @@ pub(super) struct Shell {
     leads: u64,
     lapses: u64,
     lapsed: bool,
+    /// Why the lease is not renewed, where the store said so.
+    cause: Option<String>,
     answers: bool,
     links: BTreeMap<SessionId, Outlet>,
     inbox: Inbox,
@@ -140,6 +140,7 @@ impl Shell {
             leads: 0,
             lapses: 0,
             lapsed: false,
+            cause: None,
             answers: false,
             links: BTreeMap::new(),
             inbox: inbox.clone(),
@@ -281,12 +282,17 @@ impl Shell {
         }
         self.lapsed = true;
         self.lapses += 1;
-        for effect in core.handle(now(), Event::Lapsed(LAPSED.to_owned())) {
+        for effect in core.handle(now(), Event::Lapsed(lapsed(self.cause.as_deref()))) {
             self.carry_out(effect);
         }
     }
 
     fn handle(&mut self, event: Event) {
+        match &event {
+            Event::StoreSilent(cause) => self.cause = Some(cause.clone()),
+            Event::Committed(Ok(())) => self.cause = None,
+            _ => {}
+        }
         self.look();
         if let Event::AgentDown(session, _) | Event::ClientDown(session) = &event {
             self.links.remove(session);
@@ -303,7 +309,10 @@ impl Shell {
             (Office::Standby(standby), event) => standby.handle(now(), event),
             // What was read without the lead is not to be believed.
             (Office::Leader(core), Event::Loaded(Ok(_))) if self.lapsed => {
-                core.handle(now(), Event::Loaded(Err(LAPSED.to_owned())))
+                core.handle(now(), Event::Loaded(Err(lapsed(self.cause.as_deref()))))
+            }
+            (Office::Leader(core), Event::StoreSilent(cause)) if self.lapsed => {
+                core.handle(now(), Event::StoreSilent(lapsed(Some(&cause))))
             }
             (Office::Leader(core), event) => core.handle(now(), event),
         };
@@ -388,22 +397,14 @@ impl Shell {
         );
         let (tenure, seat) = (self.parts.tenure.clone(), self.seat.clone());
         self.parts.workers.spawn("commit", async move {
-            let sent = clock::boot_time();
-            let done = match store.commit(&guard, writes, clock::now()).await {
-                Err(StoreError::NotLeader) => {
-                    if let Some(seat) = seat {
-                        // Where it is gone the center is stopping.
-                        let _ = seat.send(Told::Deposed).await;
-                    }
-                    Incoming::Deposed
+            let done = if let Some(told) = tenure.commit(&store, &guard, writes).await {
+                Incoming::Answered(term, told)
+            } else {
+                if let Some(seat) = seat {
+                    // Where it is gone the center is stopping.
+                    let _ = seat.send(Told::Deposed).await;
                 }
-                other => {
-                    if other.is_ok() {
-                        tenure.renewed(sent);
-                    }
-                    let told = other.map_err(|fault| fault.to_string());
-                    Incoming::Answered(term, Event::Committed(told))
-                }
+                Incoming::Deposed
             };
             // Where the loop is gone the center is stopping.
             let _ = inbox.send(done).await;

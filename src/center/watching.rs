@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::conditions::{Deadline, Key, Place, Subject};
-use super::core::{Core, Health};
+use super::core::Core;
 use super::event::Now;
+use super::failing::Health;
 use super::freezes::is_of_freeze;
 use super::notices::Route;
 use super::runs::Stage;

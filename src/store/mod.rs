@@ -175,11 +175,18 @@ impl Store {
     }
 
     /// Deletes at most `step` ended runs, and as many spans, that need not be kept. The work of one call is bounded, so it
-    /// is made again and again: soon until a round is over, then after some time.
-    pub async fn prune(&self, keep: &Keep, now: UnixMs, step: usize) -> Result<Pruned, StoreError> {
+    /// is made again and again: soon until a round is over, then after some time. Under the guard where several centers
+    /// share the store; a file is one center's.
+    pub async fn prune(
+        &self,
+        guard: &LeaseGuard,
+        keep: &Keep,
+        now: UnixMs,
+        step: usize,
+    ) -> Result<Pruned, StoreError> {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.prune(*keep, now, step).await,
-            Engine::Mysql(mysql) => mysql.prune(*keep, now, step).await,
+            Engine::Mysql(mysql) => mysql.prune(guard, *keep, now, step).await,
         }
     }
 

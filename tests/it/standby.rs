@@ -51,7 +51,10 @@ impl Pair {
             "127.0.0.1:0",
         ]);
         join.arg("--state").arg(world.path("second")).args(&flags);
+        join.arg("--ca-key-file").arg(world.path("second.key"));
         ask(&mut join, &token).exits(0);
+        let authority = std::fs::read_to_string(world.path("second/ca/authority.pem")).unwrap();
+        assert!(!authority.contains("PRIVATE KEY"), "it is not sealed");
         let used = ask(
             program(CENTER)
                 .args([

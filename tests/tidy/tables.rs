@@ -236,6 +236,7 @@ pub const PURE: &[(&str, &[&str])] = &[
     ("src/center/reports.rs", &[]),
     ("src/center/rolling.rs", &[]),
     ("src/center/requests/", &[]),
+    ("src/center/failing.rs", &[]),
     ("src/center/roster.rs", &[]),
     ("src/center/runs.rs", &[]),
     ("src/center/select.rs", &[]),
