@@ -81,7 +81,7 @@ fn tone(view: &TaskView) -> Tone {
 
 fn state_words(state: &State, now: UnixMs, view: &TaskView) -> String {
     let word = if view.enabled {
-        standing_words(state, now, view)
+        standing_words(state, view)
     } else {
         "stopped".to_owned()
     };
@@ -93,7 +93,7 @@ fn state_words(state: &State, now: UnixMs, view: &TaskView) -> String {
 }
 
 /// Whether it is on, and what keeps it from running all the same.
-fn standing_words(state: &State, now: UnixMs, view: &TaskView) -> String {
+fn standing_words(state: &State, view: &TaskView) -> String {
     let status = state.fleet.status.as_ref();
     let around = Around {
         group: state.fleet.groups.get(&view.group),
@@ -101,7 +101,7 @@ fn standing_words(state: &State, now: UnixMs, view: &TaskView) -> String {
         conditions: status.map_or(&[][..], |status| &status.conditions),
     };
     text::line(&standing::state(view, &around, |at| {
-        cells::when(at, now, state)
+        time::stamp(at, &state.zone)
     }))
 }
 
@@ -253,7 +253,7 @@ pub fn why(state: &State, now: UnixMs, thing: &Thing) -> (String, Vec<TextLine>)
     };
     let path = path_of(view);
     let mut lines = vec![vec![piece(
-        format!("{path} is {}", standing_words(state, now, view)),
+        format!("{path} is {}", standing_words(state, view)),
         tone(view),
     )]];
     lines.push(next_words(state, now, view));
