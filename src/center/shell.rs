@@ -290,7 +290,7 @@ impl Shell {
     fn handle(&mut self, event: Event) {
         match &event {
             Event::StoreSilent(cause) | Event::InDoubt(cause) | Event::Committed(Err(cause)) => {
-                self.cause = Some(cause.clone())
+                self.cause = Some(cause.clone());
             }
             Event::Committed(Ok(())) => self.cause = None,
             _ => {}
