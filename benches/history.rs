@@ -1,6 +1,6 @@
 //! A history of millions of runs, on SQLite and on a private MariaDB: what people ask most, at the store and through a
 //! center, beside a limit of 50 ms at the median; then a tenth of it and more is pruned beside 20 fires a second,
-//! whose lateness is printed beside that of the same minute without. UCRON_BENCH_RUNS says how many runs
+//! by turns with stretches without, whose lateness is printed beside. UCRON_BENCH_RUNS says how many runs
 //! (1,000,000), UCRON_BENCH_STORE on which store alone (`sqlite` or `mysql`). Ten million take an hour, and 8 GB under the
 //! system's temporary directory.
 #![allow(
@@ -26,7 +26,7 @@ use past::{BUSY, Base, Past, RARE, SOUND, TEMPLATE, agent_id, agent_name, task_i
 use rustix::process::Signal;
 use ucron::model::{Outcome, UnixMs};
 use ucron::store::{Place, RunQuery, Secret, Store};
-use world::{World, signal, within};
+use world::{World, signal};
 
 /// What each question may cost at the median.
 const LIMIT: Duration = Duration::from_millis(50);
@@ -34,8 +34,10 @@ const LIMIT: Duration = Duration::from_millis(50);
 const ASKED: usize = 31;
 /// What pruning may add to the lateness of a fire.
 const DELAY: i64 = 20;
-/// Seconds without pruning.
-const QUIET: i64 = 60;
+/// Seconds with pruning, and without, by turns.
+const WINDOW: i64 = 15;
+/// Pruning that takes longer does not end.
+const PATIENCE: Duration = Duration::from_hours(1);
 const DAY: i64 = 86_400_000;
 
 fn main() {
@@ -114,13 +116,14 @@ fn measure(world: &mut World, base: &Base, place: &Place, runs: i64) {
     println!("  filled within {:.0} s", begun.elapsed().as_secs_f64());
     let settings = world.path("center/center.toml");
     let plain = std::fs::read_to_string(&settings).unwrap();
-    let keep = |days: i64, number: i64| {
+    let kept = u32::try_from(runs / 10).unwrap();
+    let keep = |days: i64, number: u32| {
         let keep = format!(
             "history = \"{days}d\"\nhistory_failures = \"{days}d\"\nhistory_runs = {number}\n"
         );
         std::fs::write(&settings, format!("{plain}{keep}")).unwrap();
     };
-    keep(1000, 4_000_000_000);
+    keep(1000, u32::MAX);
     at_the_store(place, until);
     let begun = Instant::now();
     world.start_center();
@@ -130,56 +133,45 @@ fn measure(world: &mut World, base: &Base, place: &Place, runs: i64) {
     );
     world.is_online("a1");
     through_the_center(world);
-    let quiet = fires(world, QUIET);
-    tell("without pruning", &quiet);
     // A twentieth is too old, of the busy task about half too many.
-    let before = left(base);
-    keep(30, runs / 10);
-    let since = ucron::clock::now();
-    let begun = Instant::now();
-    signal(world.center_pid(), Signal::HUP);
     let cutoff = until - 30 * DAY;
-    within(
-        Duration::from_hours(2),
-        "what need not be kept is pruned",
-        || {
-            std::thread::sleep(Duration::from_secs(15));
-            is_pruned(base, cutoff, runs / 10)
-        },
-    );
-    let spent = begun.elapsed();
+    let before = left(base);
+    let (mut calm, mut busy) = (Vec::new(), Vec::new());
+    let begun = Instant::now();
+    while busy.is_empty() || !is_pruned(base, cutoff, runs / 10) {
+        assert!(begun.elapsed() < PATIENCE, "not pruned in time");
+        for (fires_of, days, number) in [(&mut calm, 1000, u32::MAX), (&mut busy, 30, kept)] {
+            keep(days, number);
+            signal(world.center_pid(), Signal::HUP);
+            fires_of.push(fires(world, WINDOW));
+        }
+    }
     let pruned = before - left(base);
-    let speed = u32::try_from(pruned).map(f64::from).unwrap() / spent.as_secs_f64();
-    println!(
-        "  {pruned} rows pruned within {:.0} s, {speed:.0} a second",
-        spent.as_secs_f64()
-    );
-    let beside = lateness(world, since);
-    let again = fires(world, QUIET);
-    tell("after pruning", &again);
-    compare(&[quiet, again], &beside);
+    let spent = u64::try_from(busy.len()).unwrap() * u64::try_from(WINDOW).unwrap();
+    println!("  {pruned} rows pruned within {spent} s at most");
+    compare(&calm, &busy);
 }
 
-/// The worst fire of each quiet minute beside that of each minute of pruning: a machine that others use too has worst
-/// minutes of its own, so the middle one counts.
-fn compare(quiet: &[Vec<i64>], beside: &[i64]) {
-    let worst = |late: &[i64]| late.iter().copied().max().unwrap_or_default();
-    let mut minutes: Vec<i64> = beside.chunks(quiet[0].len()).map(worst).collect();
-    minutes.sort_unstable();
-    let calm = quiet
-        .iter()
-        .map(|late| worst(late))
-        .max()
-        .unwrap_or_default();
-    let (middle, last) = (minutes[minutes.len() / 2], minutes[minutes.len() - 1]);
-    tell("beside pruning", beside);
-    let (ratio, verdict) = ratio(millis_of(middle - calm), millis_of(DELAY));
+/// The worst fire of each stretch of pruning beside that of the stretch without before it: a machine that others use
+/// too has worst moments of its own, so the middle ones are compared.
+fn compare(calm: &[Vec<i64>], busy: &[Vec<i64>]) {
+    tell("without pruning", calm);
+    tell("beside pruning", busy);
+    let later = middle(busy) - middle(calm);
+    let (ratio, verdict) = ratio(millis_of(later), millis_of(DELAY));
     println!(
-        "  worst fire of a minute: {calm} ms in two quiet ones; beside pruning {middle} ms in the middle one of {}, {last} ms in \
-         the worst: {} ms later, {ratio:.2} of the limit of {DELAY} ms{verdict}",
-        minutes.len(),
-        middle - calm
+        "  the worst fire of {WINDOW} s: {} ms without, {} ms beside pruning: {later} ms later, {ratio:.2} of the limit of {DELAY} ms{verdict}",
+        middle(calm),
+        middle(busy)
     );
+}
+
+/// Of the worst fires of all stretches the middle one.
+fn middle(stretches: &[Vec<i64>]) -> i64 {
+    let worst = stretches.iter().filter_map(|late| late.iter().max());
+    let mut worst: Vec<i64> = worst.copied().collect();
+    worst.sort_unstable();
+    worst[worst.len() / 2]
 }
 
 /// The questions of `runs`, `why`, `show` and the dashboard.
@@ -345,8 +337,8 @@ fn lateness(world: &World, since: UnixMs) -> Vec<i64> {
     runs.iter().filter_map(|run| run.late_ms).collect()
 }
 
-fn tell(what: &str, late: &[i64]) {
-    let mut late = late.to_vec();
+fn tell(what: &str, stretches: &[Vec<i64>]) {
+    let mut late = stretches.concat();
     late.sort_unstable();
     let at = |part: usize| late[(late.len() - 1) * part / 1000];
     println!(

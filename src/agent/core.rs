@@ -334,7 +334,8 @@ impl AgentCore {
                     }
                     self.confirm(link, confirm);
                 }
-                After::Keeper(command) => self.stop(command),
+                After::Keeper(command) if self.is_still_wanted(&command) => self.stop(command),
+                After::Keeper(_) => {}
                 After::Report(run_id) => self.may_report(&run_id),
                 After::Cancelled(run_id) => self.is_cancelled(run_id),
             }
@@ -396,6 +397,18 @@ impl AgentCore {
                 records: again.records,
                 sync: true,
             });
+        }
+    }
+
+    /// Whether a command that could not be given in its turn, its record having failed, is not undone by a later one.
+    fn is_still_wanted(&self, command: &Command) -> bool {
+        let assigned = |task| self.assigned.get(task).map(|held| held.revision);
+        match command {
+            Command::Assign(assignment) => {
+                assigned(&assignment.text.task) == Some(assignment.text.revision)
+            }
+            Command::Withdraw { task, .. } => assigned(task).is_none(),
+            _ => true,
         }
     }
 

@@ -103,7 +103,8 @@ impl Core {
             return false;
         };
         let same = entry.task.revision == run.row.run.revision;
-        let somebody = run.row.agent.is_some() || self.is_of_one(run);
+        let is_member = |agent: &AgentId| self.fleet.agents.contains_key(agent);
+        let somebody = run.row.agent.as_ref().is_some_and(is_member) || self.is_of_one(run);
         let of_rule = run.row.run.cause.is_of_rule();
         entry.task.spec.catch_up && same && somebody && of_rule && now.at < run.row.start_before
     }
@@ -188,6 +189,14 @@ impl Core {
         let Some(agent) = run.row.agent.clone() else {
             return;
         };
+        if !self.fleet.agents.contains_key(&agent) {
+            let removed = run.refused.clone();
+            let removed = removed.unwrap_or_else(|| "its agent was removed".to_owned());
+            if !self.give_away(now, id) {
+                self.end_removed(now, id, &removed);
+            }
+            return;
+        }
         if self.sessions.of(&agent).is_none() {
             if self.give_up_at(now, run) <= now.at {
                 let name = self.fleet.agent_name(&agent);
@@ -199,7 +208,7 @@ impl Core {
                 self.end_run(now, id, &Ending::unstarted(Outcome::Lost, reason, now.at));
                 return;
             }
-            if run.row.target.is_none() && self.give_away(now, id) {
+            if self.give_away(now, id) {
                 return;
             }
         }
@@ -228,7 +237,7 @@ impl Core {
         let Some(run) = self.open.get(id) else {
             return false;
         };
-        let Some(from) = run.row.agent.clone() else {
+        let Some(from) = run.row.agent.clone().filter(|_| run.row.target.is_none()) else {
             return false;
         };
         let since_due = self.since_due(now, run.row.run.fire_at());
@@ -254,8 +263,12 @@ impl Core {
         let all: Vec<RunId> = all
             .filter(|id| self.open.get(id).is_some_and(of_it))
             .collect();
-        all.iter().for_each(|id| self.give_to(id, &to));
-        all.iter().for_each(|id| self.hand_to_agent(id));
+        for id in &all {
+            self.give_to(id, &to);
+        }
+        for id in &all {
+            self.hand_to_agent(id);
+        }
         true
     }
 

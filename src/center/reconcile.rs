@@ -207,6 +207,7 @@ impl Core {
             self.end_run(now, id, &Ending::unstarted(Outcome::Lost, reason, now.at));
             return;
         }
+        self.is_stopped_since(id);
         let Some(run) = self.open.get_mut(id) else {
             return;
         };
@@ -222,6 +223,18 @@ impl Core {
         } else {
             self.hand_out(id);
         }
+    }
+
+    /// Whether a run that is certainly not started shall not be given anew: it was cancelled, or its agent said to a
+    /// cancel that it might have started it.
+    pub(super) fn is_stopped_since(&mut self, id: &RunId) -> bool {
+        let row = self.open.get(id).map(|run| run.row.clone());
+        let unwanted = row.and_then(|row| self.cancelled_by_store(&row));
+        let Some(run) = self.open.get_mut(id) else {
+            return false;
+        };
+        run.cancelled = run.cancelled.take().or(unwanted);
+        run.cancelled.is_some()
     }
 
     /// Runs armed on the agent that the center has no open run for: ended meanwhile, or of another center's.

@@ -166,6 +166,10 @@ impl Core {
         if run.row.agent.as_ref() != Some(agent) || self.is_under_way(agent, id) {
             return;
         }
+        if self.is_stopped_since(id) {
+            return self.refused_by_agent(now, id, reason);
+        }
+        let Some(run) = self.open.get(id) else { return };
         if !self.is_of_one(run) {
             // An order under way that gives it anew has the last word.
             if !self.is_on_its_way(agent, id) {

@@ -23,6 +23,9 @@ const WHOLE: i64 = 90_000;
 /// After the stop everything must end: the longest command, its retries, a stop sequence.
 const ENDING: i64 = 90_000;
 
+/// Of so many histories one is of parted hosts.
+const PARTED: u64 = 5;
+
 const RULES: [&str; 8] = [
     "* * * * * *",
     "*/2 * * * * *",
@@ -53,7 +56,11 @@ pub fn play(seed: u64, plant: Option<Plant>) -> Played {
     history.world.plant = plant;
     history.begin(&mut dice);
     while history.world.time < FAULTY {
-        let pause = if dice.percent(30) { 60 } else { 1_500 };
+        let pause = match (dice.percent(30), history.parted) {
+            (true, _) => 60,
+            (_, false) => 1_500,
+            (_, true) => 6_000,
+        };
         history.pass(1 + dice.below_i64(pause));
         history.something(&mut dice);
     }
@@ -75,11 +82,17 @@ struct History {
     world: World,
     tasks: Vec<TaskText>,
     hosts: usize,
+    /// Whether it is about tasks of target `one` and links that go dead for long, and little else.
+    parted: bool,
 }
 
 impl History {
     fn new(dice: &mut Dice, seed: u64) -> Self {
-        let hosts = 1 + usize::try_from(dice.below(3)).unwrap();
+        let mut hosts = 1 + usize::try_from(dice.below(3)).unwrap();
+        let parted = seed % PARTED == 0;
+        if parted {
+            hosts = hosts.max(2);
+        }
         let agents: Vec<(String, Vec<String>)> = (1..=hosts)
             .map(|number| (format!("a{number}"), vec!["g".to_owned()]))
             .collect();
@@ -101,10 +114,14 @@ impl History {
         let count = 1 + dice.below(5);
         let mut tasks: Vec<_> = (0..count).map(|number| task(dice, number)).collect();
         be_late(&mut tasks, &mut Dice::new(seed ^ 0x1a7e));
+        if parted {
+            tasks = (0..5).map(rare).collect();
+        }
         Self {
             world,
             tasks,
             hosts,
+            parted,
         }
     }
 
@@ -133,7 +150,9 @@ impl History {
 
     fn something(&mut self, dice: &mut Dice) {
         let host = usize::try_from(dice.below(self.hosts as u64)).unwrap();
-        if dice.percent(80) {
+        if self.parted && dice.percent(70) {
+            self.world.half_link(dice, host);
+        } else if dice.percent(80) {
             self.world.fault(dice, host);
         } else {
             self.operator(dice, host);
@@ -429,6 +448,16 @@ impl History {
             1
         }
     }
+}
+
+/// A task of target `one` whose last run is over and told before the next is planned: only then can that be given to
+/// another agent.
+fn rare(number: u64) -> TaskText {
+    let mut text = TaskText::new(&format!("t{number}"));
+    let seconds = [1, 21, 41].map(|second| (second + 4 * number).to_string());
+    text.set_rule(&format!("{} * * * * *", seconds.join(",")));
+    text.set_target("one");
+    text
 }
 
 /// Some tasks catch up, some spread their starts; from dice of their own, so that a seed stays what it was.

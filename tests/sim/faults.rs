@@ -87,6 +87,16 @@ impl World {
         }
     }
 
+    /// A link that goes dead in one direction only, for a while: its ends learn of it at different times.
+    pub fn half_link(&mut self, dice: &mut Dice, host: usize) {
+        self.hosts[host].disturbed = self.time;
+        match dice.below(8) {
+            0..=3 => self.nets[host].stall_up = true,
+            4 => self.nets[host].stall_down = true,
+            _ => self.heal(host),
+        }
+    }
+
     fn clock_fault(&mut self, dice: &mut Dice, host: usize) {
         let far = dice.pick(&[900, 5_000, 120_000, FAR]);
         let skew = dice.below_i64(2 * far) - i64::try_from(far).unwrap_or(0);

@@ -374,7 +374,7 @@ impl World {
             host,
             run: order.run.clone(),
             attempt: order.attempt,
-            one: order.text.one,
+            one: order.text.one && self.is_anywhere(&order.run.run_id),
             overlap: order.text.work.overlap,
             started_at: UnixMs(self.center_now().at.0),
             exit,
@@ -397,6 +397,12 @@ impl World {
         if !self.keeper_dies_at(host, CrashAt::Cloned) {
             self.keeper_event(host, Event::Launched { key, pid, at });
         }
+    }
+
+    /// Whether a run may be on any one agent: an occurrence of `@reboot` is its own agent's, whatever the target says.
+    fn is_anywhere(&self, id: &RunId) -> bool {
+        let run = self.store.runs.get(id);
+        run.is_none_or(|run| run.row.target.is_none())
     }
 
     /// Nothing starts of which the history says already that nothing was started.

@@ -14,7 +14,7 @@ use crate::plant::Plant;
 const FIXED: u64 = 100;
 const FRESH: u64 = 40;
 /// Of so many seeds one at least finds a planted bug.
-const PLANTED: u64 = 200;
+const PLANTED: u64 = 100;
 /// How often a long run tells how far it is.
 const TELL: Duration = Duration::from_mins(1);
 

@@ -12,8 +12,9 @@ use ucron::store::{
     StoredRun, TokenRow, Write,
 };
 
-/// Milliseconds that an estimate of the center's clock may be off.
-const EARLY: i64 = 800;
+/// Milliseconds that an estimate of the center's clock may be off: half a round trip, which on a link that is not given
+/// up takes three heartbeats at most.
+const EARLY: i64 = 4_500;
 
 /// How long an agent may start what is due by a clock that was set back, milliseconds.
 const UNHEARD: i64 = 60_000;

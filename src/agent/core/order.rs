@@ -99,9 +99,7 @@ impl AgentCore {
             }
             return;
         };
-        // Of what a former life may have given to the keeper only the keeper's set will tell.
-        let unsure = matches!(held.phase, Phase::Starting | Phase::Queued);
-        let unsure = unsure && !self.keeper.is_ready();
+        let unsure = self.is_unsure(held);
         if held.is_open() && !unsure {
             return self.disarm(&cancel.run_id);
         }
@@ -193,7 +191,12 @@ impl AgentCore {
     fn is_to_arm(&self, planned: &PlannedRun) -> bool {
         self.runs
             .get(&planned.run.run_id)
-            .is_none_or(|held| held.is_open() && held.run != planned.run)
+            .is_none_or(|held| held.is_open() && held.run != planned.run && !self.is_unsure(held))
+    }
+
+    /// Of what a former life may have given to the keeper only the keeper's set will tell.
+    fn is_unsure(&self, held: &Held) -> bool {
+        matches!(held.phase, Phase::Starting | Phase::Queued) && !self.keeper.is_ready()
     }
 
     fn arm(&mut self, planned: PlannedRun, epoch: Epoch, now: Now) {

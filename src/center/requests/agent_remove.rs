@@ -8,7 +8,7 @@ use crate::center::event::{Effect, Now};
 use crate::center::runs::Stage;
 use crate::center::views::hms;
 use crate::center::watch::Touched;
-use crate::model::{AgentId, Ending, Outcome};
+use crate::model::{AgentId, Ending, Outcome, RunId};
 use crate::proto::hello::{ErrorFrame, LinkError};
 use crate::proto::request::{AgentRemove, Answer};
 use crate::store::{AgentRow, Write};
@@ -54,18 +54,28 @@ impl Core {
         self.dial_members();
     }
 
+    /// What was due by now has its outcome; what is due later gets it then, since a next center, which plans its window
+    /// anew, would not know of one that came before.
     fn end_all(&mut self, now: Now, agent: &AgentId, reason: &str) {
         for id in self.open.of_agent(agent) {
-            let waiting = self
-                .open
-                .get(&id)
-                .is_some_and(|run| run.stage == Stage::Waiting);
-            let (outcome, reason) = if waiting {
-                (Outcome::Missed, reason.to_owned())
-            } else {
-                (Outcome::Lost, format!("{reason}; it may have started"))
+            let Some(run) = self.open.get_mut(&id) else {
+                continue;
             };
-            self.end_run(now, &id, &Ending::unstarted(outcome, reason, now.at));
+            if run.row.run.fire_at() > now.at && !run.stage.has_started() {
+                run.refused = Some(reason.to_owned());
+                continue;
+            }
+            if run.stage == Stage::Waiting {
+                self.end_missed(now, &id, reason);
+            } else {
+                self.end_removed(now, &id, reason);
+            }
         }
+    }
+
+    /// A run that a removed agent may have started.
+    pub(in crate::center) fn end_removed(&mut self, now: Now, id: &RunId, reason: &str) {
+        let reason = format!("{reason}; it may have started");
+        self.end_run(now, id, &Ending::unstarted(Outcome::Lost, reason, now.at));
     }
 }

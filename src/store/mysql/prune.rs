@@ -21,6 +21,16 @@ pub(super) struct Position {
     task: String,
     /// By task: before this only failures and open runs are left, which need not be looked through again.
     done: HashMap<String, i64>,
+    /// The oldest instant that the number of a task allows, while its runs go in several steps: counting is work.
+    floor: Option<Floor>,
+}
+
+/// Of this task with this number.
+#[derive(Clone)]
+struct Floor {
+    task: String,
+    per_task: u32,
+    at: Option<i64>,
 }
 
 /// Numbers of what goes.
@@ -63,13 +73,17 @@ pub(super) async fn search(
             is_over = true;
             break;
         };
+        let floor = floor(conn, &mut position, &task, keep).await?;
         let left = count(step - spans.len());
-        spans.extend(spans::too_many(conn, &task, keep, left).await?);
-        let left = step - found.len();
-        found.extend(too_many(conn, &mut position, &task, keep, left).await?);
+        spans.extend(spans::too_many(conn, &task, keep, floor, left).await?);
+        if let Some(floor) = floor {
+            let left = step - found.len();
+            found.extend(too_many(conn, &mut position, &task, floor, left).await?);
+        }
         // A full step may have left some of this task: the next call begins with it again.
         if found.len() < step && spans.len() < step {
             position.task = task;
+            position.floor = None;
         }
     }
     conn.query_drop("COMMIT").await?;
@@ -123,18 +137,31 @@ pub(super) const BELOW: &str = "SELECT seq FROM run FORCE INDEX (run_key)
     WHERE task = ? AND scheduled_at >= ? AND scheduled_at < ?
       AND COALESCE(outcome, '') IN ('succeeded', 'stopped', 'skipped', 'missed') LIMIT ?";
 
-async fn too_many(
+async fn floor(
     conn: &mut Conn,
     position: &mut Position,
     task: &str,
     keep: Keep,
+) -> Result<Option<i64>, Fault> {
+    let per_task = keep.per_task.max(1);
+    let known = position.floor.as_ref();
+    if let Some(known) = known.filter(|f| f.task == task && f.per_task == per_task) {
+        return Ok(known.at);
+    }
+    // Of the runs due at one instant all stay or all go: nothing is cut in the middle of a fan-out.
+    let at: Option<i64> = conn.exec_first(FLOOR, (task, per_task - 1)).await?;
+    let task = task.to_owned();
+    position.floor = Some(Floor { task, per_task, at });
+    Ok(at)
+}
+
+async fn too_many(
+    conn: &mut Conn,
+    position: &mut Position,
+    task: &str,
+    floor: i64,
     step: usize,
 ) -> Result<Vec<i64>, Fault> {
-    // Of the runs due at one instant all stay or all go: nothing is cut in the middle of a fan-out.
-    let kept = u64::from(keep.per_task.max(1)) - 1;
-    let Some(floor) = conn.exec_first::<i64, _, _>(FLOOR, (task, kept)).await? else {
-        return Ok(Vec::new());
-    };
     let done = position.done.get(task).copied().unwrap_or(i64::MIN);
     let found: Vec<i64> = conn.exec(BELOW, (task, done, floor, count(step))).await?;
     if found.len() < step {

@@ -185,12 +185,10 @@ pub(super) const TOO_OLD: &str = "SELECT s.seq FROM span s FORCE INDEX (span_by_
         OR s.to_at < (SELECT n.scheduled_at FROM run n FORCE INDEX (run_key)
           WHERE n.task = s.task AND COALESCE(n.outcome, '') <> '' ORDER BY n.scheduled_at DESC LIMIT 1))
     LIMIT ?";
-/// The oldest span, and the oldest run, of a task that its number allows.
+/// The oldest span of a task that its number allows.
 pub(super) const SPAN_FLOOR: &str =
     "SELECT to_at FROM span FORCE INDEX (span_by_task) WHERE task = ?
     ORDER BY to_at DESC LIMIT 1 OFFSET ?";
-const RUN_FLOOR: &str = "SELECT scheduled_at FROM run FORCE INDEX (run_key) WHERE task = ?
-    ORDER BY scheduled_at DESC LIMIT 1 OFFSET ?";
 pub(super) const BELOW: &str = "SELECT seq FROM span FORCE INDEX (span_by_task)
     WHERE task = ? AND to_at < ? AND occurrences IS NOT NULL LIMIT ?";
 
@@ -209,12 +207,12 @@ pub(super) async fn too_many(
     conn: &mut Conn,
     task: &str,
     keep: Keep,
+    oldest_run: Option<i64>,
     step: u64,
 ) -> Result<Vec<i64>, Fault> {
     let kept = u64::from(keep.per_task.max(1)) - 1;
     let spans: Option<i64> = conn.exec_first(SPAN_FLOOR, (task, kept)).await?;
-    let runs: Option<i64> = conn.exec_first(RUN_FLOOR, (task, kept)).await?;
-    let Some(floor) = spans.max(runs) else {
+    let Some(floor) = spans.max(oldest_run) else {
         return Ok(Vec::new());
     };
     Ok(conn.exec(BELOW, (task, floor, step)).await?)

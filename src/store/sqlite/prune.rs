@@ -20,6 +20,15 @@ pub(super) struct Position {
     task: String,
     /// By task: before this only failures and open runs are left, which need not be looked through again.
     done: HashMap<String, i64>,
+    /// The oldest instant that the number of a task allows, while its runs go in several steps: counting is work.
+    floor: Option<Floor>,
+}
+
+/// Of this task with this number.
+struct Floor {
+    task: String,
+    per_task: u32,
+    at: Option<i64>,
 }
 
 /// Row numbers of what goes.
@@ -66,16 +75,17 @@ pub(super) fn search(
             is_over = true;
             break;
         };
-        spans.extend(spans::too_many(
-            &tx,
-            &task,
-            keep,
-            count(step - spans.len()),
-        )?);
-        found.extend(too_many(&tx, position, &task, keep, step - found.len())?);
+        let floor = floor(&tx, position, &task, keep)?;
+        let left = count(step - spans.len());
+        spans.extend(spans::too_many(&tx, &task, keep, floor, left)?);
+        if let Some(floor) = floor {
+            let left = step - found.len();
+            found.extend(too_many(&tx, position, &task, floor, left)?);
+        }
         // A full step may have left some of this task: the next call begins with it again.
         if found.len() < step && spans.len() < step {
             position.task = task;
+            position.floor = None;
         }
     }
     for rows in [&mut found, &mut spans] {
@@ -126,22 +136,34 @@ pub(super) const BELOW: &str = "SELECT rowid FROM run INDEXED BY run_key
     WHERE task = ?1 AND scheduled_at >= ?2 AND scheduled_at < ?3
       AND +outcome IN ('succeeded', 'stopped', 'skipped', 'missed') LIMIT ?4";
 
-fn too_many(
+fn floor(
     tx: &Connection,
     position: &mut Position,
     task: &str,
     keep: Keep,
+) -> Result<Option<i64>, StoreError> {
+    let per_task = keep.per_task.max(1);
+    let known = position.floor.as_ref();
+    if let Some(known) = known.filter(|f| f.task == task && f.per_task == per_task) {
+        return Ok(known.at);
+    }
+    // Of the runs due at one instant all stay or all go: nothing is cut in the middle of a fan-out.
+    let mut select = tx.prepare_cached(FLOOR)?;
+    let at: Option<i64> = select
+        .query_row(params![task, i64::from(per_task) - 1], |row| row.get(0))
+        .optional()?;
+    let task = task.to_owned();
+    position.floor = Some(Floor { task, per_task, at });
+    Ok(at)
+}
+
+fn too_many(
+    tx: &Connection,
+    position: &mut Position,
+    task: &str,
+    floor: i64,
     step: usize,
 ) -> Result<Vec<i64>, StoreError> {
-    // Of the runs due at one instant all stay or all go: nothing is cut in the middle of a fan-out.
-    let kept = i64::from(keep.per_task.max(1)) - 1;
-    let mut floor = tx.prepare_cached(FLOOR)?;
-    let floor: Option<i64> = floor
-        .query_row(params![task, kept], |row| row.get(0))
-        .optional()?;
-    let Some(floor) = floor else {
-        return Ok(Vec::new());
-    };
     let done = position.done.get(task).copied().unwrap_or(i64::MIN);
     let mut select = tx.prepare_cached(BELOW)?;
     let found = ids(&mut select, params![task, done, floor, count(step)])?;

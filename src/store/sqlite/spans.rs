@@ -189,9 +189,7 @@ pub(super) const TOO_OLD: &str = "SELECT s.rowid FROM span s INDEXED BY span_by_
 pub(super) const TOO_MANY: &str =
     "SELECT rowid FROM span INDEXED BY span_by_task WHERE task = ?1 AND to_at < max(
         coalesce((SELECT to_at FROM span INDEXED BY span_by_task WHERE task = ?1
-          ORDER BY to_at DESC LIMIT 1 OFFSET ?2), ?4),
-        coalesce((SELECT scheduled_at FROM run INDEXED BY run_key WHERE task = ?1
-          ORDER BY scheduled_at DESC LIMIT 1 OFFSET ?2), ?4))
+          ORDER BY to_at DESC LIMIT 1 OFFSET ?2), ?4), ?4)
       AND +occurrences IS NOT NULL LIMIT ?3";
 
 /// Row numbers of at most `step` spans that are too old.
@@ -202,9 +200,16 @@ pub(super) fn too_old(tx: &Connection, keep: Keep, now: UnixMs, step: i64) -> Re
 }
 
 /// Row numbers of at most `step` spans of a task beyond its number.
-pub(super) fn too_many(tx: &Connection, task: &str, keep: Keep, step: i64) -> Result<Vec<i64>> {
+pub(super) fn too_many(
+    tx: &Connection,
+    task: &str,
+    keep: Keep,
+    oldest_run: Option<i64>,
+    step: i64,
+) -> Result<Vec<i64>> {
     let kept = i64::from(keep.per_task.max(1)) - 1;
     let mut select = tx.prepare_cached(TOO_MANY)?;
-    let found = select.query_map(params![task, kept, step, i64::MIN], |row| row.get(0))?;
+    let floor = oldest_run.unwrap_or(i64::MIN);
+    let found = select.query_map(params![task, kept, step, floor], |row| row.get(0))?;
     found.collect()
 }
