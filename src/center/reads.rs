@@ -85,10 +85,13 @@ impl Core {
         self.now(Effect::ToClient(asker.session, Box::new(frame)));
     }
 
-    /// Runs of memory and history, newest first, those of memory in place of the store's.
+    /// Runs of memory and history, newest first; what the store says of one's end counts. What ended while the store
+    /// was asked is in memory still: it would be gone for a moment otherwise.
     fn list(&self, now: Now, asker: &Asker, ask: &RunList, stored: &[StoredRun]) -> Answer {
+        let lately = self.open.ended_lately().cloned();
         let mut runs: BTreeMap<RunId, RunView> = self
             .live_runs()
+            .chain(lately)
             .filter(|view| self.matches(asker, ask, view))
             .map(|view| (view.run_id.clone(), view))
             .collect();
