@@ -379,7 +379,7 @@ impl Seat {
                     if failed == 1 {
                         warn!("the lease was not renewed: {fault}");
                     }
-                    if failed >= SILENT {
+                    if failed >= SILENT || self.tenure.is_over(clock::boot_time()) {
                         let silent = Event::StoreSilent(fault.to_string());
                         self.tell(Incoming::Event(silent)).await;
                     }

@@ -289,7 +289,9 @@ impl Shell {
 
     fn handle(&mut self, event: Event) {
         match &event {
-            Event::StoreSilent(cause) => self.cause = Some(cause.clone()),
+            Event::StoreSilent(cause) | Event::InDoubt(cause) | Event::Committed(Err(cause)) => {
+                self.cause = Some(cause.clone());
+            }
             Event::Committed(Ok(())) => self.cause = None,
             _ => {}
         }
@@ -390,11 +392,8 @@ impl Shell {
         let Some(guard) = self.guard.clone() else {
             return;
         };
-        let (store, inbox, term) = (
-            self.parts.store.clone(),
-            self.inbox.clone(),
-            self.term(true),
-        );
+        let (store, inbox) = (self.parts.store.clone(), self.inbox.clone());
+        let term = self.term(true);
         let (tenure, seat) = (self.parts.tenure.clone(), self.seat.clone());
         self.parts.workers.spawn("commit", async move {
             let done = if let Some(told) = tenure.commit(&store, &guard, writes).await {

@@ -59,7 +59,7 @@ impl Server {
         assert_eq!(server.hear(), "ready", "no MariaDB server");
         server.answers();
         server.sql(
-            "CREATE USER ucron@'%' IDENTIFIED BY 'se:cret'; GRANT ALL ON `fleet%`.* TO ucron@'%'",
+            "CREATE USER ucron@'%' IDENTIFIED BY 'se:cret'; GRANT ALL ON `fleet%`.* TO ucron@'%'; CREATE USER crowd@'%' IDENTIFIED BY ''",
         );
         Some(server)
     }
@@ -127,7 +127,6 @@ impl Server {
 
     /// Another account's connections, which do nothing; they end with what is returned.
     pub fn crowd(&self, connections: usize) -> Crowd {
-        self.sql("CREATE USER IF NOT EXISTS crowd@'%' IDENTIFIED BY ''");
         let sleep = |_| {
             let mut client = command("mariadb");
             client.args(["--no-defaults", "-ucrowd", "--host=127.0.0.1"]);

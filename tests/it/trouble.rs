@@ -135,17 +135,21 @@ fn a_database_whose_connections_are_all_taken() {
     let Some(fleet) = Fleet::start() else { return };
     let load = Load::begin(&fleet.world, TASKS, &["a1"], 22);
     load.until_second(2);
-    fleet.server.sql("SET GLOBAL max_connections = 10");
-    let mut crowds = Vec::new();
-    eventually("every connection is taken", || {
-        crowds.push(fleet.server.crowd(4));
-        // What it had goes to whoever comes first.
-        fleet.server.sql("KILL USER ucron");
-        fleet.problems().contains("Too many connections")
+    // Of one session, for a further one would be refused like all others.
+    let kill = "KILL USER ucron; DO SLEEP(1);".repeat(9);
+    let all = format!(
+        "SET GLOBAL max_connections = 10; {kill} SET GLOBAL max_connections = 200; KILL USER crowd"
+    );
+    let mut crowds = vec![fleet.server.crowd(2)];
+    std::thread::scope(|scope| {
+        scope.spawn(|| fleet.server.sql(&all));
+        eventually("every connection is taken", || {
+            // What the center had goes to whoever comes first.
+            crowds.push(fleet.server.crowd(4));
+            fleet.problems().contains("Too many connections")
+        });
     });
-    load.until_second(9);
     drop(crowds);
-    fleet.server.sql("KILL USER crowd");
     fleet.goes_on();
     fleet.balances(&load);
 }
@@ -153,12 +157,12 @@ fn a_database_whose_connections_are_all_taken() {
 #[test]
 fn a_lock_that_somebody_keeps() {
     let Some(fleet) = Fleet::start() else { return };
-    let load = Load::begin(&fleet.world, TASKS, &["a1"], 22);
+    let load = Load::begin(&fleet.world, TASKS, &["a1"], 28);
     load.until_second(2);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             fleet.server.sql(&format!(
-                "USE {}; BEGIN; SELECT epoch FROM lease FOR UPDATE; SELECT SLEEP(7); ROLLBACK",
+                "USE {}; BEGIN; SELECT epoch FROM lease FOR UPDATE; SELECT SLEEP(12); ROLLBACK",
                 fleet.database
             ))
         });
