@@ -72,11 +72,12 @@ every_variant!(every_to_client, ToClient: Welcome, Answer, Refused, Item, End, E
 every_variant!(
     every_request, Request: TaskAdd, TaskImport, TaskEdit, TaskShow, TaskList, TaskStop, TaskStart, TaskRestart, TaskRemove,
     TaskRun, RunList, RunWait, RunShow, RunKill, ProcessList, LogRead, AgentList, AgentAdd, AgentDrain, AgentRename,
-    AgentRemove, GroupList, GroupAdd, GroupRemove, GroupAssign, OperatorList, OperatorRemove, Grant, TokenAgent,
+    AgentRemove, GroupList, GroupAdd, GroupRemove, GroupAssign, GroupFreeze,
+    GroupThaw, OperatorList, OperatorRemove, Grant, TokenAgent,
     TokenOperator, TokenCenter, Status, Events, Audit, Watch
 );
 every_variant!(
-    every_answer, Answer: Saved, Imported, Task, Tasks, Changed, Started, Runs, Run, Processes, Agents, Groups, Operators,
+    every_answer, Answer: Saved, Imported, Task, Tasks, Changed, Frozen, Started, Runs, Run, Processes, Agents, Groups, Operators,
     Token, Status, Audit, Done
 );
 every_variant!(every_item, Item: Log, Event, Change);

@@ -175,6 +175,7 @@ impl Core {
         if self.health == Health::Well {
             self.look_at_runs(now);
             self.plan(now);
+            self.end_freezes(now);
             self.count_spans(now);
             self.send_orders();
         }
@@ -383,6 +384,7 @@ impl Core {
             self.fleet.first_due().map(|(at, _)| at),
             self.open.next_look(),
             self.spans.next_over(),
+            self.next_thaw(),
             self.sessions.next_deadline(now, &self.settings),
         ];
         let work = work.into_iter().flatten().min();

@@ -434,6 +434,10 @@ impl Core {
         self.publish(Audience::Group(group), event);
         self.watch_end(now, row, ending);
         self.touch_ended(&view);
+        // Misses are told by the row, of which one may be a span.
+        if ending.outcome != Outcome::Missed {
+            self.open.keep_ended(now.at, view);
+        }
         self.settle_waits();
     }
 

@@ -67,7 +67,9 @@ pub(super) fn reached_again(
 impl Core {
     /// Goes on with what the leader before has remembered.
     pub(super) fn recall_all(&mut self, now: Now, snapshot: &Snapshot) {
-        for (name, text) in &snapshot.memories {
+        let freezes = super::freezes::MEMORY;
+        let memories = snapshot.memories.iter();
+        for (name, text) in memories.filter(|(name, _)| *name != freezes) {
             if !self.recall(now, text) {
                 // Of another version; nobody else would take it away.
                 let (name, text) = (name.clone(), None);

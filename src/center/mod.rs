@@ -17,6 +17,7 @@ mod events;
 mod failing;
 mod fleet;
 mod follow;
+mod freezes;
 mod hosts;
 mod init;
 mod issuing;

@@ -86,12 +86,14 @@ impl Core {
         let reason = match self.fleet.tasks.get(&row.run.task) {
             None => "its task was removed".to_owned(),
             Some(_) if !row.run.cause.is_of_rule() => return None,
-            Some(entry) => {
-                let verb = self.why_unwanted(entry, row)?;
-                let task = &entry.task;
-                let at = super::views::hms(task.changed_at);
-                format!("{verb} by {} at {at}", task.changed_by)
-            }
+            Some(entry) => match self.why_unwanted(entry, row) {
+                None => self.frozen_reason(self.latest(), row)?,
+                Some(verb) => {
+                    let task = &entry.task;
+                    let at = super::views::hms(task.changed_at);
+                    format!("{verb} by {} at {at}", task.changed_by)
+                }
+            },
         };
         Some(Cancelled {
             reason,

@@ -9,6 +9,7 @@ use super::conditions::{Deadline, Key, Place, Subject};
 use super::core::Core;
 use super::event::Now;
 use super::failing::Health;
+use super::freezes::is_of_freeze;
 use super::notices::Route;
 use super::runs::Stage;
 use super::views::hms;
@@ -209,7 +210,7 @@ impl Core {
             outcome => format!("{outcome}: {}", ending.reason),
         };
         match ending.outcome {
-            Outcome::Missed if watch.missed > 0 && !self.is_draining(row) => {
+            Outcome::Missed if watch.missed > 0 && !self.is_meant(row, ending) => {
                 let missed = key(ConditionKind::Missed);
                 let reason = format!("{}, due at {}", ending.reason, hms(row.run.scheduled_at));
                 self.conditions
@@ -254,7 +255,8 @@ impl Core {
             .watch_of(&row.task)
             .map_or(0, |(_, watch)| watch.missed);
         let count = row.count.unwrap_or_default();
-        if most == 0 || row.reason.starts_with("rate") || count < u64::from(most) {
+        let is_meant = row.reason.starts_with("rate") || is_of_freeze(&row.reason);
+        if most == 0 || is_meant || count < u64::from(most) {
             return;
         }
         let key = Key::task(&row.task, ConditionKind::Missed);
@@ -263,8 +265,11 @@ impl Core {
         self.conditions.raise(now.at, &key, at, reason);
     }
 
-    /// What a drained agent misses is what somebody wanted.
-    fn is_draining(&self, row: &RunRow) -> bool {
+    /// What a drained agent misses, or a frozen group, is what somebody wanted.
+    fn is_meant(&self, row: &RunRow, ending: &Ending) -> bool {
+        if is_of_freeze(&ending.reason) {
+            return true;
+        }
         let agent = row.agent.as_ref().and_then(|id| self.fleet.agents.get(id));
         agent.is_some_and(|row| row.draining)
     }

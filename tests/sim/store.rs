@@ -391,6 +391,7 @@ impl MemStore {
                 && (query.agent.is_none() || query.agent == run.row.agent)
                 && (query.outcome.is_none() || query.outcome == outcome)
                 && query.since.is_none_or(|at| run.row.run.scheduled_at >= at)
+                && query.until.is_none_or(|at| run.row.run.scheduled_at < at)
                 && query
                     .id_suffix
                     .as_ref()

@@ -98,6 +98,8 @@ pub(super) fn warnings(core: &Core, group: &GroupName, spec: &TaskSpec) -> Vec<S
             "group {group} has no agents: nothing will run until one is assigned with `ucron group assign {group} AGENT`"
         ));
     }
+    let freeze = core.fleet.frozen_at(group, core.latest());
+    warnings.extend(freeze.map(|freeze| format!("group {group} is {}", freeze.why())));
     if let Target::Named(names) = &spec.target {
         let members: Vec<_> = core.fleet.agents_of(group).map(|row| &row.name).collect();
         for name in names.iter().filter(|name| !members.contains(name)) {

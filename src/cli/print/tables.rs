@@ -81,6 +81,17 @@ pub const GROUPS: Table = Table {
     ],
 };
 
+/// What `ucron group freeze` keeps from running.
+pub const FROZEN: Table = Table {
+    id: "task",
+    columns: &[
+        column("task", "TASK", 0),
+        column("occurrences", "OCCURRENCES", 1),
+        column("first_at", "FIRST", 2),
+        column("next_at", "NEXT AFTER IT", 3),
+    ],
+};
+
 /// `ucron operators`.
 pub const OPERATORS: Table = Table {
     id: "name",

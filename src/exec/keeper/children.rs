@@ -269,7 +269,7 @@ impl Keeper {
         if let Tree::Stub { pidfd, .. } = &live.tree {
             // It ends by itself now; where it is another's child this fails, and its parent does it.
             wait_for(pidfd);
-            self.spent.push(self.dir.stubs().join(file_name(key)));
+            drop(std::fs::remove_file(self.dir.stubs().join(file_name(key))));
         }
         if let Some(watch) = live.watch {
             self.watched.remove(&watch);

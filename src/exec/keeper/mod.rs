@@ -125,8 +125,8 @@ struct Keeper {
     boot_id: BootId,
     clock: Clock,
     supervisor: Supervisor,
-    /// Sub-reapers' records of trees that are gone; taken away once what they say is in the journal.
-    spent: Vec<PathBuf>,
+    /// What was decided in this turn of the loop and is not carried out yet.
+    gathered: Vec<Effect>,
     course: Course,
     poll: OwnedFd,
     listener: UnixListener,
@@ -255,7 +255,7 @@ impl Keeper {
             boot_id,
             clock,
             supervisor: recovered.supervisor,
-            spent: Vec::new(),
+            gathered: Vec::new(),
             course: Course::On,
             poll: epoll::create(epoll::CreateFlags::CLOEXEC)
                 .map_err(KeeperError::system("make a poll set"))?,
@@ -323,7 +323,7 @@ impl Keeper {
         let mut ready: Vec<epoll::Event> = Vec::with_capacity(256);
         while self.course == Course::On {
             self.do_what_is_due();
-            self.remove_spent();
+            self.carry_out_gathered();
             if self.course != Course::On {
                 break;
             }
@@ -338,7 +338,7 @@ impl Keeper {
                 let flags = event.flags;
                 self.dispatch(event.data.u64(), flags);
             }
-            self.remove_spent();
+            self.carry_out_gathered();
         }
         Ok(())
     }
@@ -419,16 +419,18 @@ impl Keeper {
         .min()
     }
 
-    /// Brings an event to the supervisor and carries out what it decides.
+    /// Brings an event to the supervisor. What it decides is carried out at the end of the loop's turn: a burst of
+    /// starts or deaths is one record on the disk.
     fn tell(&mut self, event: Event) {
         let now = self.clock.now();
         let effects = self.supervisor.handle(now, event);
-        self.carry_out(effects);
+        self.gathered.extend(effects);
     }
 
-    fn remove_spent(&mut self) {
-        for path in self.spent.drain(..) {
-            drop(std::fs::remove_file(path));
+    fn carry_out_gathered(&mut self) {
+        while !self.gathered.is_empty() {
+            let effects = std::mem::take(&mut self.gathered);
+            self.carry_out(effects);
         }
     }
 
@@ -473,6 +475,7 @@ impl Keeper {
             drop(thread.join());
         }
         self.take_done();
+        self.carry_out_gathered();
         self.syncs = None;
         for thread in self.threads.drain(..) {
             drop(thread.join());

@@ -144,6 +144,8 @@ impl Keeper {
                 "the agent speaks another version of the keeper's protocol; restart the older of the two"
             );
         }
+        // What was decided before is for the former agent, if for anybody: the new one's set says it.
+        self.carry_out_gathered();
         if let Some(old) = self.agent.filter(|old| *old != token) {
             self.drop_peer(old);
         }

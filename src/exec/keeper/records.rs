@@ -213,6 +213,7 @@ impl Keeper {
         for attempt in attempts {
             self.recover_attempt(&attempt, marks);
         }
+        self.carry_out_gathered();
         let settled = self.supervisor.settle(self.clock.now());
         if self.in_flight == 0 {
             self.rewrite();

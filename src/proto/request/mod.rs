@@ -73,6 +73,10 @@ pub enum Request {
     GroupRemove(GroupRemove),
     /// Answer: `changed`.
     GroupAssign(GroupAssign),
+    /// Answer: `frozen`.
+    GroupFreeze(GroupFreeze),
+    /// Answer: `changed`.
+    GroupThaw(GroupThaw),
     /// Answer: `operators`.
     OperatorList(OperatorList),
     /// Answer: `done`.
@@ -147,6 +151,8 @@ pub enum Answer {
     Tasks(Vec<TaskView>),
     /// Something was changed; what it hit.
     Changed(Box<Changed>),
+    /// A group is frozen, or would be.
+    Frozen(Box<Frozen>),
     /// Runs were made.
     Started(RunsStarted),
     /// Runs.
