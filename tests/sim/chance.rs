@@ -89,7 +89,7 @@ struct History {
 impl History {
     fn new(dice: &mut Dice, seed: u64) -> Self {
         let mut hosts = 1 + usize::try_from(dice.below(3)).unwrap();
-        let parted = seed % PARTED == 0;
+        let parted = seed.is_multiple_of(PARTED);
         if parted {
             hosts = hosts.max(2);
         }
