@@ -140,6 +140,48 @@ fn of_several_that_replace_one_run_only_the_newest_starts() {
     assert_eq!(scene.last(), key("c", 1));
 }
 
+/// The agent may name the first for each: it hears of none before all were given.
+#[test]
+fn runs_that_wait_for_the_same_one_give_way_to_the_newest() {
+    let mut scene = Scene::new();
+    scene.start(0, start("a", |_| {}), "launch 1");
+    scene.launched(0, key("a", 1), "started 1");
+    for (name, said) in [
+        ("b", "signal 15".to_owned()),
+        ("c", format!("skipped: replaced by run {}", id("c"))),
+    ] {
+        let mut next = start(name, |_| {});
+        next.replaces = Some(id("a"));
+        scene.start(1, next, &said);
+    }
+    let stopped = format!("stopped: replaced by run {}", id("b"));
+    scene.exited(3, key("a", 1), Exit::Signal(15), &stopped);
+    scene.gone(4, key("a", 1), "launch 1");
+    assert_eq!(scene.last(), key("c", 1));
+}
+
+#[test]
+fn what_replaces_a_run_that_was_stopped_while_it_waited_waits_as_that_did() {
+    let mut scene = Scene::new();
+    scene.start(0, start("a", |_| {}), "launch 1");
+    scene.launched(0, key("a", 1), "started 1");
+    let mut second = start("b", |_| {});
+    second.replaces = Some(id("a"));
+    scene.start(1, second, "signal 15");
+    let stop = Event::Stop {
+        run_id: id("b"),
+        reason: "stopped by admin".to_owned(),
+    };
+    scene.check(2, stop, "skipped: stopped by admin");
+    let mut third = start("c", |_| {});
+    third.replaces = Some(id("b"));
+    scene.start(3, third, "");
+    let stopped = format!("stopped: replaced by run {}", id("b"));
+    scene.exited(4, key("a", 1), Exit::Signal(15), &stopped);
+    scene.gone(5, key("a", 1), "launch 1");
+    assert_eq!(scene.last(), key("c", 1));
+}
+
 #[test]
 fn nothing_is_started_without_its_record_or_after_its_time() {
     let mut scene = Scene::new();
