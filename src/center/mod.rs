@@ -31,6 +31,7 @@ mod memory;
 mod notices;
 mod notify;
 mod orders;
+mod outrun;
 mod past;
 mod place;
 mod planner;

@@ -10,16 +10,10 @@ use super::event::{Effect, LogLevel, Now, Outstanding, SessionId};
 use super::events::{Audience, EventLog};
 use super::failing::Health;
 use super::watch::Touched;
-use crate::model::{
-    AgentId, Epoch, HostPolicy, Incarnation, Revision, SessionLease, TaskId, UnixMs,
-};
+use crate::model::{AgentId, HostPolicy, Incarnation, Revision, SessionLease, TaskId, UnixMs};
 use crate::proto::agent::{FromAgent, Heartbeat, HeartbeatAck, State, ToAgent};
 use crate::proto::hello::{AgentHello, ErrorFrame, Hello, LinkError, PROTOCOL};
 use crate::store::{AgentRow, Write};
-
-/// By how much an agent may raise the epoch. A store that lost transactions lost few takeovers; an agent that says
-/// more is broken or lies, and must not use epochs up.
-const EPOCH_JUMP: u64 = 1_000_000;
 
 /// One agent's link.
 #[derive(Debug)]
@@ -78,7 +72,7 @@ pub struct Sessions {
     /// Since when agents without a link are without.
     offline_since: BTreeMap<AgentId, Now>,
     /// Agents that were let in since this center leads.
-    greeted: BTreeSet<AgentId>,
+    pub(super) greeted: BTreeSet<AgentId>,
 }
 
 impl Sessions {
@@ -197,31 +191,13 @@ impl Core {
         }
     }
 
-    /// Whether an agent has obeyed another center whose epoch is not below this one's. An epoch that is the own counts
-    /// when this center has not told it yet: two have taken the lead with it.
-    fn is_outrun(&self, agent: &AgentId, seen: Epoch) -> bool {
-        let own = self.settings.epoch;
-        seen > own || (seen == own && !self.sessions.greeted.contains(agent))
-    }
-
-    /// An agent has obeyed a center of such an epoch, as when the store has lost its last transactions.
-    fn outrun(&mut self, now: Now, id: SessionId, row: &AgentRow, seen: Epoch) {
-        let own = self.settings.epoch;
-        let text = format!(
-            "agent {} has seen epoch {seen}, this center leads with {own}",
-            row.name
-        );
-        if seen.0 - own.0 <= EPOCH_JUMP {
-            self.log(
-                LogLevel::Warn,
-                format!("{text}; the epoch is raised above it"),
-            );
-            self.now(Effect::RaiseEpoch(seen));
-        }
-        self.close_agent_link(now, id, LinkError::Epoch, text);
-    }
-
-    fn close_agent_link(&mut self, _now: Now, id: SessionId, code: LinkError, message: String) {
+    pub(super) fn close_agent_link(
+        &mut self,
+        _now: Now,
+        id: SessionId,
+        code: LinkError,
+        message: String,
+    ) {
         self.log(LogLevel::Warn, format!("a link is refused: {message}"));
         self.now(Effect::Close(id, ErrorFrame { code, message }));
     }

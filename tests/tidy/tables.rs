@@ -237,6 +237,7 @@ pub const PURE: &[(&str, &[&str])] = &[
     ("src/center/rolling.rs", &[]),
     ("src/center/requests/", &[]),
     ("src/center/failing.rs", &[]),
+    ("src/center/outrun.rs", &[]),
     ("src/center/roster.rs", &[]),
     ("src/center/runs.rs", &[]),
     ("src/center/select.rs", &[]),
