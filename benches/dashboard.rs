@@ -129,6 +129,7 @@ fn changes() -> impl Iterator<Item = Change> {
             tasks: u64::try_from(TASKS / GROUPS).unwrap(),
             run_users: None,
             frozen_until: None,
+            frozen: None,
         })
     });
     let agents = (0..AGENTS).map(|number| {

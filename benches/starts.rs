@@ -1,7 +1,6 @@
 //! What a start costs: 1,000 runs of a static `true` at one instant through the keeper against a bare loop of
-//! vfork and exec as the same user, also with a keeper of 256 MiB; the time from a start's order to its command; how
-//! soon a dead process of a daemon is replaced; and what the keeper takes while it idles. Prints; as root the runs are
-//! `nobody`'s.
+//! vfork and exec as the same user, also with a keeper of 256 MiB; the time from a start's order to its command; and
+//! what the keeper takes while it idles. Prints; as root the runs are `nobody`'s.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -18,7 +17,7 @@ use std::process::{Command as Program, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use ucron::exec::wire::{Assignment, BootMs, Command, Event, Start};
+use ucron::exec::wire::{BootMs, Command, Event, Start};
 use ucron::exec::{KeeperLink, KeeperProgram, LinkEvent};
 use ucron::model::{
     AgentName, Cause, Epoch, Execute, Output, Revision, RunId, RunRef, Slot, TaskId, TaskName,
@@ -34,8 +33,6 @@ const BARE: &str = "bare-loop";
 const HEAP: usize = 256 << 20;
 /// Bytes of a text that fills it, under the 64 KiB that one may have.
 const FILLING: usize = 60 * 1024;
-/// Deaths of a daemon's process.
-const DEATHS: usize = 50;
 
 fn main() {
     let mut args = std::env::args().skip(1);
@@ -73,7 +70,6 @@ fn main() {
     bench.burst("small again");
     bench.orders(false);
     bench.orders(true);
-    bench.deaths();
     idle(dir.path(), "after the runs");
     bench.fill();
     bench.burst("256 MiB");
@@ -233,42 +229,6 @@ impl Bench {
             ratio(all_started),
             ratio(all)
         );
-    }
-
-    /// A process of a daemon is killed again and again: until the mark of the next.
-    fn deaths(&self) {
-        let mut start = start(&self.user, &["/bin/sleep", "600"], "daemon", Output::None);
-        start.text.revision = Revision(1_000_000);
-        start.text.work.daemon = true;
-        start.text.work.start_seconds = Duration::ZERO;
-        self.send(&Command::Assign(Box::new(Assignment {
-            text: start.text.clone(),
-            epoch: Epoch(1),
-        })));
-        let mut spans = Vec::new();
-        let mut killed_at = None;
-        while spans.len() < DEATHS {
-            let Event::Started { run, pid, .. } = next(&self.events) else {
-                continue;
-            };
-            if let Some(at) = killed_at {
-                spans.push(self.executed_at(&run.run_id) - at);
-            }
-            // As in life it runs for a while; the first restart after that is at once.
-            std::thread::sleep(Duration::from_millis(20));
-            killed_at = Some(boot_nanos());
-            let pid = rustix::process::Pid::from_raw(pid).unwrap();
-            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-        }
-        println!(
-            "a dead daemon process is replaced after, median of {DEATHS}: {:?} (limit 5 ms)",
-            median(spans)
-        );
-        self.send(&Command::Withdraw {
-            task: start.text.task,
-            reason: "done".to_owned(),
-        });
-        while !matches!(next(&self.events), Event::Ended { .. }) {}
     }
 
     fn executed_at(&self, run_id: &RunId) -> u128 {

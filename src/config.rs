@@ -252,7 +252,7 @@ mod tests {
     fn an_error_in_a_file_shows_its_place() {
         check_fault(
             "log = \"info\"\n  laed = \"10s\"\n",
-            "c.toml:2:3: unknown field `laed`, expected one of `listen`, `advertise`, `store`, `store_password_file`, `store_password_env`, `store_tls`, `store_ca`, `timezone`, `lead`, \
+            "c.toml:2:3: unknown field `laed`, expected one of `listen`, `advertise`, `store`, `store_password_file`, `store_password_env`, `store_tls`, `store_ca`, `ca_key_file`, `timezone`, `lead`, \
              `heartbeat`, `lease`, `history`, `history_runs`, `history_failures`, `notify`, `notify_group`, `notify_timeout`, \
              `max_frame`, `log`, `log_format`\n    laed = \"10s\"\n    ^",
         );

@@ -49,8 +49,8 @@ impl World {
         let home = tempfile::tempdir().unwrap();
         let fleet: FleetId = "f1".parse().unwrap();
         let ca = home.path().join("ca");
-        Authority::create(&ca, &fleet, clock::now()).unwrap();
-        let authority = Authority::load(&ca).unwrap();
+        Authority::create(&ca, &fleet, clock::now(), None).unwrap();
+        let authority = Authority::load(&ca, None).unwrap();
         let member = |role, id: &str| {
             let key = PrivateKey::make().unwrap();
             let request = key.request().unwrap();

@@ -311,8 +311,8 @@ fn a_center_of_a_foreign_protocol_is_told_in_its_own_words() {
     let dir = tempfile::tempdir().unwrap();
     let fleet = "f1".parse().unwrap();
     let ca = dir.path().join("ca");
-    Authority::create(&ca, &fleet, clock::now()).unwrap();
-    let authority = Authority::load(&ca).unwrap();
+    Authority::create(&ca, &fleet, clock::now(), None).unwrap();
+    let authority = Authority::load(&ca, None).unwrap();
     let member = |role, id: &str| {
         let key = PrivateKey::make().unwrap();
         let uri = PeerUri {

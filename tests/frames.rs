@@ -70,13 +70,14 @@ every_variant!(every_run_event, RunEvent: Started, AttemptEnded, Ended, NotStart
 every_variant!(every_from_client, FromClient: Hello, Request, Credit, Cancel, Error);
 every_variant!(every_to_client, ToClient: Welcome, Answer, Refused, Item, End, Error);
 every_variant!(
-    every_request, Request: TaskAdd, TaskEdit, TaskShow, TaskList, TaskStop, TaskStart, TaskRestart, TaskRemove,
+    every_request, Request: TaskAdd, TaskImport, TaskEdit, TaskShow, TaskList, TaskStop, TaskStart, TaskRestart, TaskRemove,
     TaskRun, RunList, RunWait, RunShow, RunKill, ProcessList, LogRead, AgentList, AgentAdd, AgentDrain, AgentRename,
-    AgentRemove, GroupList, GroupAdd, GroupRemove, GroupAssign, OperatorList, OperatorRemove, Grant, TokenAgent,
+    AgentRemove, GroupList, GroupAdd, GroupRemove, GroupAssign, GroupFreeze,
+    GroupThaw, OperatorList, OperatorRemove, Grant, TokenAgent,
     TokenOperator, TokenCenter, Status, Events, Audit, Watch
 );
 every_variant!(
-    every_answer, Answer: Saved, Task, Tasks, Changed, Started, Runs, Run, Processes, Agents, Groups, Operators,
+    every_answer, Answer: Saved, Imported, Task, Tasks, Changed, Frozen, Started, Runs, Run, Processes, Agents, Groups, Operators,
     Token, Status, Audit, Done
 );
 every_variant!(every_item, Item: Log, Event, Change);

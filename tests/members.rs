@@ -33,10 +33,10 @@ impl Center {
         let home = tempfile::tempdir().unwrap();
         let fleet: FleetId = "f1".parse().unwrap();
         let dir = home.path().join("ca");
-        Authority::create(&dir, &fleet, clock::now()).unwrap();
+        Authority::create(&dir, &fleet, clock::now(), None).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         Self {
-            authority: Authority::load(&dir).unwrap(),
+            authority: Authority::load(&dir, None).unwrap(),
             fleet,
             address: listener.local_addr().unwrap().to_string(),
             listener,

@@ -126,6 +126,8 @@ pub struct AgentCore {
     ready_by: BootMs,
     /// What was due by then may have been started by a former life.
     doubted_until: BootMs,
+    /// Until when a run that waited in its queue, and is next, waits for the session lease.
+    next_wants_lease: Option<BootMs>,
     /// The center's clock less the boot-time clock, where that was furthest in this boot.
     furthest: Option<i64>,
     deferred: Vec<(LinkId, Order)>,
@@ -447,6 +449,7 @@ impl AgentCore {
         let wake = [
             self.next_fire(now),
             self.next_expiry(now),
+            self.next_wants_lease,
             self.next_beat(),
             self.next_silence(),
             (!self.ready).then_some(self.ready_by),

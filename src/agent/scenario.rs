@@ -42,6 +42,7 @@ struct Scenario {
     link: u64,
     epoch: u64,
     mute: bool,
+    lends: bool,
     orders: Vec<Order>,
     reports: Vec<u64>,
     names: HashMap<RunId, String>,
@@ -94,6 +95,7 @@ impl Scenario {
             link: 0,
             epoch: 1,
             mute: false,
+            lends: true,
             orders: Vec::new(),
             reports: Vec::new(),
             names: HashMap::new(),
@@ -141,7 +143,11 @@ impl Scenario {
 
     fn feed(&mut self, event: Event) {
         let effects = self.core.handle(self.now(), event);
-        for effect in effects {
+        // What is carried out may be answered at once, by which the core wants to be woken at another time.
+        let (wakes, others): (Vec<_>, Vec<_>) = effects
+            .into_iter()
+            .partition(|effect| matches!(effect, Effect::WakeAt(_)));
+        for effect in wakes.into_iter().chain(others) {
             self.carry_out(effect);
         }
     }
@@ -206,7 +212,7 @@ impl Scenario {
                     sent_at: at,
                     epoch: Epoch(self.epoch),
                     lease: SessionLease {
-                        length: Duration::from_secs(15),
+                        length: Duration::from_secs(if self.lends { 15 } else { 0 }),
                     },
                 }));
             }
@@ -344,6 +350,7 @@ impl Scenario {
             }),
             ["center", "mute"] => self.mute = true,
             ["center", "speaks"] => self.mute = false,
+            ["center", "lends", what] => self.lends = *what == "leases",
             ["epoch", epoch] => self.epoch = epoch.parse().unwrap(),
             ["wall", shift] => self.wall_off = shift.parse().unwrap(),
             ["disk", "slow"] => self.disk_state = Disk::Slow,
@@ -498,6 +505,7 @@ impl Scenario {
 
     fn withdraw(&mut self, name: &str) {
         let withdraw = Withdraw {
+            finish: false,
             task: task_id(name),
             reason: "stopped by admin".into(),
         };

@@ -246,11 +246,36 @@ fn target_one_starts_only_under_the_session_lease() {
          5     center mute
          12    wait              => close: the center was silent for 9 s
          30    wait
-         31    center speaks
-         31    link up           => state ended r1,r2; report r1 succeeded: exit 0; report r2 not started: the agent held no lease of the center
-         33    ack               => forget r1
-         34    link down
-         35    link up           => state",
+         33    center speaks
+         33    link up           => state ended r1,r2; report r1 succeeded: exit 0; report r2 not started: the agent held no lease of the center
+         35    ack               => forget r1
+         36    link down
+         37    link up           => state",
+    );
+}
+
+#[test]
+fn a_run_of_target_one_waits_a_moment_for_the_link_of_an_agent_that_was_restarted() {
+    play(
+        "0     keeper ready
+         0     link up           => state
+         1     plan r1 one 10    => confirm 1
+         9     dies
+         10.2  starts
+         10.2  keeper ready
+         11.5  link up           => state armed r1; start r1 until 26",
+    );
+}
+
+#[test]
+fn an_agent_asks_again_soon_for_a_lease_that_it_was_not_given() {
+    play(
+        "0     keeper ready
+         0     center lends nothing
+         0     link up           => state
+         1     plan r1 one 2     => confirm 1
+         2     center lends leases
+         3     wait              => start r1 until 17",
     );
 }
 

@@ -16,6 +16,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use thiserror::Error;
 
+use super::seal::{SealError, SealKey, is_sealed};
 use super::token::{RandomError, random};
 use crate::files::{FileError, make_private_dir, read_private, write_private};
 use crate::model::{Fingerprint, FleetId, PeerRole, PeerUri, UnixMs};
@@ -30,7 +31,7 @@ pub const LIFE_CA: Duration = Duration::from_hours(24 * 365 * 20);
 const BACKDATED: Duration = DAY;
 /// Bytes of a serial number, the most that RFC 5280 (4.1.2.2) allows less the sign.
 const SERIAL_LEN: usize = 16;
-/// The authority's key and certificate, one file so that they are never of two authorities.
+/// The authority's key, sealed or not, and certificate: one file so that they are never of two authorities.
 const FILE: &str = "authority.pem";
 
 /// Why a certificate cannot be made.
@@ -46,6 +47,19 @@ pub enum AuthorityError {
         path: String,
         /// What was wrong.
         source: rcgen::Error,
+    },
+    /// Its key is sealed, and there is no sealing key.
+    #[error(
+        "the key in `{0}` is sealed, and nobody said with what; set `ca_key_file` in center.toml, or give the service the credential `ucron-ca-key`"
+    )]
+    Sealed(String),
+    /// It cannot be sealed or opened.
+    #[error("`{path}`: {source}")]
+    Seal {
+        /// The file.
+        path: String,
+        /// Why not.
+        source: SealError,
     },
     /// There is one already; a second would lock every member out.
     #[error("`{0}` holds a certificate authority already")]
@@ -85,36 +99,75 @@ pub struct Issued {
 
 impl Authority {
     /// Makes a new authority and stores it in `dir` (`DIR/ca`), where none may be.
-    pub fn create(dir: &Path, fleet: &FleetId, now: UnixMs) -> Result<Self, AuthorityError> {
+    pub fn create(
+        dir: &Path,
+        fleet: &FleetId,
+        now: UnixMs,
+        seal: Option<&SealKey>,
+    ) -> Result<Self, AuthorityError> {
+        let key = KeyPair::generate()?;
+        let mut params = params(&format!("ucron {fleet}"), now, LIFE_CA)?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let made = Self::new(params.self_signed(&key)?.pem(), key)?;
+        made.keep(dir, seal)?;
+        Ok(made)
+    }
+
+    /// Reads the authority out of `dir`. One that is not sealed although there is a sealing key is sealed now.
+    pub fn load(dir: &Path, seal: Option<&SealKey>) -> Result<Self, AuthorityError> {
+        let path = dir.join(FILE);
+        let text = read_private(&path)?;
+        let shown = || path.display().to_string();
+        let broken = |source| AuthorityError::Broken {
+            path: shown(),
+            source,
+        };
+        if !is_sealed(&text) {
+            let read = Self::read(&text).map_err(broken)?;
+            if seal.is_some() {
+                write_private(&path, read.text(&path, seal)?.as_bytes())?;
+            }
+            return Ok(read);
+        }
+        let seal = seal.ok_or_else(|| AuthorityError::Sealed(shown()))?;
+        let (sealed, pem) = halves(&text).map_err(broken)?;
+        let key = seal
+            .open(sealed, pem)
+            .map_err(|source| AuthorityError::Seal {
+                path: shown(),
+                source,
+            })?;
+        Self::read(&(key + pem)).map_err(broken)
+    }
+
+    /// Writes it into `dir`, where none may be.
+    fn keep(&self, dir: &Path, seal: Option<&SealKey>) -> Result<(), AuthorityError> {
         make_private_dir(dir)?;
         let path = dir.join(FILE);
         if path.exists() {
             return Err(AuthorityError::Exists(path.display().to_string()));
         }
-        let key = KeyPair::generate()?;
-        let mut params = params(&format!("ucron {fleet}"), now, LIFE_CA)?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let pem = params.self_signed(&key)?.pem();
-        write_private(&path, format!("{}{pem}", key.serialize_pem()).as_bytes())?;
-        Ok(Self::new(pem, key)?)
+        Ok(write_private(&path, self.text(&path, seal)?.as_bytes())?)
     }
 
-    /// Reads the authority out of `dir`.
-    pub fn load(dir: &Path) -> Result<Self, AuthorityError> {
-        let path = dir.join(FILE);
-        let text = read_private(&path)?;
-        Self::read(&text).map_err(|source| AuthorityError::Broken {
-            path: path.display().to_string(),
-            source,
-        })
+    /// What its file `path` holds.
+    fn text(&self, path: &Path, seal: Option<&SealKey>) -> Result<String, AuthorityError> {
+        let key = self.issuer.key().serialize_pem();
+        let key = match seal {
+            None => key,
+            Some(seal) => seal
+                .seal(&key, &self.pem)
+                .map_err(|source| AuthorityError::Seal {
+                    path: path.display().to_string(),
+                    source,
+                })?,
+        };
+        Ok(key + &self.pem)
     }
 
     fn read(text: &str) -> Result<Self, rcgen::Error> {
-        let at = text
-            .find("-----BEGIN CERTIFICATE-----")
-            .ok_or(rcgen::Error::CouldNotParseCertificate)?;
-        let (key, pem) = text.split_at(at);
+        let (key, pem) = halves(text)?;
         Self::new(pem.to_owned(), KeyPair::from_pem(key)?)
     }
 
@@ -139,17 +192,12 @@ impl Authority {
     }
 
     /// Stores in `dir`, where none may be, the authority that another center has given.
-    pub fn store(dir: &Path, secret: &str) -> Result<Self, AuthorityError> {
-        let path = dir.join(FILE);
+    pub fn store(dir: &Path, secret: &str, seal: Option<&SealKey>) -> Result<Self, AuthorityError> {
         let read = Self::read(secret).map_err(|source| AuthorityError::Broken {
-            path: path.display().to_string(),
+            path: dir.join(FILE).display().to_string(),
             source,
         })?;
-        make_private_dir(dir)?;
-        if path.exists() {
-            return Err(AuthorityError::Exists(path.display().to_string()));
-        }
-        write_private(&path, secret.as_bytes())?;
+        read.keep(dir, seal)?;
         Ok(read)
     }
 
@@ -186,6 +234,13 @@ impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Authority {{ pin: {}, .. }}", self.pin())
     }
+}
+
+/// Key and certificate of such a file.
+fn halves(text: &str) -> Result<(&str, &str), rcgen::Error> {
+    let at = text.find("-----BEGIN CERTIFICATE-----");
+    let at = at.ok_or(rcgen::Error::CouldNotParseCertificate)?;
+    Ok(text.split_at(at))
 }
 
 fn member_params(subject: &PeerUri, now: UnixMs) -> Result<CertificateParams, AuthorityError> {
@@ -247,20 +302,44 @@ mod tests {
     fn an_authority_is_made_once_and_read_again() {
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().join("ca");
-        let made = Authority::create(&dir, &fleet(), NOW).unwrap();
-        let read = Authority::load(&dir).unwrap();
+        let made = Authority::create(&dir, &fleet(), NOW, None).unwrap();
+        let read = Authority::load(&dir, None).unwrap();
         assert_eq!(made.pin(), read.pin());
         assert!(matches!(
-            Authority::create(&dir, &fleet(), NOW),
+            Authority::create(&dir, &fleet(), NOW, None),
             Err(AuthorityError::Exists(_))
         ));
         assert!(!format!("{made:?}").contains("PRIVATE"));
     }
 
     #[test]
+    fn a_sealed_authority_is_nothing_without_its_key() {
+        let home = tempfile::tempdir().unwrap();
+        let (dir, copy) = (home.path().join("ca"), home.path().join("copy"));
+        let (seal, other) = (SealKey::make().unwrap(), SealKey::make().unwrap());
+        let made = Authority::create(&dir, &fleet(), NOW, None).unwrap();
+        let on_disk = |dir: &Path| std::fs::read_to_string(dir.join(FILE)).unwrap();
+        assert!(on_disk(&dir).contains("PRIVATE"));
+        // Sealed by the first that has a key.
+        assert_eq!(
+            Authority::load(&dir, Some(&seal)).unwrap().pin(),
+            made.pin()
+        );
+        assert!(!on_disk(&dir).contains("PRIVATE"));
+        let read = Authority::load(&dir, Some(&seal)).unwrap();
+        assert_eq!(read.secret(), made.secret());
+        let refused = |seal| Authority::load(&dir, seal).unwrap_err().to_string();
+        assert!(refused(None).contains("`ca_key_file`"));
+        assert!(refused(Some(&other)).contains("does not open it"));
+        Authority::store(&copy, &made.secret(), Some(&other)).unwrap();
+        assert!(!on_disk(&copy).contains("PRIVATE"));
+        assert!(Authority::load(&copy, Some(&other)).is_ok());
+    }
+
+    #[test]
     fn a_certificate_takes_nothing_from_its_request_but_the_key() {
         let home = tempfile::tempdir().unwrap();
-        let authority = Authority::create(&home.path().join("ca"), &fleet(), NOW).unwrap();
+        let authority = Authority::create(&home.path().join("ca"), &fleet(), NOW, None).unwrap();
         let key = KeyPair::generate().unwrap();
         let greedy = request(&key, |params| {
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -288,7 +367,7 @@ mod tests {
     #[test]
     fn a_request_without_proof_or_with_a_foreign_key_is_refused() {
         let home = tempfile::tempdir().unwrap();
-        let authority = Authority::create(&home.path().join("ca"), &fleet(), NOW).unwrap();
+        let authority = Authority::create(&home.path().join("ca"), &fleet(), NOW, None).unwrap();
         let subject: PeerUri = "ucron://f1/agent/a1".parse().unwrap();
         let refused = |text: &str| {
             authority

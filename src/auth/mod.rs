@@ -2,8 +2,10 @@
 
 mod access;
 mod ca;
+mod seal;
 mod token;
 
 pub use access::{Access, Deed, Denied};
 pub use ca::{Authority, AuthorityError, Issued, LIFE, LIFE_CA};
+pub use seal::{SealError, SealKey};
 pub use token::{RandomError, make_token, same_token, seed};

@@ -87,6 +87,10 @@ pub struct InitArgs {
     /// The authority of the database server's certificate, a PEM file; public ones if left out.
     #[arg(long, value_name = "FILE")]
     pub store_ca: Option<PathBuf>,
+    /// File of the key that seals the authority's private key on disk, outside the state directory; made if it is
+    /// not there. Without one the private key lies open in the state directory, mode 0600.
+    #[arg(long, value_name = "FILE")]
+    pub ca_key_file: Option<PathBuf>,
     /// Zone of tasks that name none, an IANA name; UTC if left out.
     #[arg(long, value_name = "Z", value_parser = Zone::parse)]
     pub timezone: Option<Zone>,

@@ -8,9 +8,9 @@ use super::clients::Asker;
 use super::core::Core;
 use super::event::{Effect, Now, SessionId, Ticket};
 use super::reads::{Reading, unreadable};
-use crate::model::{AgentId, RequestId, RunId, TaskId, UnixMs};
+use crate::model::{AgentId, GroupName, RequestId, RunId, TaskId, UnixMs};
 use crate::proto::client::{AnswerFrame, ToClient};
-use crate::proto::request::{Answer, Changed, RunPage, Saved, Unconfirmed};
+use crate::proto::request::{Answer, Changed, Frozen, RunPage, Saved, Unconfirmed};
 use crate::proto::view::RunView;
 use crate::store::{RunQuery, StoredRun};
 
@@ -36,6 +36,7 @@ struct Change {
     away: BTreeSet<AgentId>,
     hit: Changed,
     saved: Option<Box<Saved>>,
+    frozen: Option<Box<Frozen>>,
     counted: BTreeSet<RunId>,
 }
 
@@ -66,6 +67,7 @@ impl Changes {
             away: BTreeSet::new(),
             hit: Changed::default(),
             saved: None,
+            frozen: None,
             counted: BTreeSet::new(),
         };
         self.open.insert(id, change);
@@ -98,6 +100,14 @@ impl Changes {
         if let Some(change) = self.open.get_mut(&id) {
             change.hit = hit;
             change.saved = saved.map(Box::new);
+        }
+    }
+
+    /// What the answer will say where a group is frozen.
+    pub fn tell_frozen(&mut self, id: ChangeId, frozen: Frozen) {
+        if let Some(change) = self.open.get_mut(&id) {
+            change.hit = frozen.hit.clone();
+            change.frozen = Some(Box::new(frozen));
         }
     }
 
@@ -218,15 +228,20 @@ impl Core {
         for change in self.changes.take_settled(now) {
             let mut agents = change.away;
             agents.extend(change.pending.into_iter().map(|(agent, _)| agent));
-            let unconfirmed = self.unconfirmed(change.task.as_ref(), &agents);
+            let group = change.frozen.as_ref().map(|frozen| &frozen.group);
+            let unconfirmed = self.unconfirmed(change.task.as_ref(), group, &agents);
             let mut hit = change.hit;
             hit.unconfirmed = unconfirmed;
-            let answer = match change.saved {
-                Some(mut saved) => {
+            let answer = match (change.saved, change.frozen) {
+                (Some(mut saved), _) => {
                     saved.hit = hit;
                     Answer::Saved(saved)
                 }
-                None => Answer::Changed(Box::new(hit)),
+                (None, Some(mut frozen)) => {
+                    frozen.hit = hit;
+                    Answer::Frozen(frozen)
+                }
+                (None, None) => Answer::Changed(Box::new(hit)),
             };
             if let Some(id) = &change.request_id {
                 self.keep_final(id, &answer);
@@ -243,18 +258,31 @@ impl Core {
         let hit = match &mut answer {
             Answer::Changed(hit) => &mut **hit,
             Answer::Saved(saved) => &mut saved.hit,
+            Answer::Frozen(frozen) => &mut frozen.hit,
             _ => return answer,
         };
         if let Some((id, change)) = id.and_then(|id| Some((id, self.changes.open.get(&id)?))) {
             let mut agents = change.away.clone();
             agents.extend(self.drafts.agents_of(id));
-            hit.unconfirmed = self.unconfirmed(change.task.as_ref(), &agents);
+            let group = change.frozen.as_ref().map(|frozen| &frozen.group);
+            hit.unconfirmed = self.unconfirmed(change.task.as_ref(), group, &agents);
         }
         answer
     }
 
-    fn unconfirmed(&self, task: Option<&TaskId>, agents: &BTreeSet<AgentId>) -> Vec<Unconfirmed> {
-        let until = |agent: &AgentId| self.may_fire_until(task, agent);
+    fn unconfirmed(
+        &self,
+        task: Option<&TaskId>,
+        group: Option<&GroupName>,
+        agents: &BTreeSet<AgentId>,
+    ) -> Vec<Unconfirmed> {
+        let of_group = group.map(|group| self.tasks_of_rule(group));
+        let tasks = of_group.into_iter().flatten().chain(task.cloned());
+        let tasks: Vec<TaskId> = tasks.collect();
+        let until = |agent: &AgentId| {
+            let untils = tasks.iter().map(|task| self.may_fire_until(task, agent));
+            untils.max().flatten()
+        };
         let named = agents
             .iter()
             .filter_map(|id| self.fleet.agents.get(id).map(|row| (id, row.name.clone())));
@@ -267,10 +295,10 @@ impl Core {
     }
 
     /// Until when an agent may start what it holds of a task.
-    fn may_fire_until(&self, task: Option<&TaskId>, agent: &AgentId) -> Option<UnixMs> {
+    fn may_fire_until(&self, task: &TaskId, agent: &AgentId) -> Option<UnixMs> {
         let runs = self
             .open
-            .of_task(task?)
+            .of_task(task)
             .into_iter()
             .filter_map(|id| self.open.get(&id));
         let held =

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::core::{Core, Health};
+use super::core::Core;
 use super::event::{Effect, Now, SessionId};
+use super::failing::{Fate, Health};
 use super::logs::LogStream;
 use super::requests::{Reply, answer};
 use super::watch::Watcher;
@@ -246,7 +247,7 @@ impl Core {
             return;
         }
         if let (true, Health::Reloading { trouble }) = (frame.ask.is_change(), &self.health) {
-            let refusal = unavailable(trouble);
+            let refusal = unavailable(trouble, Fate::Unchanged);
             self.refuse(session, frame.id, refusal);
             return;
         }
@@ -349,9 +350,9 @@ impl Core {
         ));
     }
 
-    /// What was promised to clients and will not be: they are told that nothing was changed.
-    pub(super) fn take_back(&mut self, dropped: Vec<Effect>, trouble: &str) {
-        let mut refused = self.changes.clear();
+    /// What was promised to clients and will not be: they are told what is known of it.
+    pub(super) fn take_back(&mut self, dropped: Vec<Effect>, trouble: &str, fate: Fate) {
+        let mut refused = Vec::new();
         for effect in dropped {
             match effect {
                 Effect::ToClient(session, frame) => match *frame {
@@ -371,23 +372,39 @@ impl Core {
                 _ => {}
             }
         }
-        for (session, id) in refused {
-            let frame = RefusedFrame {
-                id,
-                refusal: unavailable(trouble),
-            };
-            self.now(Effect::ToClient(
-                session,
-                Box::new(ToClient::Refused(frame)),
-            ));
+        self.refuse_all(refused, &unavailable(trouble, fate));
+    }
+
+    /// Changes whose agents have not confirmed: written long ago, or in the batch that failed.
+    pub(super) fn refuse_changes(&mut self, trouble: &str) {
+        let refused = self.changes.clear();
+        self.refuse_all(refused, &unavailable(trouble, Fate::Open));
+    }
+
+    fn refuse_all(&mut self, asked: Vec<(SessionId, u64)>, refusal: &Refusal) {
+        for (session, id) in asked {
+            let refusal = refusal.clone();
+            let frame = RefusedFrame { id, refusal };
+            let frame = Box::new(ToClient::Refused(frame));
+            self.now(Effect::ToClient(session, frame));
         }
     }
 }
 
-fn unavailable(trouble: &str) -> Refusal {
+fn unavailable(trouble: &str, fate: Fate) -> Refusal {
+    let (told, hint) = match fate {
+        Fate::Unchanged => (
+            "this request changed nothing",
+            "look at the center's store, then say it again",
+        ),
+        Fate::Open => (
+            "whether this was changed is not known",
+            "look when the store answers again, before you say it again",
+        ),
+    };
     Refusal {
         code: RefusalCode::Unavailable,
-        message: format!("{trouble}; nothing was changed"),
-        hint: Some("look at the center's disk, then say it again".to_owned()),
+        message: format!("{trouble}; {told}"),
+        hint: Some(hint.to_owned()),
     }
 }

@@ -26,7 +26,6 @@ pub enum Subject {
 
 /// One kind of trouble of one subject.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Key {
     /// Whose.
     pub subject: Subject,
@@ -72,7 +71,6 @@ pub enum Place {
 
 /// A subject by its name, and whom it concerns; known also when it is gone.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Label {
     /// A task's.
     pub task: Option<TaskPath>,
@@ -83,7 +81,7 @@ pub struct Label {
 }
 
 /// Something wrong now.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Condition {
     /// Since when.
     pub began_at: UnixMs,
@@ -97,7 +95,6 @@ pub struct Condition {
 
 /// A condition that began or ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Turn {
     /// Which.
     pub key: Key,
@@ -124,28 +121,14 @@ pub enum Deadline {
     Agent(AgentId),
 }
 
-/// What a restart of the center must not forget.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Kept {
-    /// Which.
-    pub key: Key,
-    /// Since when.
-    pub began_at: UnixMs,
-    /// Why.
-    pub reason: String,
-    /// Where.
-    pub places: BTreeSet<Place>,
-    /// Whose, as last told.
-    pub label: Label,
-}
-
 /// The table.
 #[derive(Debug, Default)]
 pub struct Conditions {
     now: BTreeMap<Key, Condition>,
     /// Wrong runs in a row that are too few yet to be told.
     streaks: BTreeMap<(Key, Place), u16>,
+    /// What changed since it was asked last.
+    changed: BTreeSet<Key>,
     deadlines: BTreeSet<(UnixMs, Deadline)>,
     turns: Vec<Turn>,
 }
@@ -154,10 +137,13 @@ impl Conditions {
     /// Something is wrong at a place.
     pub fn raise(&mut self, now: UnixMs, key: &Key, place: Place, reason: String) {
         if let Some(known) = self.now.get_mut(key) {
-            known.places.insert(place);
+            if known.places.insert(place) {
+                self.changed.insert(key.clone());
+            }
             known.reason = reason;
             return;
         }
+        self.changed.insert(key.clone());
         let begun = Condition {
             began_at: now,
             reason,
@@ -177,12 +163,16 @@ impl Conditions {
         if is_known || *streak >= most {
             self.streaks.remove(&at);
             self.raise(now, key, at.1, reason);
+        } else {
+            self.changed.insert(key.clone());
         }
     }
 
     /// It is right again at a place.
     pub fn clear(&mut self, now: UnixMs, key: &Key, place: &Place, why: &str) {
-        self.streaks.remove(&(key.clone(), place.clone()));
+        if self.streaks.remove(&(key.clone(), place.clone())).is_some() {
+            self.changed.insert(key.clone());
+        }
         self.clear_where(now, key, why, |held| held == place);
     }
 
@@ -193,6 +183,9 @@ impl Conditions {
         };
         let before = known.clone();
         known.places.retain(|place| !at(place));
+        if known.places != before.places {
+            self.changed.insert(key.clone());
+        }
         if known.places.is_empty() {
             self.now.remove(key);
             let ended = Condition {
@@ -214,8 +207,14 @@ impl Conditions {
         for (key, place, why) in gone {
             self.clear(now, &key, &place, why);
         }
-        self.streaks
-            .retain(|(key, place), _| why(key, place).is_none());
+        let changed = &mut self.changed;
+        self.streaks.retain(|(key, place), _| {
+            let stays = why(key, place).is_none();
+            if !stays {
+                changed.insert(key.clone());
+            }
+            stays
+        });
     }
 
     /// Whether it is wrong at a place.
@@ -261,35 +260,32 @@ impl Conditions {
         std::mem::take(&mut self.turns)
     }
 
-    /// What a restart of the center must not forget.
-    pub fn kept(&self) -> Vec<Kept> {
-        let kept = |(key, held): (&Key, &Condition)| Kept {
-            key: key.clone(),
-            began_at: held.began_at,
-            reason: held.reason.clone(),
-            places: held.places.clone(),
-            label: held.label.clone(),
-        };
-        self.now.iter().map(kept).collect()
+    /// Which conditions changed since this was asked last.
+    pub fn take_changed(&mut self) -> BTreeSet<Key> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// What is known of a condition: where it is wrong, and wrong runs in a row that are too few yet.
+    pub fn known(&self, key: &Key) -> (Option<&Condition>, Vec<(Place, u16)>) {
+        let all = self.streaks.range((key.clone(), Place::Whole)..);
+        let own = all.take_while(|((of, _), _)| of == key);
+        let streaks = own.map(|((_, place), number)| (place.clone(), *number));
+        (self.now.get(key), streaks.collect())
+    }
+
+    /// All of which anything is known.
+    pub fn keys(&self) -> BTreeSet<Key> {
+        let counted = self.streaks.keys().map(|(key, _)| key);
+        self.now.keys().chain(counted).cloned().collect()
     }
 
     /// Goes on with what a center before knew; nothing of it begins anew.
-    pub fn recall(&mut self, kept: Vec<Kept>) {
-        for Kept {
-            key,
-            began_at,
-            reason,
-            places,
-            label,
-        } in kept
-        {
-            let held = Condition {
-                began_at,
-                reason,
-                places,
-                label,
-            };
-            self.now.entry(key).or_insert(held);
+    pub fn recall(&mut self, key: &Key, held: Option<Condition>, streaks: Vec<(Place, u16)>) {
+        if let Some(held) = held {
+            self.now.entry(key.clone()).or_insert(held);
+        }
+        for (place, number) in streaks {
+            self.streaks.insert((key.clone(), place), number);
         }
     }
 }
@@ -381,6 +377,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_counted_is_known_and_goes_on_in_the_next_table() {
+        let count = |all: &mut Conditions| all.count(UnixMs(1), &key(), at(0), 3, "bad".to_owned());
+        let mut all = Conditions::default();
+        check(&mut all, count, &[]);
+        check(&mut all, count, &[]);
+        let (held, streaks) = all.known(&key());
+        assert_eq!((held, &streaks[..]), (None, &[(at(0), 2)][..]));
+        let mut next = Conditions::default();
+        next.recall(&key(), None, streaks);
+        check(&mut next, count, &["+bad"]);
+    }
+
+    #[test]
     fn what_cannot_be_any_more_ends_and_what_was_known_before_does_not_begin_anew() {
         let mut all = Conditions::default();
         check(
@@ -388,9 +397,10 @@ mod tests {
             |all| all.raise(UnixMs(1), &key(), at(0), "bad".to_owned()),
             &["+bad"],
         );
-        let kept = all.kept();
+        assert_eq!(all.take_changed(), [key()].into());
+        let held = serde_json::to_string(&all.known(&key()).0).unwrap();
         let mut next = Conditions::default();
-        next.recall(serde_json::from_str(&serde_json::to_string(&kept).unwrap()).unwrap());
+        next.recall(&key(), serde_json::from_str(&held).unwrap(), Vec::new());
         check(
             &mut next,
             |all| all.raise(UnixMs(2), &key(), at(0), "bad".to_owned()),

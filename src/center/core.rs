@@ -13,9 +13,10 @@ use super::conditions::Conditions;
 use super::entropy::Entropy;
 use super::event::{Effect, Event, LogLevel, Now, Ticket};
 use super::events::EventLog;
+use super::failing::{Fate, Health};
 use super::fleet::Fleet;
 use super::lateness::Latenesses;
-use super::notices::{Notices, Route};
+use super::notices::Notices;
 use super::orders::Drafts;
 use super::reads::Reading;
 use super::roster::Roster;
@@ -23,6 +24,7 @@ use super::runs::{OpenRun, OpenRuns, SlotKey, Stage};
 use super::sessions::Sessions;
 use super::spans::Spans;
 use super::steady::{Steady, latest_stamp};
+use super::watching::Watching;
 use crate::model::{AgentId, Epoch, Fingerprint, FleetId, RequestId, RunId, TaskId, UnixMs};
 use crate::proto::agent::SlotReport;
 use crate::rule::Zone;
@@ -58,20 +60,6 @@ impl CoreSettings {
     }
 }
 
-/// Whether the store takes writes.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Health {
-    /// It does.
-    Well,
-    /// It did not; memory is being read anew.
-    Reloading {
-        /// What it said.
-        trouble: String,
-    },
-}
-
-/// How often a store that failed is tried again.
-const RELOAD_EVERY: Duration = Duration::from_secs(1);
 /// How long answers are kept for repeated requests.
 pub(super) const KEEP_ANSWERS: Duration = Duration::from_mins(10);
 
@@ -107,10 +95,8 @@ pub struct Core {
     pub(super) conditions: Conditions,
     /// What of it was told to the notify commands.
     pub(super) notices: Notices,
-    /// Until when agents may be away because the center was.
-    pub(super) agents_by: UnixMs,
-    /// The notify commands that there are.
-    pub(super) routes: BTreeSet<Route>,
+    /// What the watch over them knows.
+    pub(super) watching: Watching,
     /// The latest instant there was, and when: what was due by then may have started, and is not planned anew, also
     /// where the clock was set back since.
     latest: Now,
@@ -120,16 +106,16 @@ pub struct Core {
     pub(super) flushed_at: Option<Duration>,
     pub(super) entropy: Entropy,
     /// Writes of the batch being gathered.
-    writes: Vec<Write>,
+    pub(super) writes: Vec<Write>,
     /// Effects to be carried out once that batch is durable.
-    held: Vec<Effect>,
+    pub(super) held: Vec<Effect>,
     /// Effects that wait for the batch under way.
-    in_flight: Option<Vec<Effect>>,
+    pub(super) in_flight: Option<Vec<Effect>>,
     /// Effects that wait for nothing.
     now: Vec<Effect>,
     alarm: Option<UnixMs>,
     /// Likewise.
-    retry_at: Option<Duration>,
+    pub(super) retry_at: Option<Duration>,
 }
 
 impl Core {
@@ -158,8 +144,7 @@ impl Core {
             early: BTreeSet::new(),
             conditions: Conditions::default(),
             notices: Notices::default(),
-            agents_by: now.at,
-            routes: BTreeSet::new(),
+            watching: Watching::default(),
             latest: now,
             steady: Steady::default(),
             next_ticket: 0,
@@ -174,6 +159,7 @@ impl Core {
             settings,
         };
         core.adopt(snapshot);
+        core.recall_all(now, snapshot);
         core.await_agents(now);
         core
     }
@@ -189,10 +175,12 @@ impl Core {
         if self.health == Health::Well {
             self.look_at_runs(now);
             self.plan(now);
+            self.end_freezes(now);
             self.count_spans(now);
             self.send_orders();
         }
         self.tend_conditions(now);
+        self.keep_memories();
         self.settle_changes(now);
         self.flush_watchers(now);
         self.commit();
@@ -245,7 +233,8 @@ impl Core {
                 self.retry_store(now);
             }
             Event::Committed(Ok(())) => self.committed(now),
-            Event::Committed(Err(trouble)) => self.fail(now, &trouble),
+            Event::Committed(Err(trouble)) => self.fail(now, &trouble, Fate::Unchanged),
+            Event::InDoubt(trouble) => self.fail(now, &trouble, Fate::Open),
             Event::StoreSilent(trouble) => self.store_silent(now, &trouble),
             Event::Lapsed(trouble) => self.lapse(now, &trouble),
             Event::Centers(roster) => self.learn_centers(now, *roster),
@@ -347,61 +336,8 @@ impl Core {
         }
     }
 
-    /// The batch under way changed nothing: all that depended on it is taken back.
-    fn fail(&mut self, now: Now, trouble: &str) {
-        let mut dropped = self.in_flight.take().unwrap_or_default();
-        dropped.append(&mut self.held);
-        self.writes.clear();
-        self.health = Health::Reloading {
-            trouble: trouble.to_owned(),
-        };
-        self.log(LogLevel::Warn, trouble.to_owned());
-        self.take_back(dropped, trouble);
-        self.close_agents(now, trouble);
-        self.retry_at = Some(now.mono + RELOAD_EVERY);
-        self.watch_store(now);
-    }
-
-    /// A batch under way tells its own end; without one nothing else would say that nothing can be written.
-    fn store_silent(&mut self, now: Now, trouble: &str) {
-        if self.health == Health::Well && self.in_flight.is_none() {
-            self.fail(now, trouble);
-        }
-    }
-
-    /// The lease has run out by this center's own clock: another may lead by now, so nothing that waits for the store
-    /// is said any more, whatever comes of the batch under way. Clients look for who leads.
-    fn lapse(&mut self, now: Now, trouble: &str) {
-        self.fail(now, trouble);
-        if self.roster.has_others() {
-            self.close_clients(trouble);
-        }
-    }
-
-    fn retry_store(&mut self, now: Now) {
-        if self.retry_at.is_some_and(|at| at <= now.mono) {
-            self.retry_at = None;
-            self.now(Effect::Load);
-        }
-    }
-
-    fn reload(&mut self, now: Now, result: Result<Box<Snapshot>, String>) {
-        match result {
-            Ok(snapshot) => {
-                self.adopt(&snapshot);
-                // A batch of nothing but the lease's renewal: a full disk can be read, and is not well for that.
-                self.in_flight = Some(Vec::new());
-                self.now(Effect::Commit(Vec::new()));
-            }
-            Err(trouble) => {
-                self.health = Health::Reloading { trouble };
-                self.retry_at = Some(now.mono + RELOAD_EVERY);
-            }
-        }
-    }
-
     /// Makes memory what the store says. Runs may have been handed out before, so none counts as waiting.
-    fn adopt(&mut self, snapshot: &Snapshot) {
+    pub(super) fn adopt(&mut self, snapshot: &Snapshot) {
         self.fleet = Fleet::new(snapshot, &self.settings.zone, self.settings.lead);
         self.open = OpenRuns::default();
         self.spans = Spans::new(&snapshot.open_spans);
@@ -448,6 +384,7 @@ impl Core {
             self.fleet.first_due().map(|(at, _)| at),
             self.open.next_look(),
             self.spans.next_over(),
+            self.next_thaw(),
             self.sessions.next_deadline(now, &self.settings),
         ];
         let work = work.into_iter().flatten().min();
@@ -456,7 +393,7 @@ impl Core {
             self.changes.next_deadline().map(|at| now.wall(at)),
             self.retry_at.map(|at| now.wall(at)),
             self.next_flush(now),
-            self.next_tending(),
+            self.next_tending(now),
             self.steady
                 .until_believed(now)
                 .map(|span| now.at.plus(span)),

@@ -263,8 +263,12 @@ impl Core {
         let all: Vec<RunId> = all
             .filter(|id| self.open.get(id).is_some_and(of_it))
             .collect();
-        all.iter().for_each(|id| self.give_to(id, &to));
-        all.iter().for_each(|id| self.hand_to_agent(id));
+        for id in &all {
+            self.give_to(id, &to);
+        }
+        for id in &all {
+            self.hand_to_agent(id);
+        }
         true
     }
 
@@ -430,6 +434,10 @@ impl Core {
         self.publish(Audience::Group(group), event);
         self.watch_end(now, row, ending);
         self.touch_ended(&view);
+        // Misses are told by the row, of which one may be a span.
+        if ending.outcome != Outcome::Missed {
+            self.open.keep_ended(now.at, view);
+        }
         self.settle_waits();
     }
 

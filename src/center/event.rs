@@ -43,6 +43,8 @@ pub enum Event {
     Wake,
     /// The batch under way is durable, or is not and changed nothing.
     Committed(Result<(), String>),
+    /// Whether the batch under way is durable is not known; the store read anew says.
+    InDoubt(String),
     /// The store has not answered for a while, whether or not anything was to be written.
     StoreSilent(String),
     /// The lease has run out by this center's own clock; the batch under way is not told of any more.
@@ -159,7 +161,7 @@ pub enum Effect {
     Dial(BTreeMap<AgentId, HostPort>),
     /// Start a notify command with this line on its standard input, then say [`Event::Notified`].
     Notify(Route, String),
-    /// Keep this text for [`super::Core::recall`] in place of the one before: what is wrong now.
+    /// Keep this text for [`super::Core::recall`] in place of the one before: what is wrong with the store itself.
     Keep(String),
     /// An agent has seen this epoch, which is higher than the lead's: take the lead anew above it.
     RaiseEpoch(Epoch),

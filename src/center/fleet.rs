@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::freezes::{self, Freeze};
 use crate::model::{
     AgentId, AgentName, GroupName, OperatorId, OperatorName, Outcome, Target, Task, TaskId,
     TaskName, TaskPath, UnixMs,
@@ -25,6 +26,8 @@ pub struct TaskEntry {
     pub next_at: Option<UnixMs>,
     /// How long before an occurrence it is planned: the lead, nothing for a daemon's restarts.
     ahead: Duration,
+    /// When it is to be planned.
+    plan_at: Option<UnixMs>,
     /// The latest run that has started or ended.
     pub last_run: Option<RunView>,
     /// Outcomes of the last runs, oldest first.
@@ -40,6 +43,7 @@ impl TaskEntry {
             cursor,
             next_at: None,
             ahead,
+            plan_at: None,
             last_run: None,
             recent: VecDeque::new(),
         }
@@ -59,6 +63,8 @@ pub struct Fleet {
     pub operators: BTreeMap<OperatorId, OperatorRow>,
     /// Tokens by hash.
     pub tokens: BTreeMap<String, TokenRow>,
+    /// Windows in which nothing of a group fires; over at last when all that was due in them is told.
+    pub freezes: BTreeMap<GroupName, Freeze>,
     paths: BTreeMap<TaskPath, TaskId>,
     due: BTreeSet<(UnixMs, TaskId)>,
     /// Tasks that had their turn while others wait.
@@ -91,6 +97,7 @@ impl Fleet {
                 .iter()
                 .map(|token| (token.hash.clone(), token.clone()))
                 .collect(),
+            freezes: freezes::read(snapshot),
             ..Self::default()
         };
         for task in &snapshot.tasks {
@@ -132,8 +139,8 @@ impl Fleet {
     pub fn remove_task(&mut self, id: &TaskId) -> Option<TaskEntry> {
         let entry = self.tasks.remove(id)?;
         self.paths.remove(&entry.task.path());
-        if let Some(at) = entry.next_at {
-            self.due.remove(&(at.minus(entry.ahead), id.clone()));
+        if let Some(at) = entry.plan_at {
+            self.due.remove(&(at, id.clone()));
         }
         Some(entry)
     }
@@ -143,16 +150,36 @@ impl Fleet {
         let Some(entry) = self.tasks.get_mut(id) else {
             return;
         };
-        if let Some(at) = entry.next_at.take() {
-            self.due.remove(&(at.minus(entry.ahead), id.clone()));
-        }
         entry.cursor = cursor;
+        entry.next_at = None;
         if entry.task.enabled {
             entry.next_at = entry.schedule.next_after(cursor).unwrap_or_default();
         }
-        if let Some(at) = entry.next_at {
-            self.due.insert((at.minus(entry.ahead), id.clone()));
+        self.plan_again(id);
+    }
+
+    /// Works out anew when a task is to be planned: ahead of its next occurrence, but for one that is frozen, of which
+    /// nothing is decided before its instant.
+    pub fn plan_again(&mut self, id: &TaskId) {
+        let Some(entry) = self.tasks.get_mut(id) else {
+            return;
+        };
+        if let Some(at) = entry.plan_at.take() {
+            self.due.remove(&(at, id.clone()));
         }
+        let freeze = self.freezes.get(&entry.task.group);
+        entry.plan_at = entry.next_at.map(|at| match freeze {
+            Some(freeze) if freeze.covers(at) => at,
+            _ => at.minus(entry.ahead),
+        });
+        if let Some(at) = entry.plan_at {
+            self.due.insert((at, id.clone()));
+        }
+    }
+
+    /// The freeze that keeps a group's tasks from firing at this instant.
+    pub fn frozen_at(&self, group: &GroupName, at: UnixMs) -> Option<&Freeze> {
+        self.freezes.get(group).filter(|freeze| freeze.covers(at))
     }
 
     /// The task that is to be planned first, and when.
@@ -178,8 +205,7 @@ impl Fleet {
 
     /// When a task is to be planned.
     pub fn plan_at(&self, id: &TaskId) -> Option<UnixMs> {
-        let entry = self.tasks.get(id)?;
-        entry.next_at.map(|at| at.minus(entry.ahead))
+        self.tasks.get(id)?.plan_at
     }
 
     /// The task with this path.

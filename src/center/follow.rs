@@ -3,7 +3,7 @@
 
 use super::clients::{Asker, Stream};
 use super::core::Core;
-use super::event::{Effect, SessionId};
+use super::event::{Effect, Now, SessionId};
 use super::events::Audience;
 use crate::auth::Access;
 use crate::proto::client::{End, ITEM_WINDOW, ItemFrame, ToClient};
@@ -12,21 +12,29 @@ use crate::proto::view::EventView;
 
 impl Core {
     /// Opens a stream of events for a client.
-    pub(super) fn open_events(&mut self, asker: &Asker, ask: &Events) -> Result<(), Refusal> {
-        let next = match &ask.since {
-            Some(cursor) => self.events.after(cursor).ok_or_else(|| Refusal {
+    pub(super) fn open_events(
+        &mut self,
+        now: Now,
+        asker: &Asker,
+        ask: &Events,
+    ) -> Result<(), Refusal> {
+        let (next, gap) = match &ask.since {
+            Some(cursor) => self.events.after(cursor, now.at).ok_or_else(|| Refusal {
                 code: RefusalCode::Usage,
                 message: format!("`{}` is no cursor of events", cursor.escape_debug()),
                 hint: Some("give a `cursor` as `ucron events -o jsonl` shows it".to_owned()),
             })?,
-            None if ask.follow => self.events.end(),
-            None => self.events.first(),
+            None if ask.follow => (self.events.end(), None),
+            None => (self.events.first(), None),
         };
         let stream = Stream::Events {
             next,
-            credit: ITEM_WINDOW,
+            credit: ITEM_WINDOW - gap.iter().count() as u64,
             follow: ask.follow,
         };
+        if let Some(gap) = gap {
+            self.send_event(asker.session, asker.request, gap);
+        }
         if let Some(client) = self.clients.get_mut(asker.session) {
             client.streams.insert(asker.request, stream);
         }
@@ -69,13 +77,7 @@ impl Core {
         };
         while let Some(step) = self.next_event(session, request, &access) {
             match step {
-                Step::Item(event) => {
-                    let frame = ToClient::Item(ItemFrame {
-                        id: request,
-                        item: Item::Event(Box::new(event)),
-                    });
-                    self.later(Effect::ToClient(session, Box::new(frame)));
-                }
+                Step::Item(event) => self.send_event(session, request, event),
                 Step::End(refusal) => {
                     if let Some(client) = self.clients.get_mut(session) {
                         client.streams.remove(&request);
@@ -88,6 +90,14 @@ impl Core {
                 }
             }
         }
+    }
+
+    fn send_event(&mut self, session: SessionId, request: u64, event: EventView) {
+        let frame = ToClient::Item(ItemFrame {
+            id: request,
+            item: Item::Event(Box::new(event)),
+        });
+        self.later(Effect::ToClient(session, Box::new(frame)));
     }
 
     fn next_event(&mut self, session: SessionId, request: u64, access: &Access) -> Option<Step> {

@@ -33,7 +33,7 @@ impl Core {
             return;
         }
         if self.is_too_early(now, Some(agent)) {
-            let later = self.agents_by.max(now.at.plus(LOOK_AGAIN));
+            let later = self.watching.agents_by.max(now.at.plus(LOOK_AGAIN));
             let of = Deadline::Agent(agent.clone());
             return self.conditions.remind(later, of);
         }

@@ -9,6 +9,7 @@ use thiserror::Error;
 use ulid::Ulid;
 
 use super::place::{FLEET, PlaceFault, StoreAsk};
+use super::sealing::{self, SealingError};
 use crate::auth::{Authority, AuthorityError};
 use crate::clock;
 use crate::config::{CenterSettings, Settings, StoreTls};
@@ -29,6 +30,8 @@ pub struct Init {
     pub listen: Vec<SocketAddr>,
     /// The store; a file in the state directory where its URL is none.
     pub store: StoreAsk,
+    /// The file of the key that seals the authority's; made where there is none.
+    pub ca_key_file: Option<PathBuf>,
     /// Zone of tasks that name none.
     pub timezone: Option<Zone>,
 }
@@ -64,6 +67,9 @@ pub enum InitError {
     /// The certificate authority.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+    /// The key that seals it.
+    #[error(transparent)]
+    Sealing(#[from] SealingError),
     /// An identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -113,7 +119,8 @@ pub async fn init(ask: &Init) -> Result<Initialised, InitError> {
     let addresses = choose_ports(&ask.listen)?;
     let now = clock::now();
     let fleet = FleetId::from(Ulid::generate());
-    let authority = Authority::create(&ask.dir.join(CA_DIR), &fleet, now)?;
+    let seal = sealing::key_or_new(&ask.dir, ask.ca_key_file.as_deref())?;
+    let authority = Authority::create(&ask.dir.join(CA_DIR), &fleet, now, seal.as_ref())?;
     let id = Ulid::generate().to_string().to_lowercase();
     make_identity(&authority, &ask.dir, &fleet, PeerRole::Center, id, now)?;
     let admin = OperatorId::from(Ulid::generate());
@@ -274,6 +281,7 @@ pub(super) fn settings_text(ask: &Init, addresses: &[SocketAddr]) -> String {
         ("store_password_env", ask.store.password_env.clone()),
         ("store_ca", shown(ask.store.ca.as_ref())),
         ("store_tls", tls.map(str::to_owned)),
+        ("ca_key_file", shown(ask.ca_key_file.as_ref())),
     ];
     let store = store
         .into_iter()

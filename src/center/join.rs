@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::core::{Core, Health};
+use super::core::Core;
 use super::event::{Effect, Issue, LogLevel, Now, SessionId};
+use super::failing::Health;
 use crate::model::{AgentId, AgentName, GroupName, HostPort, Incarnation, PeerRole, Token};
 use crate::proto::hello::{ErrorFrame, LinkError};
 use crate::proto::join::Join;

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::init::{CA_DIR, Init, InitError, choose_ports, clear_leftovers, settings_text};
 use super::place::{FLEET, PlaceFault};
+use super::sealing;
 use crate::auth::{Authority, AuthorityError};
 use crate::clock;
 use crate::config::{CenterSettings, Settings};
@@ -97,6 +98,9 @@ pub async fn join(ask: &Joining) -> Result<Vec<SocketAddr>, JoiningError> {
     make_private_dir(dir)?;
     clear_leftovers(dir)?;
     let listen = choose_ports(&ask.init.listen)?;
+    // Before the token is used up.
+    let seal =
+        sealing::key_or_new(dir, ask.init.ca_key_file.as_deref()).map_err(InitError::from)?;
     let (center, identity, joined) = ask_centers(&ask.centers, &ask.token).await?;
     if found != joined.fleet {
         return Err(JoiningError::Foreign {
@@ -108,7 +112,7 @@ pub async fn join(ask: &Joining) -> Result<Vec<SocketAddr>, JoiningError> {
     let authority = joined
         .authority
         .ok_or_else(|| JoiningError::NoAuthority(center.clone()))?;
-    let authority = Authority::store(&dir.join(CA_DIR), &authority.0)?;
+    let authority = Authority::store(&dir.join(CA_DIR), &authority.0, seal.as_ref())?;
     if authority.pin() != ask.token.pin() {
         return Err(JoiningError::OtherAuthority(center));
     }

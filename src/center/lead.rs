@@ -15,7 +15,7 @@ use super::roster::{CenterRow, PREFIX, Roster, STEP_DOWN};
 use super::shell::{Inbox, Incoming};
 use crate::clock;
 use crate::model::Epoch;
-use crate::store::{Lead, LeaseGuard, Snapshot, Store, StoreError};
+use crate::store::{Lead, LeaseGuard, Snapshot, Store, StoreError, Write};
 use crate::workers::Workers;
 
 /// Longest pause between two looks at a lease that another holds: it may be given back before its time.
@@ -37,17 +37,22 @@ pub(super) struct Tenure {
 struct Inner {
     /// The lease; none where it does not run out.
     lease: Option<Duration>,
+    /// This process, for the lease.
+    holder: String,
     renewed: AtomicU64,
     epoch: AtomicU64,
+    seen: AtomicU64,
 }
 
 impl Tenure {
     /// Of a center that does not lead.
-    pub(super) fn new(lease: Option<Duration>) -> Self {
+    pub(super) fn new(lease: Option<Duration>, holder: String) -> Self {
         let inner = Inner {
             lease,
+            holder,
             renewed: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
         };
         Self {
             inner: Arc::new(inner),
@@ -62,6 +67,18 @@ impl Tenure {
 
     fn set_epoch(&self, epoch: Epoch) {
         self.inner.epoch.store(epoch.0, Ordering::Relaxed);
+        self.see(epoch);
+    }
+
+    /// A center has led with this epoch.
+    fn see(&self, epoch: Epoch) {
+        self.inner.seen.fetch_max(epoch.0, Ordering::Relaxed);
+    }
+
+    /// The highest epoch with which a center has led while this one ran. A database that lost its last transactions
+    /// may give it again.
+    fn seen(&self) -> Epoch {
+        Epoch(self.inner.seen.load(Ordering::Relaxed))
     }
 
     fn epoch(&self) -> Epoch {
@@ -83,15 +100,46 @@ impl Tenure {
         Some(self.last()? + lease * 5 / 6)
     }
 
-    /// Whether this center leads, and may.
-    pub(super) fn leads(&self, now: Duration) -> bool {
-        self.epoch() > Epoch(0) && !self.is_over(now)
+    /// Under what this center may write, while it leads and may.
+    pub(super) fn guard(&self, now: Duration) -> Option<LeaseGuard> {
+        let epoch = self.epoch();
+        let leads = epoch > Epoch(0) && !self.is_over(now);
+        leads.then(|| LeaseGuard {
+            epoch,
+            holder: self.inner.holder.clone(),
+        })
+    }
+
+    /// Writes a batch, which renews the lease; what came of it, none where another center leads.
+    pub(super) async fn commit(
+        &self,
+        store: &Store,
+        guard: &LeaseGuard,
+        writes: Vec<Write>,
+    ) -> Option<Event> {
+        let sent = clock::boot_time();
+        Some(match store.commit(guard, writes, clock::now()).await {
+            Ok(()) => {
+                self.renewed(sent);
+                Event::Committed(Ok(()))
+            }
+            Err(StoreError::NotLeader) => return None,
+            Err(fault @ StoreError::Unknown { .. }) => Event::InDoubt(fault.to_string()),
+            Err(fault) => Event::Committed(Err(fault.to_string())),
+        })
     }
 
     /// Whether nothing may be said as the leader any more.
     pub(super) fn is_over(&self, now: Duration) -> bool {
         self.ends().is_some_and(|end| now >= end)
     }
+}
+
+/// What a leader says whose lease is over by its own clock, and why where that is known.
+pub(super) fn lapsed(cause: Option<&str>) -> String {
+    let cause = cause.map(|cause| format!(": {cause}"));
+    let cause = cause.unwrap_or_default();
+    format!("the center's lease was not renewed in time{cause}")
 }
 
 /// What the loop tells the worker.
@@ -109,8 +157,6 @@ pub(super) enum Told {
 pub(super) struct Seat {
     /// The store.
     pub store: Store,
-    /// Names this process for the lease.
-    pub holder: String,
     /// Shared with the loop.
     pub tenure: Tenure,
     /// The loop.
@@ -183,7 +229,7 @@ impl Seat {
         let mut told = String::new();
         loop {
             let sent = clock::boot_time();
-            let pause = match self.store.try_take_lead(&self.holder).await {
+            let pause = match self.store.try_take_lead(&self.tenure.inner.holder).await {
                 Ok(Lead::Taken(guard)) => {
                     self.tenure.renewed(sent);
                     return Some(guard);
@@ -222,7 +268,9 @@ impl Seat {
         told: &mut mpsc::Receiver<Told>,
         stop: &CancellationToken,
     ) -> End {
-        let mut guard = guard;
+        let Some(mut guard) = self.above_seen(guard).await else {
+            return End::Lost;
+        };
         loop {
             let snapshot = match self.load(&guard).await {
                 Ok(snapshot) => Box::new(snapshot),
@@ -241,14 +289,35 @@ impl Seat {
             self.tell(leads).await;
             match self.keep(&guard, told, stop).await {
                 Ok(end) => return end,
-                Err(above) => match self.store.raise_epoch(&guard, above).await {
-                    Ok(raised) => guard = raised,
-                    Err(fault) => {
-                        warn!("the epoch was not raised above {above}: {fault}");
-                        self.release(&guard).await;
-                        return End::Lost;
-                    }
+                Err(above) => match self.raise(&guard, above).await {
+                    Some(raised) => guard = raised,
+                    None => return End::Lost,
                 },
+            }
+        }
+    }
+
+    /// The lead with an epoch above all that this center knows of; none where it is lost.
+    async fn above_seen(&self, guard: LeaseGuard) -> Option<LeaseGuard> {
+        let seen = self.tenure.seen();
+        if guard.epoch > seen {
+            return Some(guard);
+        }
+        warn!(
+            epoch = guard.epoch.0,
+            seen = seen.0,
+            "the database has forgotten a lead"
+        );
+        self.raise(&guard, seen).await
+    }
+
+    async fn raise(&self, guard: &LeaseGuard, above: Epoch) -> Option<LeaseGuard> {
+        match self.store.raise_epoch(guard, above).await {
+            Ok(raised) => Some(raised),
+            Err(fault) => {
+                warn!("the epoch was not raised above {above}: {fault}");
+                self.release(guard).await;
+                None
             }
         }
     }
@@ -310,7 +379,7 @@ impl Seat {
                     if failed == 1 {
                         warn!("the lease was not renewed: {fault}");
                     }
-                    if failed >= SILENT {
+                    if failed >= SILENT || self.tenure.is_over(clock::boot_time()) {
                         let silent = Event::StoreSilent(fault.to_string());
                         self.tell(Incoming::Event(silent)).await;
                     }
@@ -364,6 +433,9 @@ impl Seat {
         };
         put_row(&self.store, &own).await?;
         let rows = rows(&self.store).await?;
+        for row in &rows {
+            self.tenure.see(row.epoch);
+        }
         let renewed = self.tenure.last().filter(|_| epoch > Epoch(0));
         let roster = Roster::new(&own, rows, renewed);
         self.tell(Incoming::Event(Event::Centers(Box::new(roster))))
@@ -407,11 +479,16 @@ mod tests {
 
     #[test]
     fn a_leader_stops_before_its_lease_ends() {
-        let tenure = Tenure::new(Some(Duration::from_secs(3)));
+        let tenure = Tenure::new(Some(Duration::from_secs(3)), "c1".to_owned());
         tenure.renewed(Duration::from_secs(10));
         tenure.renewed(Duration::from_secs(9));
         assert!(!tenure.is_over(Duration::from_millis(12_499)));
         assert!(tenure.is_over(Duration::from_millis(12_500)));
-        assert!(!Tenure::new(None).is_over(Duration::from_secs(99)));
+        assert_eq!(tenure.guard(Duration::from_secs(12)), None);
+        tenure.set_epoch(Epoch(4));
+        let guard = tenure.guard(Duration::from_secs(12));
+        assert_eq!(guard.map(|guard| guard.epoch), Some(Epoch(4)));
+        assert_eq!(tenure.guard(Duration::from_secs(13)), None);
+        assert!(!Tenure::new(None, String::new()).is_over(Duration::from_secs(99)));
     }
 }

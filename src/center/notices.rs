@@ -26,7 +26,6 @@ pub struct Due {
 
 /// What was told of one condition; a restart of the center must not forget it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Told {
     /// Whether the last notice was of a beginning.
     begun: bool,
@@ -42,6 +41,15 @@ pub struct Notices {
     told: BTreeMap<Key, Told>,
     /// When to look at which again.
     due: BTreeSet<(UnixMs, Key)>,
+    /// What changed since it was asked last.
+    changed: BTreeSet<Key>,
+}
+
+impl Told {
+    /// The beginning that was told, if its end was not.
+    pub fn standing(&self) -> Option<&Turn> {
+        self.begun.then_some(&self.last)
+    }
 }
 
 impl Notices {
@@ -58,6 +66,7 @@ impl Notices {
         });
         told.times += u32::from(begins);
         told.last = turn;
+        self.changed.insert(key.clone());
         self.due.insert((now, key));
     }
 
@@ -87,6 +96,7 @@ impl Notices {
             self.due.insert((next, key.clone()));
             return None;
         }
+        self.changed.insert(key.clone());
         told.begun = begins;
         if begins {
             told.begin_at = Some(now);
@@ -111,21 +121,29 @@ impl Notices {
         };
         if self.told.get(key).is_some_and(is_old) {
             self.told.remove(key);
+            self.changed.insert(key.clone());
         }
     }
 
-    /// What a restart of the center must not forget.
-    pub fn kept(&self) -> Vec<Told> {
-        self.told.values().cloned().collect()
+    /// Of which conditions what was told has changed since this was asked last.
+    pub fn take_changed(&mut self) -> BTreeSet<Key> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// What was told of a condition.
+    pub fn told(&self, key: &Key) -> Option<&Told> {
+        self.told.get(key)
+    }
+
+    /// All of which anything was told.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.told.keys()
     }
 
     /// Goes on with what a center before told.
-    pub fn recall(&mut self, now: UnixMs, kept: Vec<Told>) {
-        for told in kept {
-            let key = told.last.key.clone();
-            self.due.insert((now, key.clone()));
-            self.told.insert(key, told);
-        }
+    pub fn recall(&mut self, now: UnixMs, key: Key, told: Told) {
+        self.due.insert((now, key.clone()));
+        self.told.insert(key, told);
     }
 
     /// When [`Self::take`] is next wanted.

@@ -14,16 +14,19 @@ use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
+use super::core::CoreSettings;
 use super::event::Event;
+use super::memory::reached_again;
 use super::notices::Route;
 use super::shell::{Inbox, Incoming};
+use crate::clock;
 use crate::config::CenterSettings;
 use crate::files::write_private;
 use crate::model::GroupName;
 use crate::workers::Workers;
 
-/// Where what is wrong is kept over restarts.
-pub(super) const KEPT_FILE: &str = "conditions.json";
+/// Where is kept over restarts what is wrong with the store.
+pub(super) const KEPT_FILE: &str = "store-trouble.json";
 /// Notices that wait for one command at most; what is beyond is dropped, and said.
 const MOST_WAITING: usize = 256;
 /// Bytes of its standard error that are read.
@@ -66,7 +69,8 @@ impl NotifyCommands {
 pub(super) struct Notifier {
     commands: Arc<RwLock<NotifyCommands>>,
     queues: BTreeMap<Route, mpsc::Sender<String>>,
-    file: PathBuf,
+    /// What was written down last.
+    known: String,
     kept: watch::Sender<Option<String>>,
     workers: Workers,
     inbox: Inbox,
@@ -80,8 +84,10 @@ impl Notifier {
         workers: Workers,
         inbox: Inbox,
     ) -> Self {
+        // Where there is none nothing was wrong.
+        let kept_before = std::fs::read_to_string(&file).unwrap_or_default();
         let (kept, written) = watch::channel(None);
-        workers.spawn("conditions", write_kept(file.clone(), written));
+        workers.spawn("conditions", write_kept(file, written));
         let known = Arc::new(RwLock::new(commands.borrow().clone()));
         let stop = workers.token().clone();
         let told = follow(commands, Arc::clone(&known), inbox.clone());
@@ -91,7 +97,7 @@ impl Notifier {
         Self {
             commands: known,
             queues: BTreeMap::new(),
-            file,
+            known: kept_before,
             kept,
             workers,
             inbox,
@@ -104,14 +110,27 @@ impl Notifier {
         known.map_or_else(|_| BTreeSet::new(), |known| known.routes())
     }
 
-    /// What was written down last; nothing where it cannot be read.
-    pub fn kept(&self) -> Option<String> {
-        std::fs::read_to_string(&self.file).ok()
+    /// What was written down last; empty where nothing was.
+    pub fn kept(&self) -> &str {
+        &self.known
     }
 
     /// Writes this down in place of what was there.
-    pub fn keep(&self, text: String) {
+    pub fn keep(&mut self, text: String) {
+        self.known.clone_from(&text);
         self.kept.send_replace(Some(text));
+    }
+
+    /// Another center leads: if it was told that this one cannot reach the store, that is over.
+    pub fn tell_reached(&mut self, settings: &CoreSettings) {
+        let address = settings.addresses.first().cloned().unwrap_or_default();
+        let told = reached_again(&self.known, clock::now(), &settings.fleet, address);
+        let Some((groups, notice)) = told else { return };
+        self.keep(String::new());
+        let is_told = |route: &Route| route.as_ref().is_none_or(|group| groups.contains(group));
+        for route in self.routes().into_iter().filter(is_told) {
+            self.notify(route, notice.clone());
+        }
     }
 
     /// Tells one route.
@@ -158,7 +177,7 @@ async fn write_kept(file: PathBuf, mut kept: watch::Receiver<Option<String>>) {
             continue;
         };
         if let Err(fault) = write_private(&file, text.as_bytes()) {
-            warn!("what is wrong will be told again after a restart: {fault}");
+            warn!("what is wrong with the store may be told again after a restart: {fault}");
         }
     }
 }

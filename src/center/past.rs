@@ -32,16 +32,28 @@ impl Core {
         let Some(first) = entry.next_at.filter(|_| !task.spec.work.daemon) else {
             return false;
         };
+        let freeze = self.fleet.freezes.get(&task.group).cloned();
+        if let Some(freeze) = freeze.as_ref().filter(|freeze| freeze.covers(first)) {
+            if first > now.at {
+                return false;
+            }
+            self.miss_frozen(now, &task, &schedule, first, freeze);
+            return true;
+        }
         let before = |at: UnixMs| UnixMs(at.0 - 1);
         // What jitter may still delay to now is planned one by one.
         let past = before(now.at.minus(task.spec.jitter));
+        // What a freeze kept from running is told by itself, and takes the place of what was due before it.
+        let frozen_from = freeze.map(|freeze| freeze.from);
+        let frozen_from = frozen_from.filter(|from| (first..=past).contains(from));
+        let past = frozen_from.map_or(past, before);
         // So is what is planned or told already, by a clock that was ahead.
         let known = self.first_known(id, first, past);
         let Some(last) = schedule.last_in(before(first), known.map_or(past, before)) else {
             return false;
         };
         let in_time = last.plus(task.spec.start_within()) > now.at;
-        let kept = catch_up && known.is_none() && in_time;
+        let kept = catch_up && known.is_none() && in_time && frozen_from.is_none();
         let end = if kept {
             schedule.last_in(before(first), before(last))
         } else {
@@ -87,7 +99,7 @@ impl Core {
     }
 
     /// The first occurrence of a task from `at` to `until` that is planned, or told as missed.
-    fn first_known(&self, task: &TaskId, at: UnixMs, until: UnixMs) -> Option<UnixMs> {
+    pub(super) fn first_known(&self, task: &TaskId, at: UnixMs, until: UnixMs) -> Option<UnixMs> {
         let planned = self.open.of_task(task).into_iter();
         let planned = planned.filter_map(|id| self.open.get(&id));
         let planned = planned.filter(|run| run.row.run.cause.is_of_rule());

@@ -52,6 +52,10 @@ impl Core {
             self.plan_restart(now, &task, at);
             return 1;
         }
+        if let Some(freeze) = self.fleet.frozen_at(&task.group, at).cloned() {
+            let schedule = entry.schedule.clone();
+            return self.miss_frozen(now, &task, &schedule, at, &freeze);
+        }
         if at < now.at && self.close_past(now, id, task.spec.catch_up) {
             return 1;
         }
@@ -83,7 +87,8 @@ impl Core {
             .schedule
             .last_in(UnixMs(at.0 - 1), now.at)
             .unwrap_or(at);
-        if now.at.since(last) <= START_WITHIN {
+        let is_frozen = self.fleet.frozen_at(&task.group, last).is_some();
+        if now.at.since(last) <= START_WITHIN && !is_frozen {
             self.restart_daemon(task, &format!("restarted by its rule at {}", hms(last)));
         }
         self.move_cursor(&task.id, last);
@@ -165,7 +170,7 @@ impl Core {
     /// Takes one planned run in and hands it to its agent if that is linked. A run that is open already stays.
     pub(super) fn plan_run(&mut self, now: Now, row: RunRow) {
         if self.is_open(&row.run.run_id) {
-            self.revive(&row);
+            self.revive(now, &row);
             return;
         }
         let key = (row.run.scheduled_at, row.run.run_id.clone());
@@ -177,10 +182,14 @@ impl Core {
             return self.miss_unplanned(now, &row, CENTER_DOWN);
         }
         self.write(Write::PlanRun(row.clone()));
+        let frozen = self.frozen_reason(now.at, &row);
         let run = OpenRun {
             row,
             stage: Stage::Waiting,
-            cancelled: None,
+            cancelled: frozen.map(|reason| Cancelled {
+                reason,
+                confirmed: true,
+            }),
             refused: None,
             was_lost: false,
         };
@@ -323,8 +332,11 @@ impl Core {
     }
 
     /// A run that is open and due again, or in another revision.
-    pub(super) fn revive(&mut self, row: &RunRow) {
+    pub(super) fn revive(&mut self, now: Now, row: &RunRow) {
         let id = &row.run.run_id;
+        if self.frozen_reason(now.at, row).is_some() {
+            return;
+        }
         let Some(run) = self.open.get_mut(id) else {
             return;
         };
@@ -413,8 +425,11 @@ impl Core {
                     Some(agent.clone()),
                 );
                 let id = row.run.run_id.clone();
+                let frozen = self.frozen_reason(now.at, &row);
                 self.plan_run(now, row);
-                if up > REBOOT_WITHIN {
+                if let Some(reason) = frozen {
+                    self.end_missed(now, &id, &reason);
+                } else if up > REBOOT_WITHIN {
                     self.end_missed(
                         now,
                         &id,

@@ -98,6 +98,7 @@ fn init_of(args: InitArgs) -> Result<Init> {
         dir: args.state,
         listen: args.listen,
         store,
+        ca_key_file: args.ca_key_file.as_deref().map(absolute).transpose()?,
         timezone: args.timezone,
     })
 }

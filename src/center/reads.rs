@@ -85,13 +85,23 @@ impl Core {
         self.now(Effect::ToClient(asker.session, Box::new(frame)));
     }
 
-    /// Runs of memory and history, newest first, those of memory in place of the store's.
+    /// Runs of memory and history, newest first; what the store says of one's end counts. What ended while the store
+    /// was asked is in memory still: it would be gone for a moment otherwise.
     fn list(&self, now: Now, asker: &Asker, ask: &RunList, stored: &[StoredRun]) -> Answer {
+        let lately = self.open.ended_lately().cloned();
         let mut runs: BTreeMap<RunId, RunView> = self
             .live_runs()
+            .chain(lately)
             .filter(|view| self.matches(asker, ask, view))
             .map(|view| (view.run_id.clone(), view))
             .collect();
+        for run in self.open.iter().filter(|_| ask.open) {
+            let view = self.open_view(run);
+            let is_due = ask.since.is_some() || view.scheduled_at <= now.at;
+            if is_due && self.matches(asker, ask, &view) {
+                runs.insert(view.run_id.clone(), view);
+            }
+        }
         let seen = stored.iter().map(|run| self.stored_view(run));
         // What is planned and not started is in `next`, not here.
         for view in seen.filter(|view| view.outcome.is_some() || view.started_at.is_some()) {
@@ -100,7 +110,10 @@ impl Core {
         let mut runs: Vec<RunView> = runs
             .into_values()
             .filter(|view| {
-                view.scheduled_at <= now.at || view.started_at.is_some() || view.outcome.is_some()
+                ask.open
+                    || view.scheduled_at <= now.at
+                    || view.started_at.is_some()
+                    || view.outcome.is_some()
             })
             .collect();
         runs.sort_by(|a, b| (b.scheduled_at, &b.run_id).cmp(&(a.scheduled_at, &a.run_id)));

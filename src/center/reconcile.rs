@@ -371,11 +371,14 @@ impl Core {
         }
     }
 
-    /// Takes a daemon from an agent, if that is linked.
+    /// Takes a daemon from an agent, if that is linked; where it was stopped to finish its processes may go on.
     pub(super) fn withdraw(&mut self, agent: &AgentId, task: &TaskId, reason: &str) {
+        let entry = self.fleet.tasks.get(task);
+        let finish = entry.is_some_and(|entry| !entry.task.enabled && entry.task.finishing);
         if self.sessions.is_linked(agent) {
             self.drafts.of(agent).withdraw.push(Withdraw {
                 task: task.clone(),
+                finish,
                 reason: reason.to_owned(),
             });
         }

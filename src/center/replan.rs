@@ -25,6 +25,7 @@ impl Core {
         while !daemon(self) && self.fleet.plan_at(id).is_some_and(|at| at <= now.at) {
             self.plan_next(now, id);
         }
+        self.cancel_frozen(now, id);
     }
 
     /// After this a task may be planned anew: what was due before, by a clock that was set back since, has its
@@ -65,7 +66,7 @@ impl Core {
         } else if !ahead && run.row.run.fire_at() > now.at {
             if wanted && same {
                 let row = run.row.clone();
-                self.revive(&row);
+                self.revive(now, &row);
             } else if !wanted {
                 self.cancel(now, id, reason, false);
             }
@@ -78,7 +79,7 @@ impl Core {
     }
 
     /// Whether a rule's run is one that its task, as it is now, has at its instant.
-    fn is_wanted(&self, run: &OpenRun) -> bool {
+    pub(super) fn is_wanted(&self, run: &OpenRun) -> bool {
         let Some(entry) = self.fleet.tasks.get(&run.row.run.task) else {
             return false;
         };

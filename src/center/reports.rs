@@ -208,7 +208,7 @@ impl Core {
             event.task = Some(path.clone());
             self.publish(Audience::Group(path.group), event);
         }
-        self.watch_slot(now, agent, &slot);
+        self.watch_slot(now, agent, slot);
         let task = slot.task.clone();
         if stopped {
             self.slots.remove(&key);

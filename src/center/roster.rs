@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::core::{Core, Health};
+use super::core::Core;
 use super::event::{Effect, Now};
+use super::failing::Health;
 use super::views::hms;
 use crate::model::{AgentName, Epoch, UnixMs};
 use crate::proto::agent::ToAgent;

@@ -20,6 +20,7 @@ use super::lead::{Seat, Tenure};
 use super::notify::{KEPT_FILE, Notifier, NotifyCommands};
 use super::place::{self, PlaceFault, StoreAsk};
 use super::roster::CenterRow;
+use super::sealing::{self, SealingError};
 use super::shell::{Parts, Shell};
 use crate::auth::{Authority, AuthorityError};
 use crate::clock;
@@ -28,7 +29,7 @@ use crate::files::{FileError, check_private};
 use crate::model::Epoch;
 use crate::proto::identity::{Identity, IdentityError};
 use crate::proto::tls::{TlsError, server_config};
-use crate::store::{Keep, Place, Store, StoreError};
+use crate::store::{Keep, LeaseGuard, Place, Store, StoreError};
 use crate::workers::Workers;
 
 /// Why a center cannot run.
@@ -73,6 +74,9 @@ pub enum RunError {
     /// The certificate authority.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+    /// The key that seals it.
+    #[error(transparent)]
+    Sealing(#[from] SealingError),
     /// The center's identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -94,9 +98,12 @@ pub enum RunError {
 
 /// How long the end may take.
 const DRAIN: Duration = Duration::from_secs(5);
-/// Ended runs pruned at a time, and the pause between: a step must never hold up a fire.
-const PRUNE_STEP: usize = 100;
-const PRUNE_PAUSE: Duration = Duration::from_millis(200);
+/// Ended runs pruned at a time: some milliseconds of the store's writer, for which a batch may have to wait.
+const PRUNE_STEP: usize = 200;
+/// The pause after a step, as many times as long as the step took: most of the store's time is for batches.
+const PRUNE_REST: u32 = 4;
+/// That pause at least and at most.
+const PRUNE_PAUSE: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(5)];
 const PRUNE_EVERY: Duration = Duration::from_mins(10);
 /// How often a center that stands by looks whether it leads.
 const PRUNE_WAIT: Duration = Duration::from_secs(10);
@@ -114,7 +121,8 @@ pub async fn run(
     let _lock = lock(dir)?;
     let place = StoreAsk::of(&settings).place(dir)?;
     let identity = Identity::load(dir)?;
-    let authority = Authority::load(&dir.join(CA_DIR))?;
+    let seal = sealing::key(dir, settings.ca_key_file.as_deref())?;
+    let authority = Authority::load(&dir.join(CA_DIR), seal.as_ref())?;
     let listen = addresses(&settings)?;
     let listeners = bind(&listen).await?;
     let fleet = identity.uri().fleet.to_string();
@@ -126,7 +134,7 @@ pub async fn run(
         .map(|at| dial_address(*at).to_string())
         .collect();
     let told = told(&settings, &listen);
-    let tenure = Tenure::new(store.has_lease().then_some(settings.lease));
+    let tenure = Tenure::new(store.has_lease().then_some(settings.lease), holder()?);
     let (shell, inbox) = Shell::new(Parts {
         settings: core_settings(&settings, &identity, &authority, dialled.clone()),
         store: store.clone(),
@@ -138,7 +146,6 @@ pub async fn run(
     })?;
     let seat = Seat {
         store: store.clone(),
-        holder: holder()?,
         tenure: tenure.clone(),
         inbox: inbox.clone(),
         every: settings.renew_every(),
@@ -294,33 +301,36 @@ fn holder() -> Result<String, RunError> {
     ))
 }
 
-/// Prunes history in small steps, for as long as the center leads.
-fn prune(workers: &Workers, store: Store, tenure: Tenure, kept: watch::Receiver<Keep>) {
+/// Prunes history in small steps, for as long as the center leads; at once when what is kept changes.
+fn prune(workers: &Workers, store: Store, tenure: Tenure, mut kept: watch::Receiver<Keep>) {
     let stop = workers.token().clone();
     workers.spawn("prune", async move {
         loop {
-            let keep = *kept.borrow();
-            let pause = if tenure.leads(clock::boot_time()) {
-                prune_step(&store, &keep).await
-            } else {
-                PRUNE_WAIT
+            let keep = *kept.borrow_and_update();
+            let pause = match tenure.guard(clock::boot_time()) {
+                Some(guard) => prune_step(&store, &guard, &keep).await,
+                None => PRUNE_WAIT,
             };
-            if stop
-                .run_until_cancelled(tokio::time::sleep(pause))
-                .await
-                .is_none()
-            {
-                return;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                Ok(()) = kept.changed() => {}
+                () = stop.cancelled() => return,
             }
         }
     });
 }
 
 /// One step, and how long to rest after it.
-async fn prune_step(store: &Store, keep: &Keep) -> Duration {
-    match store.prune(keep, clock::now(), PRUNE_STEP).await {
-        Ok(pruned) if pruned >= PRUNE_STEP => PRUNE_PAUSE,
-        Ok(_) => PRUNE_EVERY,
+async fn prune_step(store: &Store, guard: &LeaseGuard, keep: &Keep) -> Duration {
+    let begun = clock::boot_time();
+    match store.prune(guard, keep, clock::now(), PRUNE_STEP).await {
+        Ok(pruned) if pruned.is_over => PRUNE_EVERY,
+        Ok(_) => {
+            let spent = clock::boot_time().saturating_sub(begun);
+            let [least, most] = PRUNE_PAUSE;
+            (spent * PRUNE_REST).clamp(least, most)
+        }
+        Err(StoreError::NotLeader | StoreError::Lapsed) => PRUNE_WAIT,
         Err(fault) => {
             warn!("cannot prune history: {fault}");
             PRUNE_EVERY

@@ -1,9 +1,14 @@
 //! Runs without an outcome, in memory: what stage each is in, and when the center must look at it next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use crate::model::{AgentId, RunId, Slot, TaskId, UnixMs};
+use crate::proto::view::RunView;
 use crate::store::RunRow;
+
+/// How long a run that has ended is kept for questions that the store was asked before it knew of the end.
+const LATELY: Duration = Duration::from_secs(10);
 
 /// How far an open run has come, as the center knows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,9 +88,24 @@ pub struct OpenRuns {
     by_agent: BTreeSet<(AgentId, RunId)>,
     homeless: BTreeSet<RunId>,
     looks: BTreeSet<(UnixMs, RunId)>,
+    lately: VecDeque<(UnixMs, RunView)>,
 }
 
 impl OpenRuns {
+    /// Keeps what ended just now for a while: it is in no open run any more, and not yet in the store.
+    pub fn keep_ended(&mut self, at: UnixMs, view: RunView) {
+        let oldest = at.minus(LATELY);
+        while self.lately.front().is_some_and(|(at, _)| *at < oldest) {
+            self.lately.pop_front();
+        }
+        self.lately.push_back((at, view));
+    }
+
+    /// What ended lately.
+    pub fn ended_lately(&self) -> impl Iterator<Item = &RunView> {
+        self.lately.iter().map(|(_, view)| view)
+    }
+
     /// Takes a run in; it is looked at when it is to be started.
     pub fn insert(&mut self, run: OpenRun) {
         let id = run.id().clone();

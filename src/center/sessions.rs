@@ -5,20 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::changes::ChangeId;
-use super::core::{Core, CoreSettings, Health};
+use super::core::{Core, CoreSettings};
 use super::event::{Effect, LogLevel, Now, Outstanding, SessionId};
 use super::events::{Audience, EventLog};
+use super::failing::Health;
 use super::watch::Touched;
-use crate::model::{
-    AgentId, Epoch, HostPolicy, Incarnation, Revision, SessionLease, TaskId, UnixMs,
-};
+use crate::model::{AgentId, HostPolicy, Incarnation, Revision, SessionLease, TaskId, UnixMs};
 use crate::proto::agent::{FromAgent, Heartbeat, HeartbeatAck, State, ToAgent};
 use crate::proto::hello::{AgentHello, ErrorFrame, Hello, LinkError, PROTOCOL};
 use crate::store::{AgentRow, Write};
-
-/// By how much an agent may raise the epoch. A store that lost transactions lost few takeovers; an agent that says
-/// more is broken or lies, and must not use epochs up.
-const EPOCH_JUMP: u64 = 1_000_000;
 
 /// One agent's link.
 #[derive(Debug)]
@@ -76,6 +71,8 @@ pub struct Sessions {
     started: Duration,
     /// Since when agents without a link are without.
     offline_since: BTreeMap<AgentId, Now>,
+    /// Agents that were let in since this center leads.
+    pub(super) greeted: BTreeSet<AgentId>,
 }
 
 impl Sessions {
@@ -87,6 +84,7 @@ impl Sessions {
             leases: BTreeMap::new(),
             started,
             offline_since: BTreeMap::new(),
+            greeted: BTreeSet::new(),
         }
     }
 
@@ -144,6 +142,7 @@ impl Sessions {
     fn insert(&mut self, session: AgentSession) {
         self.by_agent.insert(session.agent.clone(), session.id);
         self.offline_since.remove(&session.agent);
+        self.greeted.insert(session.agent.clone());
         self.by_id.insert(session.id, session);
     }
 
@@ -178,7 +177,7 @@ impl Core {
         address: &str,
     ) {
         match self.admit(agent, hello) {
-            Ok((row, said)) if said.epoch > self.settings.epoch => {
+            Ok((row, said)) if self.is_outrun(agent, said.epoch) => {
                 self.outrun(now, id, &row, said.epoch);
             }
             Ok((row, said)) => self.let_in(now, id, row, &said, hello, address),
@@ -192,24 +191,13 @@ impl Core {
         }
     }
 
-    /// An agent has obeyed a center of a higher epoch, as when the store has lost its last transactions.
-    fn outrun(&mut self, now: Now, id: SessionId, row: &AgentRow, seen: Epoch) {
-        let own = self.settings.epoch;
-        let text = format!(
-            "agent {} has seen epoch {seen}, this center leads with {own}",
-            row.name
-        );
-        if seen.0 - own.0 <= EPOCH_JUMP {
-            self.log(
-                LogLevel::Warn,
-                format!("{text}; the epoch is raised above it"),
-            );
-            self.now(Effect::RaiseEpoch(seen));
-        }
-        self.close_agent_link(now, id, LinkError::Epoch, text);
-    }
-
-    fn close_agent_link(&mut self, _now: Now, id: SessionId, code: LinkError, message: String) {
+    pub(super) fn close_agent_link(
+        &mut self,
+        _now: Now,
+        id: SessionId,
+        code: LinkError,
+        message: String,
+    ) {
         self.log(LogLevel::Warn, format!("a link is refused: {message}"));
         self.now(Effect::Close(id, ErrorFrame { code, message }));
     }

@@ -12,13 +12,13 @@ use super::core::{Core, CoreSettings};
 use super::dialling::Dialling;
 use super::event::{Effect, Event, Issue, LogLevel, SessionId};
 use super::issuing::issued;
-use super::lead::{Tenure, Told};
+use super::lead::{Tenure, Told, lapsed};
 use super::notify::Notifier;
 use super::roster::Roster;
 use super::run::{RunError, now};
 use super::standby::Standby;
 use crate::auth::{Authority, AuthorityError};
-use crate::clock::{self, Alarm};
+use crate::clock::Alarm;
 use crate::files::write_private;
 use crate::model::UnixMs;
 use crate::proto::agent::ToAgent;
@@ -29,8 +29,6 @@ use crate::proto::link::{LinkSender, SendFault};
 use crate::store::{LeaseGuard, Snapshot, Store, StoreError, Write};
 use crate::workers::Workers;
 
-/// What a leader says whose lease is over by its own clock.
-const LAPSED: &str = "the center's lease was not renewed in time";
 /// Events that wait for the loop at most; links that bring more wait.
 const INBOX: usize = 4096;
 
@@ -111,6 +109,8 @@ pub(super) struct Shell {
     leads: u64,
     lapses: u64,
     lapsed: bool,
+    /// Why the lease is not renewed, where the store said so.
+    cause: Option<String>,
     answers: bool,
     links: BTreeMap<SessionId, Outlet>,
     inbox: Inbox,
@@ -140,6 +140,7 @@ impl Shell {
             leads: 0,
             lapses: 0,
             lapsed: false,
+            cause: None,
             answers: false,
             links: BTreeMap::new(),
             inbox: inbox.clone(),
@@ -226,8 +227,8 @@ impl Shell {
             ..self.parts.settings.clone()
         };
         let mut core = Core::new(settings, snapshot, now());
-        if let Some(known) = self.notifier.as_ref().and_then(Notifier::kept) {
-            core.recall(now(), &known);
+        if let Some(notifier) = &self.notifier {
+            core.recall(now(), notifier.kept());
         }
         let before = std::mem::replace(&mut self.office, Office::Leader(Box::new(core)));
         self.guard = Some(guard);
@@ -281,24 +282,39 @@ impl Shell {
         }
         self.lapsed = true;
         self.lapses += 1;
-        for effect in core.handle(now(), Event::Lapsed(LAPSED.to_owned())) {
+        for effect in core.handle(now(), Event::Lapsed(lapsed(self.cause.as_deref()))) {
             self.carry_out(effect);
         }
     }
 
     fn handle(&mut self, event: Event) {
+        match &event {
+            Event::StoreSilent(cause) | Event::InDoubt(cause) | Event::Committed(Err(cause)) => {
+                self.cause = Some(cause.clone());
+            }
+            Event::Committed(Ok(())) => self.cause = None,
+            _ => {}
+        }
         self.look();
         if let Event::AgentDown(session, _) | Event::ClientDown(session) = &event {
             self.links.remove(session);
         }
         if let Event::Centers(roster) = &event {
             self.roster = roster.as_ref().clone();
+            if let (Office::Standby(_), Some(notifier)) = (&self.office, &mut self.notifier)
+                && self.roster.leader().is_some()
+            {
+                notifier.tell_reached(&self.parts.settings);
+            }
         }
         let effects = match (&mut self.office, event) {
             (Office::Standby(standby), event) => standby.handle(now(), event),
             // What was read without the lead is not to be believed.
             (Office::Leader(core), Event::Loaded(Ok(_))) if self.lapsed => {
-                core.handle(now(), Event::Loaded(Err(LAPSED.to_owned())))
+                core.handle(now(), Event::Loaded(Err(lapsed(self.cause.as_deref()))))
+            }
+            (Office::Leader(core), Event::StoreSilent(cause)) if self.lapsed => {
+                core.handle(now(), Event::StoreSilent(lapsed(Some(&cause))))
             }
             (Office::Leader(core), event) => core.handle(now(), event),
         };
@@ -358,19 +374,17 @@ impl Shell {
                 }
             }
             Effect::RaiseEpoch(above) => self.tell_seat(Told::Raise(above)),
-            Effect::Notify(route, notice) => {
-                if let Some(notifier) = &mut self.notifier {
-                    notifier.notify(route, notice);
-                }
-            }
-            Effect::Keep(text) => {
-                if let Some(notifier) = &self.notifier {
-                    notifier.keep(text);
-                }
-            }
+            Effect::Notify(route, notice) => self.tell(|to| to.notify(route, notice)),
+            Effect::Keep(text) => self.tell(|to| to.keep(text)),
             Effect::Alarm(at) => self.set_alarm(at),
             Effect::Log(LogLevel::Info, text) => info!("{text}"),
             Effect::Log(LogLevel::Warn, text) => warn!("{text}"),
+        }
+    }
+
+    fn tell(&mut self, deed: impl FnOnce(&mut Notifier)) {
+        if let Some(notifier) = &mut self.notifier {
+            deed(notifier);
         }
     }
 
@@ -378,29 +392,18 @@ impl Shell {
         let Some(guard) = self.guard.clone() else {
             return;
         };
-        let (store, inbox, term) = (
-            self.parts.store.clone(),
-            self.inbox.clone(),
-            self.term(true),
-        );
+        let (store, inbox) = (self.parts.store.clone(), self.inbox.clone());
+        let term = self.term(true);
         let (tenure, seat) = (self.parts.tenure.clone(), self.seat.clone());
         self.parts.workers.spawn("commit", async move {
-            let sent = clock::boot_time();
-            let done = match store.commit(&guard, writes, clock::now()).await {
-                Err(StoreError::NotLeader) => {
-                    if let Some(seat) = seat {
-                        // Where it is gone the center is stopping.
-                        let _ = seat.send(Told::Deposed).await;
-                    }
-                    Incoming::Deposed
+            let done = if let Some(told) = tenure.commit(&store, &guard, writes).await {
+                Incoming::Answered(term, told)
+            } else {
+                if let Some(seat) = seat {
+                    // Where it is gone the center is stopping.
+                    let _ = seat.send(Told::Deposed).await;
                 }
-                other => {
-                    if other.is_ok() {
-                        tenure.renewed(sent);
-                    }
-                    let told = other.map_err(|fault| fault.to_string());
-                    Incoming::Answered(term, Event::Committed(told))
-                }
+                Incoming::Deposed
             };
             // Where the loop is gone the center is stopping.
             let _ = inbox.send(done).await;

@@ -10,8 +10,7 @@ use super::events::{Audience, EventLog};
 use super::fleet::TaskEntry;
 use super::runs::Cancelled;
 use super::watch::Touched;
-use crate::model::{AgentId, GroupName, RunId, Task, UnixMs};
-use crate::proto::agent::Kill;
+use crate::model::{AgentId, GroupName, Task, UnixMs};
 use crate::proto::view::TaskView;
 use crate::rule::{RuleKind, Schedule};
 use crate::store::{RunRow, Write};
@@ -87,12 +86,14 @@ impl Core {
         let reason = match self.fleet.tasks.get(&row.run.task) {
             None => "its task was removed".to_owned(),
             Some(_) if !row.run.cause.is_of_rule() => return None,
-            Some(entry) => {
-                let verb = self.why_unwanted(entry, row)?;
-                let task = &entry.task;
-                let at = super::views::hms(task.changed_at);
-                format!("{verb} by {} at {at}", task.changed_by)
-            }
+            Some(entry) => match self.why_unwanted(entry, row) {
+                None => self.frozen_reason(self.latest(), row)?,
+                Some(verb) => {
+                    let task = &entry.task;
+                    let at = super::views::hms(task.changed_at);
+                    format!("{verb} by {} at {at}", task.changed_by)
+                }
+            },
         };
         Some(Cancelled {
             reason,
@@ -113,37 +114,6 @@ impl Core {
         let of_group = |agent: &AgentId| self.fleet.candidates(task).any(|row| row.id == *agent);
         let has_agent = row.agent.as_ref().is_none_or(of_group);
         (ahead && !(wanted && has_agent)).then_some("changed")
-    }
-
-    /// A daemon's slots are left to end; they are not started again.
-    pub(super) fn finish_daemon(&mut self, task: &Task, reason: &str) {
-        if !task.spec.work.daemon {
-            return;
-        }
-        // A daemon does not end by itself: to let it finish is to ask it to, with its stop signal.
-        let live: Vec<(crate::model::AgentId, RunId)> = self
-            .slots
-            .iter()
-            .filter(|(key, _)| key.task == task.id)
-            .filter_map(|(key, slot)| Some((key.agent.clone(), slot.run_id.clone()?)))
-            .collect();
-        for (agent, run_id) in live
-            .into_iter()
-            .filter(|(agent, _)| self.sessions.is_linked(agent))
-            .collect::<Vec<_>>()
-        {
-            let signal = Some(task.spec.work.stop_signal.number());
-            self.drafts.of(&agent).kill.push(Kill {
-                run_id,
-                signal,
-                reason: reason.to_owned(),
-            });
-        }
-        let stopped = Task {
-            enabled: false,
-            ..task.clone()
-        };
-        self.redistribute(Some(task), Some(&stopped), reason);
     }
 
     /// The groups whose history an asker reads: none where all.

@@ -3,50 +3,28 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
-use super::conditions::{Condition, Kept, Key, Label, Place, Subject, Turn};
+use super::conditions::{Condition, Key, Label, Place, Subject, Turn};
 use super::core::Core;
 use super::event::{Effect, LogLevel, Now};
 use super::events::{Audience, EventLog};
-use super::notices::{Due, Notice, Route, Told};
+use super::notices::{Due, Notice, Route};
 use super::watch::Touched;
 use crate::auth::Access;
 use crate::model::{AgentId, AgentName, ConditionKind, GroupName};
 use crate::proto::view::ConditionView;
 
-/// What a restart of the center must not forget.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Memory {
-    pub conditions: Vec<Kept>,
-    pub told: Vec<Told>,
-}
-
 impl Core {
     /// Tells what began and ended, and what was held back for a while.
     pub(super) fn tell_turns(&mut self, now: Now) {
         let turns = self.conditions.take_turns();
-        let mut is_new = !turns.is_empty();
-        if is_new {
+        if !turns.is_empty() {
             self.touch(&Touched::Status);
         }
         for turn in turns {
             self.tell_turn(now, turn);
         }
         for due in self.notices.take(now.at) {
-            is_new = true;
             self.notify(&due);
-        }
-        if is_new {
-            let kept = Memory {
-                conditions: self.conditions.kept(),
-                told: self.notices.kept(),
-            };
-            // Nothing in it has a form that JSON has not.
-            self.now(Effect::Keep(
-                serde_json::to_string(&kept).unwrap_or_default(),
-            ));
         }
     }
 
@@ -180,7 +158,7 @@ impl Core {
             (Subject::Group(_), _) => {}
             _ => routes.extend(groups.iter().cloned().map(Some)),
         }
-        routes.retain(|route| self.routes.contains(route));
+        routes.retain(|route| self.watching.routes.contains(route));
         if routes.is_empty() {
             return;
         }
@@ -215,7 +193,7 @@ impl Core {
 
     /// The notify commands that there are from now on.
     pub(super) fn set_routes(&mut self, now: Now, routes: BTreeSet<Route>) {
-        self.routes = routes;
+        self.watching.routes = routes;
         self.prune_conditions(now);
     }
 

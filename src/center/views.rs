@@ -62,7 +62,17 @@ impl Core {
             .filter_map(|id| self.open.get(&id));
         let planned = pending.filter(|run| run.is_pending() && run.cancelled.is_none());
         let first = planned.map(|run| run.row.run.scheduled_at).min();
-        first.into_iter().chain(entry.next_at).min()
+        let to_plan = entry.next_at.and_then(|at| {
+            match self.fleet.frozen_at(&entry.task.group, at) {
+                // What is due in a freeze will not run.
+                Some(freeze) => {
+                    let last = UnixMs(freeze.until.0 - 1);
+                    entry.schedule.next_after(last).unwrap_or_default()
+                }
+                None => Some(at),
+            }
+        });
+        first.into_iter().chain(to_plan).min()
     }
 
     fn running_of(&self, entry: &TaskEntry) -> u64 {

@@ -2,13 +2,16 @@
 //! against the thresholds of their tasks; a reminder looks at what should have been heard by then. Tells nobody: that
 //! is `telling.rs`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::conditions::{Deadline, Key, Place, Subject};
-use super::core::{Core, Health};
+use super::core::Core;
 use super::event::Now;
+use super::failing::Health;
+use super::freezes::is_of_freeze;
+use super::notices::Route;
 use super::runs::Stage;
-use super::telling::Memory;
 use super::views::hms;
 use crate::model::{
     AgentId, Cause, ConditionKind, Ending, Outcome, Overlap, RunId, RunRef, Slot, Task, TaskId,
@@ -20,10 +23,25 @@ use crate::store::{RunRow, SpanRow};
 
 /// How long agents may take to find a center that has just started: they dial every 30 s at the latest.
 const FIRST_LINK: Duration = Duration::from_secs(45);
+/// How long a center whose lease ran out may not know that another leads: a few looks at the lease.
+const LAPSE_DOUBT: Duration = Duration::from_secs(5);
 /// When to look again at what cannot be told yet.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Why a notify command fails no longer.
 const NO_ROUTE: &str = "it is not configured any more";
+
+/// What the watch knows beside the conditions and what was told of them.
+#[derive(Debug, Default)]
+pub(super) struct Watching {
+    /// Until when agents may be away because the center was.
+    pub agents_by: UnixMs,
+    /// The notify commands that there are.
+    pub routes: BTreeSet<Route>,
+    /// Conditions of which the store does not know the latest.
+    pub unremembered: BTreeSet<Key>,
+    /// Until when a store that takes no writes is no trouble: perhaps another center leads. On the boot-time clock.
+    pub doubted_until: Option<Duration>,
+}
 
 /// Where a run is: the agent that it is for, the same for all agents where the target is `one`.
 fn place(row: &RunRow) -> Place {
@@ -31,19 +49,10 @@ fn place(row: &RunRow) -> Place {
 }
 
 impl Core {
-    /// Goes on with the conditions that a center before this one has kept, as [`Effect::Keep`] gave them. Text that
-    /// is none counts as nothing.
-    pub fn recall(&mut self, now: Now, kept: &str) {
-        let kept: Memory = serde_json::from_str(kept).unwrap_or_default();
-        self.conditions.recall(kept.conditions);
-        self.notices.recall(now.at, kept.told);
-        self.watch_store(now);
-    }
-
     /// The center has started, or can write its store again: agents that it let go of may take their time. Every
     /// one that does not come is silent then.
     pub(super) fn await_agents(&mut self, now: Now) {
-        self.agents_by = now.at.plus(FIRST_LINK);
+        self.watching.agents_by = now.at.plus(FIRST_LINK);
         for agent in self.fleet.agents.keys() {
             self.conditions
                 .remind(now.at.plus(FIRST_LINK), Deadline::Agent(agent.clone()));
@@ -59,12 +68,25 @@ impl Core {
                 Deadline::Agent(agent) => self.should_have_come(now, &agent),
             }
         }
+        if self
+            .watching
+            .doubted_until
+            .is_some_and(|until| until <= now.mono)
+        {
+            self.watching.doubted_until = None;
+            self.watch_store(now);
+        }
         self.tell_turns(now);
     }
 
     /// When [`Self::tend_conditions`] is next wanted.
-    pub(super) fn next_tending(&self) -> Option<UnixMs> {
-        let next = [self.conditions.next_deadline(), self.notices.next()];
+    pub(super) fn next_tending(&self, now: Now) -> Option<UnixMs> {
+        let doubted = self.watching.doubted_until.map(|until| now.wall(until));
+        let next = [
+            self.conditions.next_deadline(),
+            self.notices.next(),
+            doubted,
+        ];
         next.into_iter().flatten().min()
     }
 
@@ -102,7 +124,7 @@ impl Core {
         }
         let row = run.row.clone();
         if self.is_too_early(now, row.agent.as_ref()) {
-            let later = self.agents_by.max(now.at.plus(LOOK_AGAIN));
+            let later = self.watching.agents_by.max(now.at.plus(LOOK_AGAIN));
             return self.conditions.remind(later, Deadline::Start(id.clone()));
         }
         let Some(late) = self.late_after(&row.run) else {
@@ -126,7 +148,7 @@ impl Core {
     /// Whether an agent may be away because of the center.
     pub(super) fn is_too_early(&self, now: Now, agent: Option<&AgentId>) -> bool {
         let is_away = agent.is_some_and(|agent| !self.sessions.is_linked(agent));
-        is_away && (self.health != Health::Well || now.at < self.agents_by)
+        is_away && (self.health != Health::Well || now.at < self.watching.agents_by)
     }
 
     /// A run's first attempt has started, or is found running.
@@ -188,7 +210,7 @@ impl Core {
             outcome => format!("{outcome}: {}", ending.reason),
         };
         match ending.outcome {
-            Outcome::Missed if watch.missed > 0 && !self.is_draining(row) => {
+            Outcome::Missed if watch.missed > 0 && !self.is_meant(row, ending) => {
                 let missed = key(ConditionKind::Missed);
                 let reason = format!("{}, due at {}", ending.reason, hms(row.run.scheduled_at));
                 self.conditions
@@ -233,7 +255,8 @@ impl Core {
             .watch_of(&row.task)
             .map_or(0, |(_, watch)| watch.missed);
         let count = row.count.unwrap_or_default();
-        if most == 0 || row.reason.starts_with("rate") || count < u64::from(most) {
+        let is_meant = row.reason.starts_with("rate") || is_of_freeze(&row.reason);
+        if most == 0 || is_meant || count < u64::from(most) {
             return;
         }
         let key = Key::task(&row.task, ConditionKind::Missed);
@@ -242,8 +265,11 @@ impl Core {
         self.conditions.raise(now.at, &key, at, reason);
     }
 
-    /// What a drained agent misses is what somebody wanted.
-    fn is_draining(&self, row: &RunRow) -> bool {
+    /// What a drained agent misses, or a frozen group, is what somebody wanted.
+    fn is_meant(&self, row: &RunRow, ending: &Ending) -> bool {
+        if is_of_freeze(&ending.reason) {
+            return true;
+        }
         let agent = row.agent.as_ref().and_then(|id| self.fleet.agents.get(id));
         agent.is_some_and(|row| row.draining)
     }
@@ -314,13 +340,26 @@ impl Core {
         }
     }
 
+    /// The lease ran out: the store may be well, and another center lead. That is known soon.
+    pub(super) fn doubt_store(&mut self, now: Now) {
+        self.watching.doubted_until = Some(now.mono + LAPSE_DOUBT);
+    }
+
     /// The store can be written, or not.
     pub(super) fn watch_store(&mut self, now: Now) {
         let key = Key::center(ConditionKind::Store);
         if let Health::Reloading { trouble } = &self.health {
+            if self
+                .watching
+                .doubted_until
+                .is_some_and(|until| now.mono < until)
+            {
+                return;
+            }
             let reason = trouble.clone();
             self.conditions.raise(now.at, &key, Place::Whole, reason);
         } else {
+            self.watching.doubted_until = None;
             self.conditions.clear(
                 now.at,
                 &key,
@@ -332,7 +371,7 @@ impl Core {
 
     /// What a condition is about may be gone, or may not be watched any more.
     pub(super) fn prune_conditions(&mut self, now: Now) {
-        let (fleet, routes) = (&self.fleet, &self.routes);
+        let (fleet, routes) = (&self.fleet, &self.watching.routes);
         self.conditions
             .prune(now.at, |key, place| match &key.subject {
                 Subject::Center if key.kind == ConditionKind::Notify => {

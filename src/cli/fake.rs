@@ -20,7 +20,9 @@ use crate::proto::client::{
 };
 use crate::proto::hello::{PROTOCOL, Welcome};
 use crate::proto::link::{Bounds, Link};
-use crate::proto::request::{Answer, Item, Refusal, RefusalCode, Request};
+use crate::proto::request::{
+    Answer, Changed, Frozen, FrozenTask, Item, Refusal, RefusalCode, Request,
+};
 use crate::proto::view::{
     AgentCounts, AgentView, EventView, GroupView, Lateness, LogView, ProcessView, RunView,
     StatusView, TaskCounts, TaskView,
@@ -127,6 +129,30 @@ pub fn group(name: &str) -> GroupView {
         tasks: 2,
         run_users: None,
         frozen_until: None,
+        frozen: None,
+    }
+}
+
+/// A freeze with one task.
+pub fn frozen(done: bool) -> Frozen {
+    let task = FrozenTask {
+        task: "web/probe".parse().unwrap(),
+        occurrences: 2,
+        at_least: false,
+        first_at: NOW,
+        next_at: None,
+    };
+    Frozen {
+        group: "web".parse().unwrap(),
+        from: NOW,
+        until: NOW.plus(Duration::from_hours(2)),
+        reason: "move".to_owned(),
+        done,
+        count: 1,
+        occurrences: 2,
+        at_least: false,
+        tasks: vec![task],
+        hit: Changed::default(),
     }
 }
 

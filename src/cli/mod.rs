@@ -1,6 +1,7 @@
 //! The client's commands: arguments (one table), the session with the centers, one file per command family,
-//! printing. Imports `model`, `rule` and `proto`, and nothing of the other programs.
+//! printing. Imports `model`, `rule`, `proto` and, to read the ancestor's table, `store`; nothing of the other programs.
 
+mod ancestor;
 pub mod args;
 mod client;
 pub mod command;
@@ -30,11 +31,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::BufReader;
 
 use crate::workers::Workers;
-use args::{Command, DevArgs, GenArgs, Global, Parsed};
+use args::{Command, DevArgs, GenArgs, Global, ImportCommand, Parsed};
 use client::{Client, Input};
 use command::{
-    agents, audit, context, edit, events, export, groups, login, logs, next, operators, run, runs,
-    save, status, tasks, why,
+    agents, audit, context, edit, events, export, groups, import, login, logs, next, operators,
+    run, runs, save, status, tasks, why,
 };
 use fault::{Exit, Fault, FaultCode};
 use print::{Out, Style};
@@ -255,6 +256,7 @@ async fn carry_out(
         (Command::Runs(args), Some(request)) => runs::runs(client, request, args.limit).await,
         (Command::Edit(args), _) => edit::edit(client, &args).await,
         (Command::Export(args), _) => export::export(client, args).await,
+        (Command::Import(ImportCommand::Mysql(args)), _) => import::mysql(client, &args).await,
         (Command::Show(args), _) => tasks::show(client, args).await,
         (Command::Ls(args), _) => tasks::ls(client, args).await,
         (Command::Next(args), _) => next::of_task(client, &args, shown(global).as_ref()).await,

@@ -65,6 +65,8 @@ pub struct CenterSettings {
     pub store_tls: StoreTls,
     /// The authority of the database server's certificate, a PEM file.
     pub store_ca: Option<PathBuf>,
+    /// The file of the key that seals the authority's private key on disk.
+    pub ca_key_file: Option<PathBuf>,
     /// Zone of tasks without one.
     pub timezone: Zone,
     /// How far ahead runs are sent to their agents.
@@ -110,6 +112,7 @@ impl Default for CenterSettings {
             store_password_env: None,
             store_tls: StoreTls::default(),
             store_ca: None,
+            ca_key_file: None,
             timezone: Zone::utc(),
             lead: 10 * SECOND,
             heartbeat: 3 * SECOND,
@@ -149,6 +152,7 @@ impl Settings for CenterSettings {
         "store_password_env",
         "store_tls",
         "store_ca",
+        "ca_key_file",
         "timezone",
         "lead",
         "heartbeat",

@@ -99,14 +99,21 @@ pub(super) fn limit<'a>(
 /// What the processes of a cgroup took so far; what the kernel does not count is not known.
 pub(super) fn used(cgroup: &Path) -> Used {
     let read = |name: &str| fs::read_to_string(cgroup.join(name)).unwrap_or_default();
+    let peak = read("memory.peak");
+    // Both files come with one controller.
+    let memory = if peak.is_empty() {
+        String::new()
+    } else {
+        read("memory.events")
+    };
     let number = |text: &str, name: &str| -> Option<u64> {
         let mut lines = text.lines();
         lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
     };
     Used {
-        peak_memory: read("memory.peak").trim().parse().ok(),
+        peak_memory: peak.trim().parse().ok(),
         cpu: number(&read("cpu.stat"), "usage_usec").map(Duration::from_micros),
-        out_of_memory: number(&read("memory.events"), "oom_kill").unwrap_or(0),
+        out_of_memory: number(&memory, "oom_kill").unwrap_or(0),
     }
 }
 

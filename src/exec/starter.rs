@@ -41,6 +41,8 @@ pub(super) enum Job {
     Disarm(Key),
     /// Starts an attempt.
     Launch(Box<Order>),
+    /// Takes an emptied tree's cgroup away, after the starts that are due.
+    Remove(Tree),
     /// Takes old output away, but for these attempts.
     Sweep(HashSet<Key>),
     /// Waits until a journal's file is on the disk.
@@ -169,6 +171,7 @@ impl Workshop {
                     Err(failure) => Done::Failed(key, failure),
                 });
             }
+            Job::Remove(tree) => tree.remove(),
             Job::Sweep(mut keep) => {
                 if let Ok(armed) = self.armed.lock() {
                     keep.extend(armed.keys().cloned());

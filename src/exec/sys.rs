@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 #[cfg(debug_assertions)]
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
 #[cfg(debug_assertions)]
@@ -874,12 +874,19 @@ pub struct Took {
 impl Took {
     /// Bytes of memory of the largest, if that was more than this program ever had.
     pub fn peak_memory(&self) -> Option<u64> {
+        /// What was read last; it only grows, and most children are charged with no more.
+        static OWN: AtomicU64 = AtomicU64::new(0);
+        if self.largest <= OWN.load(Ordering::Relaxed) {
+            return None;
+        }
         let status = std::fs::read_to_string("/proc/self/status").ok()?;
         let line = status
             .lines()
             .find_map(|line| line.strip_prefix("VmHWM:"))?;
         let own: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-        (self.largest > own * 1024).then_some(self.largest)
+        let own = own * 1024;
+        OWN.store(own, Ordering::Relaxed);
+        (self.largest > own).then_some(self.largest)
     }
 }
 

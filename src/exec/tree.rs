@@ -186,7 +186,7 @@ fn pids_in(path: &Path) -> io::Result<HashSet<i32>> {
 /// A pid read from the cgroup may be another process by the time its pidfd is open; what is still in the cgroup
 /// afterwards, under the same pid, is the process behind the pidfd or a later one, never a bystander.
 fn signal_cgroup(path: &Path, signal: i32) -> io::Result<()> {
-    let opened: Vec<(i32, OwnedFd)> = pids_in(path)?
+    let opened: Vec<(i32, OwnedFd)> = elders_first(pids_in(path)?)
         .into_iter()
         .filter_map(|pid| Some((pid, open_pid(pid).ok()?)))
         .collect();
@@ -197,6 +197,14 @@ fn signal_cgroup(path: &Path, signal: i32) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// In the order in which they began, so that a shell is told to end before what it waits for: told after, it might go
+/// on with its next command.
+fn elders_first(pids: HashSet<i32>) -> Vec<i32> {
+    let mut pids: Vec<i32> = pids.into_iter().collect();
+    pids.sort_by_cached_key(|pid| (stat(*pid).map(|stat| stat.start), *pid));
+    pids
 }
 
 /// A line of `/proc/PID/stat`.
@@ -311,10 +319,12 @@ fn signal_descendants(stub: i32, stub_pidfd: &OwnedFd, signal: i32) {
         if has_ended(stub_pidfd) {
             return;
         }
-        let fresh: Vec<_> = found
+        let mut fresh: Vec<_> = found
             .into_iter()
             .filter(|(pid, stat)| done.insert((*pid, stat.start)))
             .collect();
+        // As in a cgroup: a shell before what it waits for.
+        fresh.sort_unstable_by_key(|(pid, stat)| (stat.start, *pid));
         if fresh.is_empty() {
             return;
         }
@@ -364,6 +374,13 @@ fn members(leader: i32) -> Vec<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parents_are_told_before_their_children() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        let parent = stat(own).unwrap().parent;
+        assert_eq!(elders_first(HashSet::from([own, parent])), [parent, own]);
+    }
 
     #[test]
     fn a_process_finds_itself_in_proc() {

@@ -108,6 +108,9 @@ pub enum Command {
         task: TaskId,
         /// The reason of the outcome `stopped` of its runs.
         reason: String,
+        /// Processes that run may go on until they end by themselves.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        finish: bool,
     },
     /// A new process per slot, with the present text; fatal slots start too.
     Restart {

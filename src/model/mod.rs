@@ -22,7 +22,9 @@ pub use fleet::{AgentState, Incarnation, Role, SessionLease};
 pub use id::{
     AgentId, BootId, Epoch, FleetId, OperatorId, RequestId, Revision, RunId, Slot, TaskId,
 };
-pub use name::{AgentName, GroupName, NameError, OperatorName, TaskName, TaskPath, UserName};
+pub use name::{
+    AgentName, GroupName, MAX_NAME, NameError, OperatorName, TaskName, TaskPath, UserName,
+};
 pub use outcome::{Ending, Outcome};
 pub use peer::{Fingerprint, FingerprintError, PeerRole, PeerUri, PeerUriError};
 pub use policy::{HostPolicy, PolicyRules, RunAs};

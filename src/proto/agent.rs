@@ -243,6 +243,9 @@ pub struct Cancel {
 pub struct Withdraw {
     /// The task.
     pub task: TaskId,
+    /// Its processes that run may go on until they end by themselves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub finish: bool,
     /// The reason of the outcome `stopped` of its runs.
     pub reason: String,
 }

@@ -183,6 +183,9 @@ pub struct GroupView {
     pub run_users: Option<BTreeSet<String>>,
     /// Until when it is frozen.
     pub frozen_until: Option<UnixMs>,
+    /// By whom and why it is frozen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<String>,
 }
 
 /// An operator.
@@ -346,8 +349,8 @@ pub struct EventView {
     pub cursor: String,
     /// When, in the center's time.
     pub at: UnixMs,
-    /// What: `run_started run_ended runs_missed attempt_ended slot agent_online agent_offline task_saved task_stopped
-    /// task_started task_removed condition_began condition_ended group operator …`.
+    /// What: `run_started run_ended runs_missed attempt_ended slot restart_stopped agent_online agent_offline task_saved
+    /// task_stopped task_started task_removed group_frozen group_thawed condition_began condition_ended gap`.
     pub event: String,
     /// The task, `group/name`.
     pub task: Option<TaskPath>,

@@ -5,6 +5,7 @@
 mod checksum;
 mod copy;
 mod error;
+mod foreign;
 mod mysql;
 mod place;
 mod rows;
@@ -22,10 +23,11 @@ use crate::model::{Epoch, GroupName, UnixMs};
 
 pub use copy::{CopyError, CopyHow, TableSum};
 pub use error::{SchemaError, StoreError};
+pub use foreign::{ForeignTable, read_table};
 pub use place::{Database, Place, PlaceError, Secret, Tls};
 pub use rows::{
-    AgentRow, AnswerRow, AuditRow, GroupRow, Keep, Lead, LeaseGuard, OperatorRow, RunQuery, RunRow,
-    Snapshot, StoredRun, TokenFor, TokenRow, Write,
+    AgentRow, AnswerRow, AuditRow, GroupRow, Keep, Lead, LeaseGuard, OperatorRow, Pruned, RunQuery,
+    RunRow, Snapshot, StoredRun, TokenFor, TokenRow, Write,
 };
 pub use span::{Folded, SpanRow};
 
@@ -172,12 +174,19 @@ impl Store {
         }
     }
 
-    /// Deletes at most `step` ended runs, and as many spans, that need not be kept, and says how many. The work of one call is
-    /// bounded, so it is made again and again: at once after a full step, else after some time.
-    pub async fn prune(&self, keep: &Keep, now: UnixMs, step: usize) -> Result<usize, StoreError> {
+    /// Deletes at most `step` ended runs, and as many spans, that need not be kept. The work of one call is bounded, so it
+    /// is made again and again: soon until a round is over, then after some time. Under the guard where several centers
+    /// share the store; a file is one center's.
+    pub async fn prune(
+        &self,
+        guard: &LeaseGuard,
+        keep: &Keep,
+        now: UnixMs,
+        step: usize,
+    ) -> Result<Pruned, StoreError> {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.prune(*keep, now, step).await,
-            Engine::Mysql(mysql) => mysql.prune(*keep, now, step).await,
+            Engine::Mysql(mysql) => mysql.prune(guard, *keep, now, step).await,
         }
     }
 

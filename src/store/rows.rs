@@ -62,7 +62,12 @@ pub struct Snapshot {
     pub last_runs: Vec<StoredRun>,
     /// Answers kept for repeated requests.
     pub answers: Vec<AnswerRow>,
+    /// What the leader remembers, by name.
+    pub memories: BTreeMap<String, String>,
 }
+
+/// Names of what the leader remembers begin so in the table `meta`.
+pub(in crate::store) const MEMORY: &str = "memory:";
 
 /// A group.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -332,6 +337,14 @@ pub enum Write {
     PutAnswer(AnswerRow),
     /// Add to the audit log.
     Audit(Box<AuditRow>),
+    /// Keep what the leader must know again after a restart or a takeover, in place of what has this name; nothing
+    /// where none.
+    Remember {
+        /// Whose it is: at most 48 letters and digits.
+        name: String,
+        /// What; the store does not look into it.
+        text: Option<String>,
+    },
 }
 
 /// Which runs to read, newest first (by scheduled_at, then id).
@@ -373,6 +386,16 @@ pub struct Keep {
     pub per_task: u32,
     /// Failures, at most so long.
     pub failures_age: Duration,
+}
+
+/// What one step of pruning did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pruned {
+    /// Rows that went.
+    pub rows: usize,
+    /// Whether every task was looked at since the round began, and nothing is left of what was found: the next step
+    /// begins another round.
+    pub is_over: bool,
 }
 
 impl Keep {

@@ -115,6 +115,7 @@ fn group(name: &str, agents: &[&str], tasks: u64) -> GroupView {
         tasks,
         run_users: None,
         frozen_until: None,
+        frozen: None,
     }
 }
 

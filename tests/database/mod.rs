@@ -59,7 +59,7 @@ impl Server {
         assert_eq!(server.hear(), "ready", "no MariaDB server");
         server.answers();
         server.sql(
-            "CREATE USER ucron@'%' IDENTIFIED BY 'se:cret'; GRANT ALL ON `fleet%`.* TO ucron@'%'",
+            "CREATE USER ucron@'%' IDENTIFIED BY 'se:cret'; GRANT ALL ON `fleet%`.* TO ucron@'%'; CREATE USER crowd@'%' IDENTIFIED BY ''",
         );
         Some(server)
     }
@@ -115,6 +115,29 @@ impl Server {
         self.tell("continue");
     }
 
+    /// Keeps a copy of what is on disk, between [`Server::kill`] and [`Server::restart`].
+    pub fn keep(&self) {
+        self.tell("keep");
+    }
+
+    /// Makes that copy what is on disk, likewise.
+    pub fn rewind(&self) {
+        self.tell("rewind");
+    }
+
+    /// Another account's connections, which do nothing; they end with what is returned.
+    pub fn crowd(&self, connections: usize) -> Crowd {
+        let sleep = |_| {
+            let mut client = command("mariadb");
+            client.args(["--no-defaults", "-ucrowd", "--host=127.0.0.1"]);
+            client.args(["--skip-ssl", "-e", "SELECT SLEEP(600)"]);
+            client.arg(format!("--port={}", self.port));
+            client.stdout(Stdio::null()).stderr(Stdio::null());
+            client.spawn().expect("the client starts")
+        };
+        Crowd((0..connections).map(sleep).collect())
+    }
+
     fn tell(&self, word: &str) {
         {
             let mut holder = self.holder.lock().expect("nobody panics while telling");
@@ -147,6 +170,19 @@ impl Server {
         };
         let limited = stream.set_read_timeout(Some(Duration::from_secs(1)));
         limited.is_ok() && stream.read(&mut [0; 4]).is_ok_and(|read| read > 0)
+    }
+}
+
+/// Connections that do nothing.
+pub struct Crowd(Vec<Child>);
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            // One that was refused has ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

@@ -1,14 +1,14 @@
 #!/bin/sh
 # A private MariaDB server for tests: server.sh DIR PORT, as an unprivileged user, DIR its own and not there yet.
 # Says `ready` when the server is started for the first time, then does what it is told on stdin, a word a line:
-# kill (at once, as a crash), start, pause, continue; after each it says `done`. When stdin ends, however whoever
+# kill (at once, as a crash), start, pause, continue, keep (a copy of what is on disk), rewind (to that copy); after each it says `done`. When stdin ends, however whoever
 # started it ended, the server is killed and DIR is gone.
 dir=$1
 port=$2
 pid=
 
 start() {
-  mariadbd --no-defaults --datadir="$dir/data" --socket="$dir/s" --pid-file="$dir/pid" \
+  mariadbd --no-defaults --datadir="$dir/data" --tmpdir="$dir/tmp" --socket="$dir/s" --pid-file="$dir/pid" \
     --bind-address=127.0.0.1 --port="$port" --skip-name-resolve --skip-log-bin \
     --innodb-buffer-pool-size=64M --innodb-log-file-size=32M --innodb-flush-log-at-trx-commit=2 \
     --performance-schema=OFF --max-connections=200 --lower-case-table-names=0 \
@@ -22,13 +22,15 @@ end() {
   wait "$pid" 2>/dev/null
 }
 
-mkdir -p "$dir" || exit 1
+# A server clears what is left in its tmpdir when it starts, of others too.
+mkdir -p "$dir/tmp" || exit 1
 for file in ca cert key; do
   cat >"$dir/$file.pem" <<EOF
 $(eval "printf '%s' \"\$UCRON_TEST_$file\"")
 EOF
 done
-mariadb-install-db --no-defaults --datadir="$dir/data" --auth-root-authentication-method=normal \
+export TMPDIR="$dir/tmp"
+mariadb-install-db --no-defaults --datadir="$dir/data" --tmpdir="$dir/tmp" --auth-root-authentication-method=normal \
   --skip-test-db --skip-name-resolve >"$dir/log" 2>&1 </dev/null || {
   cat "$dir/log" >&2
   rm -rf "$dir"
@@ -42,6 +44,8 @@ while read -r word; do
     start) start ;;
     pause) kill -STOP "$pid" ;;
     continue) kill -CONT "$pid" ;;
+    keep) rm -rf "$dir/kept" && cp -a "$dir/data" "$dir/kept" ;;
+    rewind) rm -rf "$dir/data" && mv "$dir/kept" "$dir/data" ;;
   esac
   echo 'done'
 done

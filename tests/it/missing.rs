@@ -52,6 +52,64 @@ fn after_an_outage_of_the_center_the_misses_are_told_in_a_row() {
 }
 
 #[test]
+fn a_frozen_group_fires_nothing_and_says_so_over_a_restart_of_the_center() {
+    let mut world = World::small();
+    world.add("web/tick", &["--rule", "@every 1s"], &["true"]);
+    world.ended("web/tick");
+    let freeze = [
+        "group",
+        "freeze",
+        "web",
+        "--until",
+        "1h",
+        "--reason",
+        "move of the database",
+    ];
+    let would = world.json(&[&freeze[..], &["--dry-run"]].concat());
+    assert_eq!(would["done"], false);
+    assert_eq!(would["tasks"][0]["task"], "web/tick");
+    assert!(would["occurrences"].as_u64().unwrap() > 3_500, "{would}");
+    assert!(world.json(&["groups"])[0]["frozen_until"].is_null());
+
+    let frozen = world.ucron(&freeze);
+    assert_eq!(frozen.code, 0, "{}", frozen.err);
+    assert!(
+        frozen.err.contains("group web is frozen until"),
+        "{}",
+        frozen.err
+    );
+    let run = world.ucron(&["run", "web/tick"]);
+    assert_eq!(run.code, 5, "{}", run.err);
+    assert!(run.err.contains("move of the database"), "{}", run.err);
+    world.kill_center();
+    world.start_center();
+    let group = &world.json(&["groups"])[0];
+    assert_eq!(group["frozen"], "by admin: move of the database");
+    let of_freeze = |run: &Run| run.reason.starts_with("frozen by admin");
+    world.run_where("web/tick", "a run that was planned is skipped", |run| {
+        run.is("skipped") && of_freeze(run)
+    });
+    world.run_where("web/tick", "what is due later is missed", |run| {
+        run.is("missed") && of_freeze(run)
+    });
+    let why = world.must(&["why", "web/tick"]);
+    assert!(why.contains("on, but group web is frozen until"), "{why}");
+
+    let thawed_at = now();
+    world.must(&["group", "thaw", "web"]);
+    world.run_where("web/tick", "it fires again", |run| {
+        run.is("succeeded") && millis(&run.scheduled_at) > thawed_at
+    });
+    let again = world.ucron(&["group", "thaw", "web"]);
+    assert!(again.err.contains("is not frozen"), "{}", again.err);
+    let audit = world.must(&["audit"]);
+    assert!(
+        audit.contains("group freeze") && audit.contains("group thaw"),
+        "{audit}"
+    );
+}
+
+#[test]
 fn an_agent_that_was_away_catches_up_with_the_latest_run() {
     let mut world = World::small();
     world.kill_agent("a1");

@@ -15,7 +15,7 @@ use crate::programs::run_user;
 use crate::world::{World, eventually, processes_with, signal};
 
 /// A program that a center or an agent may start.
-fn script(world: &World, name: &str, lines: &str) -> String {
+pub fn script(world: &World, name: &str, lines: &str) -> String {
     let path = world.work(name);
     std::fs::write(&path, format!("#!/bin/sh\n{lines}\n")).unwrap();
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
@@ -43,13 +43,13 @@ fn set_center(world: &World, lines: &str) {
 }
 
 /// A task that fails until its file is there.
-fn add_job(world: &World) {
+pub fn add_job(world: &World) {
     let line = format!("test -e {}", world.work_name("good"));
     world.add("web/job", &["--rule", "0 0 1 1 *"], &[&line]);
 }
 
 /// The notices in a file, `began failed`, in order.
-fn told(world: &World, file: &str) -> Vec<String> {
+pub fn told(world: &World, file: &str) -> Vec<String> {
     let text = world.written(file);
     let notices = text.lines().map(|line| {
         let notice: Value = serde_json::from_str(line).unwrap();
@@ -197,4 +197,107 @@ fn a_host_is_told_when_no_center_is_heard_and_when_one_is_again() {
     assert_eq!(runs, serde_json::json!([]), "no center knows of it");
     let out = world.ucron(&["status", "--check"]);
     assert_eq!(out.code, 0, "{out:?}");
+}
+
+#[test]
+fn an_agent_that_is_stopped_is_late_then_silent_then_misses_and_each_is_told_once() {
+    let world = World::small();
+    let file = "notices";
+    let note = script(
+        &world,
+        "note.sh",
+        &format!("cat >> {}", world.work_name(file)),
+    );
+    set_center(&world, &format!("notify = ['{note}']\n"));
+    let flags = ["--rule", "@every 1s", "--warn-late", "1s", "--warn-missed"];
+    world.add("web/tick", &[&flags[..], &["3"]].concat(), &["true"]);
+    world.add(
+        "web/calm",
+        &[&flags[..2], &["--warn-late", "never", "--warn-missed", "0"]].concat(),
+        &["true"],
+    );
+    world.run_where("web/tick", "it runs", |run| run.is("succeeded"));
+    signal(world.agent_pid("a1"), Signal::STOP);
+    let wrong = ["began late", "began silent", "began missed"];
+    let all = |wanted: &[&str]| {
+        let told = told(&world, file);
+        wanted
+            .iter()
+            .all(|wanted| told.iter().any(|told| told == wanted))
+    };
+    eventually("it is late, silent and missed", || all(&wrong));
+    let status = world.ucron(&["status", "--check"]).exits(1);
+    for wanted in [
+        "task web/tick was missed on a1",
+        "agent a1 is offline, last heard",
+    ] {
+        assert!(status.out.contains(wanted), "{status:?}");
+    }
+    signal(world.agent_pid("a1"), Signal::CONT);
+    eventually("all of it is over", || {
+        all(&["ended late", "ended silent", "ended missed"])
+            && world.ucron(&["status", "--check"]).code == 0
+    });
+    let mut told = told(&world, file);
+    told.sort_unstable();
+    assert_eq!(told.len(), 6, "{told:?}");
+    let text = world.written(file);
+    assert!(!text.contains("calm"), "{text}");
+    let events = world.must(&["events"]);
+    for wanted in ["condition_began - a1 ", "condition_ended - a1 "] {
+        assert!(events.contains(wanted), "{events}");
+    }
+}
+
+#[test]
+fn a_run_that_takes_too_long_or_not_long_enough_is_told() {
+    let world = World::small();
+    let good = world.work_name("good");
+    let rule = ["--rule", "0 0 1 1 *"];
+    let line = format!("test -e {good} || exec sleep 1000");
+    world.add(
+        "web/long",
+        &[&rule[..], &["--max-duration", "1s"]].concat(),
+        &[&line],
+    );
+    let line = format!("test ! -e {good} || sleep 1.5");
+    world.add(
+        "web/short",
+        &[&rule[..], &["--min-duration", "1s"]].concat(),
+        &[&line],
+    );
+    let line = format!("test -e {good}");
+    world.add(
+        "web/twice",
+        &[&rule[..], &["--warn-failures", "2"]].concat(),
+        &[&line],
+    );
+    world.must(&["run", "web/long"]);
+    world.must(&["run", "--wait", "web/short"]);
+    world.ucron(&["run", "--wait", "web/twice"]).exits(1);
+    let says = |wanted: &str| {
+        let status = world.ucron(&["status", "--check"]);
+        status.out.contains(wanted)
+    };
+    eventually("it takes too long while it runs", || {
+        says("task web/long takes too long on a1: has been running for more than 1s")
+    });
+    eventually("the other ended too soon", || {
+        says("task web/short ended too soon on a1")
+    });
+    assert!(!says("web/twice"), "one failure is not two");
+    world.ucron(&["run", "--wait", "web/twice"]).exits(1);
+    eventually("two failures are", || says("task web/twice failed on a1"));
+    std::fs::write(world.work("good"), "").unwrap();
+    let run = world.run_where("web/long", "it runs", |run| run.outcome.is_none());
+    world.must(&["kill", &run.run_id]);
+    eventually("it ended", || {
+        world.ucron(&["run", "--wait", "web/long"]).code == 0
+    });
+    for task in ["web/short", "web/twice"] {
+        world.must(&["run", "--wait", task]);
+    }
+    eventually("nothing is wrong any more", || {
+        world.ucron(&["status", "--check"]).code == 0
+    });
 }

@@ -259,7 +259,15 @@ fn target_one_runs_on_one_agent_and_named_targets_on_theirs() {
     let world = World::new(&[("a1", "web"), ("a2", "web"), ("a3", "web")]);
     world.add(
         "web/single",
-        &["--rule", "@every 300ms", "--target", "one"],
+        // What is run by hand waits for a run of the rule.
+        &[
+            "--rule",
+            "@every 300ms",
+            "--target",
+            "one",
+            "--overlap",
+            "queue",
+        ],
         &["true"],
     );
     world.add(

@@ -66,6 +66,142 @@ fn a_fatal_slot_says_why_everywhere_and_start_revives_it_alone() {
 }
 
 #[test]
+fn the_restart_policy_decides_what_follows_an_end() {
+    let world = World::small();
+    for (name, restart, exit) in [
+        ("web/always", "always", 0),
+        ("web/succeeds", "on-failure", 0),
+        ("web/fails", "on-failure", 1),
+        ("web/never", "never", 1),
+    ] {
+        let flags = ["--daemon", "--start-seconds", "100ms", "--restart", restart];
+        world.add(name, &flags, &[&format!("sleep 0.5; exit {exit}")]);
+    }
+    for name in ["web/always", "web/fails"] {
+        found(&format!("{name} is restarted"), || {
+            let slots = world.json(&["ps", name]);
+            slots[0]["restarts"].as_u64().filter(|often| *often >= 2)
+        });
+    }
+    for (name, exit) in [("web/succeeds", 0), ("web/never", 1)] {
+        let exited = slot(&world, name, 0, "exited");
+        assert_eq!(exited["reason"], format!("exited with code {exit}"));
+        assert_eq!(exited["restarts"], 0);
+        let why = world.must(&["why", name]);
+        assert!(why.contains("1 ended for good"), "{why}");
+        world.ucron(&["start", name]).exits(0).says("started");
+        eventually("it was started once more", || {
+            let exited = slot(&world, name, 0, "exited");
+            exited["restarts"] == 1
+        });
+    }
+}
+
+#[test]
+fn a_slot_in_backoff_says_when_it_goes_on_and_stop_and_start_beat_it() {
+    let world = World::small();
+    let flags = ["--daemon", "--backoff", "1h", "--start-retries", "9"];
+    world.add("web/worker", &flags, &["exit 3"]);
+    let waits = slot(&world, "web/worker", 0, "backoff");
+    let reason = "exited with code 3 (2 failed starts in a row)";
+    assert_eq!(waits["reason"], reason);
+    let (since, next) = (&waits["since"], &waits["next_at"]);
+    let instant = |time: &Value| crate::world::millis(time.as_str().unwrap());
+    let wait = instant(next) - instant(since);
+    assert!((1_800_000..=3_600_000).contains(&wait), "{waits}");
+    let why = world.must(&["why", "web/worker"]);
+    assert!(why.contains("1 waiting to start again"), "{why}");
+    assert!(why.contains("; next start "), "{why}");
+    world.must(&["start", "web/worker"]);
+    eventually("it was tried again, twice", || {
+        world.runs("web/worker").len() == 4
+    });
+    slot(&world, "web/worker", 0, "backoff");
+    world.must(&["stop", "web/worker"]);
+    eventually("it waits no more", || {
+        world.json(&["ps"]).as_array().unwrap().is_empty()
+    });
+    assert_eq!(world.runs("web/worker").len(), 4);
+}
+
+#[test]
+fn a_fatal_slot_is_tried_again_on_parole_and_stays_fatal_over_the_keepers_death() {
+    let world = World::small();
+    let file = format!("FILE={}", world.work_name("table"));
+    let common = [
+        "--daemon",
+        "--start-retries",
+        "0",
+        "--env",
+        &file,
+        "--env",
+        "BAD=0",
+    ];
+    let never = [&common[..], &["--parole", "never"]].concat();
+    world.add("web/never", &never, &[WHILE_THERE]);
+    let parole = [&common[..], &["--parole", "2s"]].concat();
+    world.add("web/parole", &parole, &[WHILE_THERE]);
+    let fatal = slot(&world, "web/never", 0, "fatal");
+    let waits = slot(&world, "web/parole", 0, "fatal");
+    assert!(waits["next_at"].is_string(), "{waits}");
+    let keeper = world.keeper_pid("a1");
+    signal(keeper, Signal::KILL);
+    eventually("another keeper comes", || {
+        let now = world.keeper_pid("a1");
+        now != keeper && is_alive(now)
+    });
+    std::fs::write(world.work("table"), "").unwrap();
+    slot(&world, "web/parole", 0, "running");
+    let still = slot(&world, "web/never", 0, "fatal");
+    for key in ["reason", "restarts", "since", "next_at"] {
+        assert_eq!(still[key], fatal[key], "{key}");
+    }
+    assert_eq!(world.runs("web/never").len(), 1, "not tried again");
+}
+
+#[test]
+fn what_is_no_longer_assigned_ends_when_its_agent_is_back() {
+    let mut world = World::small();
+    for task in ["web/stopped", "web/removed", "web/fewer", "web/kept"] {
+        let flags = ["--daemon", "--processes", "2"];
+        world.add(task, &flags, &["sleep", "10000"]);
+    }
+    let pids = |world: &World, task: &str, wanted: usize| world.daemon_pids(task, wanted);
+    let [stopped, removed, fewer, kept] =
+        ["web/stopped", "web/removed", "web/fewer", "web/kept"].map(|task| pids(&world, task, 2));
+    world.kill_agent("a1");
+    eventually("its agent is known to be away", || {
+        world.agent("a1")["state"] == "offline"
+    });
+    for change in [
+        &["stop", "web/stopped"][..],
+        &["rm", "web/removed"],
+        &["edit", "web/fewer", "--processes", "1"],
+    ] {
+        world.ucron(change).says("a1");
+    }
+    let of_three = [&stopped, &removed, &fewer];
+    let mut all = of_three.into_iter().flat_map(|pids| pids.values());
+    assert!(all.all(|pid| is_alive(*pid)), "nobody could tell the host");
+    world.start_agent("a1");
+    let mut surplus: Vec<u32> = stopped.values().chain(removed.values()).copied().collect();
+    surplus.push(fewer[&("a1".to_owned(), 1)]);
+    eventually("what is not assigned has ended", || {
+        !surplus.iter().any(|pid| is_alive(*pid))
+    });
+    assert_eq!(pids(&world, "web/kept", 2), kept);
+    let left = pids(&world, "web/fewer", 1);
+    assert!(left.iter().all(|(at, pid)| fewer[at] == *pid));
+    assert!(
+        world
+            .json(&["ps", "web/stopped"])
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
 fn a_restart_one_by_one_stops_at_the_slot_that_does_not_come_up() {
     let world = World::small();
     let file = format!("FILE={}", world.work_name("table"));
@@ -126,6 +262,11 @@ fn more_and_fewer_processes_touch_no_other_slot() {
     pids.sort_unstable();
     pids.dedup();
     assert_eq!(pids.len(), 5, "each slot has a process of its own");
+    for ((_, slot), pid) in &five {
+        let environ = std::fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
+        let told = format!("UCRON_SLOT={slot}");
+        assert!(environ.split('\0').any(|word| word == told), "{told}");
+    }
     world.must(&["edit", "web/worker", "--processes", "1"]);
     let one = world.daemon_pids("web/worker", 1);
     assert!(one.iter().all(|(at, pid)| two[at] == *pid));

@@ -13,6 +13,7 @@ use rustix::process::Signal;
 
 use crate::database::Server;
 use crate::ledger::{Load, now, spread};
+use crate::notifying::{add_job, script, told};
 use crate::world::{Answer, CENTER, World, ask, end, eventually, program, signal, tell, within};
 
 /// Longest wait for a takeover: the machine may be slow, the lease is 3 s.
@@ -50,7 +51,10 @@ impl Pair {
             "127.0.0.1:0",
         ]);
         join.arg("--state").arg(world.path("second")).args(&flags);
+        join.arg("--ca-key-file").arg(world.path("second.key"));
         ask(&mut join, &token).exits(0);
+        let authority = std::fs::read_to_string(world.path("second/ca/authority.pem")).unwrap();
+        assert!(!authority.contains("PRIVATE KEY"), "it is not sealed");
         let used = ask(
             program(CENTER)
                 .args([
@@ -314,6 +318,78 @@ fn a_database_that_rests_deposes_nobody_for_good() {
     for run in load.close(&pair.world).agree() {
         assert!(run.is("missed"), "{run:?}");
     }
+}
+
+/// Where each center's notices go.
+const NOTICES: [&str; 2] = ["first.json", "second.json"];
+
+impl Pair {
+    /// Has both centers tell what is wrong, each into a file of its own.
+    fn tell_all(&self) {
+        for (center, state) in ["center", "second"].into_iter().enumerate() {
+            let lines = format!("cat >> {}", self.world.work_name(NOTICES[center]));
+            let note = script(&self.world, &format!("{state}.sh"), &lines);
+            let settings = self.world.path(state).join("center.toml");
+            let before = std::fs::read_to_string(&settings).unwrap();
+            std::fs::write(&settings, format!("notify = ['{note}']\n{before}")).unwrap();
+            signal(self.pid(center), Signal::HUP);
+            let log = ["center.log", "second.log"][center];
+            eventually("the settings are read again", || {
+                let log = std::fs::read_to_string(self.world.path(log)).unwrap();
+                log.contains("the settings were read again")
+            });
+        }
+    }
+
+    fn told(&self, center: usize) -> Vec<String> {
+        told(&self.world, NOTICES[center])
+    }
+}
+
+#[test]
+fn only_the_leader_tells_and_a_takeover_tells_nothing_twice() {
+    let Some(mut pair) = Pair::start(&["a1"]) else {
+        return;
+    };
+    pair.tell_all();
+    add_job(&pair.world);
+    let leader = pair.leader();
+    pair.world.ucron(&["run", "--wait", "web/job"]).exits(1);
+    eventually("the leader tells", || pair.told(leader) == ["began failed"]);
+    pair.kill(leader);
+    let next = pair.leader();
+    assert_ne!(leader, next);
+    pair.world.is_online("a1");
+    let check = pair.world.ucron(&["status", "--check"]).exits(1);
+    assert!(
+        check.out.contains("task web/job failed on a1"),
+        "the new leader knows what is wrong: {check:?}"
+    );
+    pair.world.ucron(&["run", "--wait", "web/job"]).exits(1);
+    pair.run(leader);
+    std::fs::write(pair.world.work("good"), "").unwrap();
+    pair.world.ucron(&["run", "--wait", "web/job"]).exits(0);
+    eventually("the new leader tells the end", || {
+        !pair.told(next).is_empty()
+    });
+    assert_eq!(pair.told(next), ["ended failed"]);
+    assert_eq!(pair.told(leader), ["began failed"]);
+}
+
+#[test]
+fn a_database_that_rests_is_told_by_the_leader_and_so_is_its_end() {
+    let Some(pair) = Pair::start(&["a1"]) else {
+        return;
+    };
+    pair.tell_all();
+    let leader = pair.leader();
+    pair.server.pause();
+    eventually("the leader tells", || pair.told(leader) == ["began store"]);
+    pair.server.go_on();
+    eventually("its end is told, whoever leads then", || {
+        pair.told(leader) == ["began store", "ended store"]
+    });
+    assert_eq!(pair.told(1 - leader), [""; 0]);
 }
 
 impl Pair {

@@ -111,6 +111,45 @@ fn stop_finish_lets_end_what_runs() {
 }
 
 #[test]
+fn stop_finish_leaves_a_daemons_processes_until_they_end_and_starts_no_more() {
+    let mut world = World::small();
+    let gate = world.work_name("gate");
+    let line = format!("while ! test -e {gate}.$UCRON_SLOT; do sleep 0.05; done; exit 5");
+    let flags = ["--daemon", "--processes", "3"];
+    world.add("web/d", &flags, &[&line]);
+    let pids = world.daemon_pids("web/d", 3);
+    world.must(&["stop", "--finish", "web/d"]);
+    world.kill_agent("a1");
+    let keeper = world.keeper_pid("a1");
+    crate::world::signal(keeper, Signal::KILL);
+    eventually("the keeper is gone", || !is_alive(keeper));
+    world.start_agent("a1");
+    eventually("each slot says that it is left to end", || {
+        let slots = world.json(&["ps", "web/d"]);
+        let mut slots = slots.as_array().unwrap().iter();
+        let said = "runs until it ends by itself; ";
+        slots.clone().count() == 3
+            && slots.all(|slot| slot["reason"].as_str().unwrap().starts_with(said))
+    });
+    assert_eq!(world.daemon_pids("web/d", 3), pids);
+    std::fs::write(format!("{gate}.0"), "").unwrap();
+    let pid_of = |slot: u64| pids[&("a1".to_owned(), slot)];
+    world.run_where("web/d", "the first came to its end", |run| {
+        run.pid == Some(pid_of(0)) && run.outcome.is_some()
+    });
+    assert_eq!(world.daemon_pids("web/d", 2).len(), 2);
+    std::fs::remove_file(format!("{gate}.0")).unwrap();
+    world.must(&["start", "web/d"]);
+    let again = world.daemon_pids("web/d", 3);
+    assert!((1..3).all(|slot| again[&("a1".to_owned(), slot)] == pid_of(slot)));
+    world.must(&["stop", "--finish", "web/d"]);
+    world.must(&["stop", "web/d"]);
+    eventually("a stop ends what was left", || {
+        !again.values().any(|pid| is_alive(*pid))
+    });
+}
+
+#[test]
 fn a_stop_that_an_agent_cannot_hear_names_it_and_holds_when_it_comes_back() {
     let mut world = World::small();
     world.add("web/t", &["--rule", "@every 500ms"], &["exec sleep 10000"]);

@@ -248,20 +248,23 @@ impl World {
 
     /// The keeper of an agent.
     pub fn keeper_pid(&self, agent: &str) -> u32 {
+        found("the agent's keeper", || self.find_keeper(agent))
+    }
+
+    /// The keeper of an agent, if one runs now.
+    pub fn find_keeper(&self, agent: &str) -> Option<u32> {
         let state = self.path(agent).display().to_string();
-        found("the agent's keeper", || {
-            let is_keeper = |pid: &u32| {
-                std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|bytes| {
-                    let text = String::from_utf8_lossy(&bytes).into_owned();
-                    let words: Vec<_> = text.split('\0').collect();
-                    words
-                        .first()
-                        .is_some_and(|word| word.ends_with("ucron-keeper"))
-                        && words.contains(&"run")
-                })
-            };
-            processes_with(&state).into_iter().find(is_keeper)
-        })
+        let is_keeper = |pid: &u32| {
+            std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|bytes| {
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                let words: Vec<_> = text.split('\0').collect();
+                words
+                    .first()
+                    .is_some_and(|word| word.ends_with("ucron-keeper"))
+                    && words.contains(&"run")
+            })
+        };
+        processes_with(&state).into_iter().find(is_keeper)
     }
 
     /// Lets an agent's keeper run these accounts only.

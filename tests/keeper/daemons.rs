@@ -77,6 +77,7 @@ fn daemons_are_kept_alive_until_they_are_withdrawn() {
         agent.send(Command::Withdraw {
             task,
             reason: "stopped by admin".to_owned(),
+            finish: false,
         });
         agent.slot(0, SlotState::Stopped);
         assert!(!is_alive(fourth));

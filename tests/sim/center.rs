@@ -50,6 +50,8 @@ pub struct Center {
     pub lost_after: Duration,
     /// What it keeps of its conditions on its disk.
     pub kept: String,
+    /// When it was killed.
+    pub crashes: Vec<i64>,
     /// Notices given to its notify command: when, and the JSON.
     pub notices: Vec<(i64, String)>,
     /// Whether the notify command fails.
@@ -71,6 +73,7 @@ impl Default for Center {
             skew: 0,
             lost_after: Duration::from_hours(1),
             kept: String::new(),
+            crashes: Vec::new(),
             notices: Vec::new(),
             notify_fails: false,
         }
@@ -123,6 +126,7 @@ impl World {
             return;
         }
         self.note("center crashes");
+        self.center.crashes.push(self.time);
         if let Some(batch) = self.center.committing.take()
             && batch_is_durable
         {

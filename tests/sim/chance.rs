@@ -89,7 +89,7 @@ struct History {
 impl History {
     fn new(dice: &mut Dice, seed: u64) -> Self {
         let mut hosts = 1 + usize::try_from(dice.below(3)).unwrap();
-        let parted = seed % PARTED == 0;
+        let parted = seed.is_multiple_of(PARTED);
         if parted {
             hosts = hosts.max(2);
         }
@@ -295,10 +295,12 @@ impl History {
             }
         }
         // Every task is stopped and every agent is there: nothing can be wrong but clocks, which nobody sets right.
-        let kept = self.world.center.kept.as_str();
-        let kept: serde_json::Value = serde_json::from_str(kept).unwrap_or_default();
-        let wrong = kept["conditions"].as_array().into_iter().flatten();
-        let wrong = wrong.filter(|wrong| wrong["key"]["kind"] != "clock");
+        let kept = self.world.store.memories.values();
+        let kept = kept.chain([&self.world.center.kept]);
+        let kept =
+            kept.map(|text| serde_json::from_str::<serde_json::Value>(text).unwrap_or_default());
+        let wrong = kept.filter(|memory| !memory["held"].is_null());
+        let wrong = wrong.filter(|memory| memory["key"]["kind"] != "clock");
         broken.extend(wrong.map(|wrong| format!("still wrong: {wrong}")));
         broken.extend(self.judge_notices());
         let alive: Vec<String> = self
@@ -316,9 +318,11 @@ impl History {
         );
     }
 
-    /// Of each condition beginnings and ends take turns.
+    /// Of each condition beginnings and ends take turns; what a center has told just before it died the next one may
+    /// not know.
     fn judge_notices(&self) -> Vec<String> {
-        let mut begun = std::collections::BTreeSet::new();
+        let mut begun = std::collections::BTreeMap::new();
+        let crashes = &self.world.center.crashes;
         let mut broken = Vec::new();
         for (at, json) in &self.world.center.notices {
             let notice: serde_json::Value = serde_json::from_str(json).unwrap();
@@ -326,11 +330,10 @@ impl History {
                 "{} {} {}",
                 notice["condition"], notice["task"], notice["agent"]
             );
-            let fits = match notice["event"].as_str() {
-                Some("began") => begun.insert(key),
-                _ => begun.remove(&key),
-            };
-            if !fits {
+            let begins = notice["event"] == "began";
+            let (before, since) = begun.insert(key, (begins, *at)).unwrap_or_default();
+            let is_new = crashes.iter().any(|crash| (since..=*at).contains(crash));
+            if before == begins && !is_new {
                 broken.push(format!("told out of turn at {at} ms: {json}"));
             }
         }

@@ -276,6 +276,12 @@ fn words(answer: &Answer) -> String {
             let did = if hit.changed { "changed" } else { "unchanged" };
             format!("{did}{}", hit_words(hit))
         }
+        Answer::Frozen(frozen) => format!(
+            "frozen {} of {}{}",
+            frozen.occurrences,
+            frozen.count,
+            hit_words(&frozen.hit)
+        ),
         Answer::Started(started) => format!("started {}", started.runs.len()),
         Answer::Runs(page) => {
             let runs = page.runs.iter().map(|run| {

@@ -228,7 +228,15 @@ impl World {
                 reason,
             },
             wire::Command::Assign(assignment) => Event::Assign(assignment),
-            wire::Command::Withdraw { task, reason } => Event::Withdraw { task, reason },
+            wire::Command::Withdraw {
+                task,
+                reason,
+                finish,
+            } => Event::Withdraw {
+                task,
+                reason,
+                finish,
+            },
             wire::Command::Restart {
                 task,
                 one_by_one,

@@ -23,6 +23,7 @@ mod store;
 mod streams;
 mod task;
 mod truth;
+mod why;
 mod world;
 
 use std::path::{Path, PathBuf};
@@ -50,6 +51,11 @@ fn every_planted_bug_is_caught() {
     for plant in plant::Plant::ALL {
         assert!(soak::catches(plant), "nothing in {plant:?} was found");
     }
+}
+
+#[test]
+fn why_gives_the_right_reason_in_every_situation() {
+    why::play_all();
 }
 
 /// `UCRON_SCENARIO=part of a name` plays those only.

@@ -9,23 +9,23 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
-use ucron::model::Task;
+use ucron::model::{Task, UnixMs};
 use ucron::proto::request::{
-    AgentDrain, AgentRemove, GroupAssign, Request, RunKill, RunList, RunWait, TaskRemove,
-    TaskRestart, TaskRun, TaskStart, TaskStop,
+    AgentDrain, AgentRemove, GroupAssign, GroupFreeze, GroupThaw, Request, RunKill, RunList,
+    RunWait, TaskRemove, TaskRestart, TaskRun, TaskStart, TaskStop,
 };
 
 use crate::center::Disk;
 use crate::task::{TaskText, agent_name, millis, span};
-use crate::world::{World, group};
+use crate::why::Why;
+use crate::world::{BEGIN, World, group};
 
 /// A file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Script {
     /// What is shown; one or two sentences.
-    #[allow(dead_code, reason = "for whoever reads the file")]
-    about: String,
+    pub about: String,
     agents: Vec<String>,
     #[serde(default)]
     operators: Vec<String>,
@@ -65,6 +65,8 @@ pub struct Player {
     /// Its world.
     pub world: World,
     tasks: BTreeMap<String, TaskText>,
+    /// What `why` shall say: the requests that it makes, about which instant, when, and a part of the answer.
+    whys: Vec<Why>,
     /// Number of the last request, and of those whose answer is expected, with the expectation.
     last: usize,
     expected: Vec<(usize, String)>,
@@ -100,6 +102,7 @@ impl Player {
             script,
             world,
             tasks,
+            whys: Vec::new(),
             last: 0,
             expected: Vec::new(),
         }
@@ -118,6 +121,22 @@ impl Player {
         self.compare_notices();
         self.compare_runs();
         self.compare_spans();
+    }
+
+    /// Plays what only asks why.
+    pub fn play_whys(script: Script) {
+        let mut player = Self::new(script);
+        player.begin();
+        for line in player.script.events.clone() {
+            let (time, what) = line.split_once(' ').expect("TIME WHAT");
+            player.until(millis(time));
+            player.step(what.trim());
+        }
+        player.until(millis(&player.script.until.clone()));
+        player.compare_answers();
+        for why in &player.whys {
+            why.compare(&player.world);
+        }
     }
 
     fn begin(&mut self) {
@@ -148,6 +167,11 @@ impl Player {
             Some((what, answer)) => (what.trim(), Some(answer.trim().to_owned())),
             None => (what, None),
         };
+        if let Some(rest) = what.strip_prefix("why ") {
+            let wanted = answer.expect("what `why` says");
+            self.whys.push(Why::ask(&mut self.world, rest, wanted));
+            return;
+        }
         if let Some((operator, command)) = what.split_once(": ") {
             let words: Vec<&str> = command.split_whitespace().collect();
             self.last = self.command(operator, &words);
@@ -328,6 +352,13 @@ impl Player {
             ["agent", "rm", agent] => Request::AgentRemove(AgentRemove {
                 agent: agent_name(agent),
             }),
+            ["group", "freeze", of, until, reason @ ..] => Request::GroupFreeze(GroupFreeze {
+                group: group(of),
+                until: Some(UnixMs(BEGIN + millis(until))),
+                reason: reason.join(" "),
+                dry_run: false,
+            }),
+            ["group", "thaw", of] => Request::GroupThaw(GroupThaw { group: group(of) }),
             ["group", verb, of, agents @ ..] => Request::GroupAssign(GroupAssign {
                 group: group(of),
                 agents: agents.iter().map(|agent| agent_name(agent)).collect(),

@@ -59,6 +59,8 @@ pub struct MemStore {
     holders: BTreeMap<TaskId, AgentId>,
     answers: BTreeMap<(RequestId, OperatorId), AnswerRow>,
     audit: Vec<AuditRow>,
+    /// What the leader remembers.
+    pub memories: BTreeMap<String, String>,
     /// Spans by task, target, slot and beginning; their occurrences are among the runs, too.
     pub spans: BTreeMap<(TaskId, Option<AgentId>, Slot, UnixMs), SpanRow>,
     /// Runs by id.
@@ -117,6 +119,10 @@ impl MemStore {
                 self.answers.entry(key).or_insert(row);
             }
             Write::Audit(row) => self.audit.push(*row),
+            Write::Remember { name, text } => match text {
+                Some(text) => drop(self.memories.insert(name, text)),
+                None => drop(self.memories.remove(&name)),
+            },
             write => self.apply_run(now, write),
         }
     }
@@ -322,6 +328,7 @@ impl MemStore {
                 .filter_map(|task| self.last_run(&task.id))
                 .collect(),
             answers: self.answers.values().cloned().collect(),
+            memories: self.memories.clone(),
             tasks,
         }
     }
@@ -384,6 +391,7 @@ impl MemStore {
                 && (query.agent.is_none() || query.agent == run.row.agent)
                 && (query.outcome.is_none() || query.outcome == outcome)
                 && query.since.is_none_or(|at| run.row.run.scheduled_at >= at)
+                && query.until.is_none_or(|at| run.row.run.scheduled_at < at)
                 && query
                     .id_suffix
                     .as_ref()

@@ -33,9 +33,10 @@ pub const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        // `import` reads the ancestor's table through the store's driver.
         "cli",
         &[
-            "model", "rule", "proto", "clock", "workers", "config", "files",
+            "model", "rule", "proto", "clock", "workers", "config", "files", "store",
         ],
     ),
     (
@@ -226,6 +227,7 @@ pub const PURE: &[(&str, &[&str])] = &[
     ("src/center/lateness.rs", &[]),
     ("src/center/kept.rs", &[]),
     ("src/center/logs.rs", &[]),
+    ("src/center/memory.rs", &[]),
     ("src/center/notices.rs", &[]),
     ("src/center/orders.rs", &[]),
     ("src/center/planner.rs", &[]),
@@ -234,6 +236,8 @@ pub const PURE: &[(&str, &[&str])] = &[
     ("src/center/reports.rs", &[]),
     ("src/center/rolling.rs", &[]),
     ("src/center/requests/", &[]),
+    ("src/center/failing.rs", &[]),
+    ("src/center/outrun.rs", &[]),
     ("src/center/roster.rs", &[]),
     ("src/center/runs.rs", &[]),
     ("src/center/select.rs", &[]),
@@ -245,6 +249,7 @@ pub const PURE: &[(&str, &[&str])] = &[
     ("src/center/views.rs", &[]),
     ("src/center/watch.rs", &[]),
     ("src/center/watching.rs", &[]),
+    ("src/cli/ancestor/", &[]),
     ("src/cli/spec.rs", &[]),
     ("src/tui/keys.rs", &[]),
     ("src/tui/state/", &[]),

@@ -18,8 +18,8 @@ const OVERDUE: Duration = Duration::from_secs(10);
 /// A run of a task that catches up is caught up when it starts so late.
 const CAUGHT_UP: Duration = Duration::from_secs(1);
 
-/// How long a due run of target `one` waits for the lease while a leader is linked: the first heartbeat of a new
-/// link may still be under way.
+/// How long a due run of target `one` waits for the lease: the first heartbeat of a new link may still be under way,
+/// and an agent that was restarted may not be linked yet.
 const LEASE_PATIENCE: Duration = Duration::from_secs(2);
 /// The next instant of a clock of milliseconds.
 const TICK: Duration = Duration::from_millis(1);
@@ -33,7 +33,12 @@ impl AgentCore {
             for run_id in self.runs.due() {
                 self.decide(&run_id, &latest, now);
             }
+            if self.next_wants_lease.take().is_some() {
+                self.start_queued(now);
+            }
         } else {
+            // The queues are looked at again when it is ready.
+            self.next_wants_lease = None;
             self.expire_due(now);
         }
     }
@@ -82,9 +87,9 @@ impl AgentCore {
     fn lease_wanted_by(&self, held: &Held, now: Now) -> BootMs {
         let due = self.clock.fire_at(held.run.fire_at(), now);
         let link = self.leader().and_then(|leader| self.links.get(&leader));
-        // A run that is caught up was due before the link was there.
-        let from = link.map_or(due, |link| due.max(link.up_at));
-        from.plus(LEASE_PATIENCE)
+        // A run that is caught up was due before the link was there, others before this life of the agent.
+        let able_at = link.map_or(self.doubted_until, |link| link.up_at);
+        due.max(able_at).plus(LEASE_PATIENCE)
     }
 
     fn expire_due(&mut self, now: Now) {
@@ -205,7 +210,7 @@ impl AgentCore {
         let not_after = match self.lease {
             _ if !text.one => None,
             Some(end) if end > now.boot => Some(end),
-            _ if self.leader().is_some() && now.boot < self.lease_wanted_by(held, now) => return,
+            _ if now.boot < self.lease_wanted_by(held, now) => return self.await_lease(held, now),
             _ => {
                 let reason = "the agent held no lease of the center".to_owned();
                 return self.close(&held.run.run_id, Closing::NotStarted { reason });
@@ -222,6 +227,15 @@ impl AgentCore {
         };
         self.runs.set(&held.run.run_id, Phase::Starting);
         self.tell(Command::Start(Box::new(start)));
+    }
+
+    /// What is due is decided again with every event; what waited in a queue is not due any more.
+    fn await_lease(&mut self, held: &Held, now: Now) {
+        if held.phase == Phase::Queued {
+            let wanted_by = self.lease_wanted_by(held, now);
+            let earliest = self.next_wants_lease.unwrap_or(wanted_by).min(wanted_by);
+            self.next_wants_lease = Some(earliest);
+        }
     }
 
     /// The run as its command is told of it: caught up if it is late and its task catches up. A run that waited in

@@ -286,6 +286,7 @@ impl AgentCore {
                 self.tell(Command::Withdraw {
                     task: task.clone(),
                     reason: "no longer assigned".to_owned(),
+                    finish: false,
                 });
             }
         }

@@ -18,6 +18,8 @@ use crate::proto::hello::{ErrorFrame, LinkError, Welcome};
 
 /// Bytes of one member of the state in JSON at most: a run under way with its longest numbers takes some 270.
 const STATE_MEMBER: usize = 400;
+/// How soon an agent asks again that was given no lease.
+const LEASE_AGAIN: Duration = Duration::from_millis(250);
 /// Confirmations kept for orders that are repeated on their link.
 const CONFIRMS: usize = 32;
 
@@ -180,10 +182,22 @@ impl AgentCore {
             back: now.boot,
         };
         self.learn_time(link, exchange, now);
-        if ack.epoch > Epoch(0) && ack.epoch >= self.epoch && !ack.lease.length.is_zero() {
-            self.raise_epoch(ack.epoch);
-            let end = sent.plus(ack.lease.length);
-            self.lease = self.lease.max(Some(end));
+        if ack.epoch == Epoch(0) || ack.epoch < self.epoch {
+            return;
+        }
+        if ack.lease.length.is_zero() {
+            return self.ask_again(link, now);
+        }
+        self.raise_epoch(ack.epoch);
+        let end = sent.plus(ack.lease.length);
+        self.lease = self.lease.max(Some(end));
+    }
+
+    /// A leader gives no lease until it has made good what the agent holds: with the next heartbeat at its time, runs
+    /// of target `one` would be missed meanwhile.
+    fn ask_again(&mut self, link: LinkId, now: Now) {
+        if let Some(held) = self.links.get_mut(&link) {
+            held.next_beat = held.next_beat.min(now.boot.plus(LEASE_AGAIN));
         }
     }
 

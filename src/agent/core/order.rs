@@ -269,6 +269,7 @@ impl AgentCore {
         self.after.push(After::Keeper(Command::Withdraw {
             task: withdraw.task,
             reason: withdraw.reason,
+            finish: withdraw.finish,
         }));
     }
 

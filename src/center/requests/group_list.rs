@@ -21,13 +21,17 @@ pub(super) fn answer(core: &Core, asker: &Asker) -> Replied {
 impl Core {
     /// A group with its members.
     pub(in crate::center) fn group_view(&self, row: &GroupRow) -> GroupView {
+        // One that is over is kept only until all that was due in it is told.
+        let freeze = self.fleet.freezes.get(&row.name);
+        let freeze = freeze.filter(|freeze| freeze.covers(self.latest()));
         let agents = self.fleet.agents_of(&row.name);
         GroupView {
             name: row.name.clone(),
             agents: agents.map(|agent| agent.name.clone()).collect(),
             tasks: self.fleet.tasks_of(&row.name).count() as u64,
             run_users: row.run_users.clone(),
-            frozen_until: None,
+            frozen_until: freeze.map(|freeze| freeze.until),
+            frozen: freeze.map(|freeze| format!("by {}: {}", freeze.by, freeze.reason)),
         }
     }
 }

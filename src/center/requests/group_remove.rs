@@ -28,6 +28,9 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &GroupRemove
     }
     core.write(Write::RemoveGroup(ask.group.clone()));
     core.fleet.groups.remove(&ask.group);
+    if core.fleet.freezes.contains_key(&ask.group) {
+        core.set_freeze(&ask.group, None);
+    }
     core.touch(&Touched::Group(ask.group.clone()));
     forget_roles(core, ask);
     core.audit(now, asker, Audited::new("group rm", &ask.group, None));

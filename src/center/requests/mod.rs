@@ -11,6 +11,7 @@ mod events;
 mod grant;
 mod group_add;
 mod group_assign;
+mod group_freeze;
 mod group_list;
 mod group_remove;
 mod log_read;
@@ -24,6 +25,7 @@ mod run_wait;
 mod status;
 mod task_add;
 mod task_edit;
+mod task_import;
 mod task_list;
 mod task_remove;
 mod task_restart;
@@ -64,6 +66,7 @@ fn reply(answer: Answer) -> Replied {
 pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: Request) -> Replied {
     match ask {
         Request::TaskAdd(ask) => task_add::answer(core, now, asker, *ask),
+        Request::TaskImport(ask) => task_import::answer(core, now, asker, ask),
         Request::TaskEdit(ask) => task_edit::answer(core, now, asker, *ask),
         Request::TaskShow(ask) => task_show::answer(core, asker, &ask),
         Request::TaskList(ask) => task_list::answer(core, asker, &ask),
@@ -87,6 +90,8 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: Request) -> 
         Request::GroupAdd(ask) => group_add::answer(core, now, asker, &ask),
         Request::GroupRemove(ask) => group_remove::answer(core, now, asker, &ask),
         Request::GroupAssign(ask) => group_assign::answer(core, now, asker, &ask),
+        Request::GroupFreeze(ask) => group_freeze::freeze(core, now, asker, &ask),
+        Request::GroupThaw(ask) => group_freeze::thaw(core, now, asker, &ask),
         Request::OperatorList(_) => operator_list::answer(core, asker),
         Request::OperatorRemove(ask) => operator_remove::answer(core, now, asker, &ask),
         Request::Grant(ask) => grant::answer(core, now, asker, &ask),
@@ -94,7 +99,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: Request) -> 
         Request::TokenOperator(ask) => token::for_operator(core, now, asker, &ask),
         Request::TokenCenter(ask) => token::for_center(core, now, asker, &ask),
         Request::Status(_) => status::answer(core, now, asker),
-        Request::Events(ask) => events::answer(core, asker, &ask),
+        Request::Events(ask) => events::answer(core, now, asker, &ask),
         Request::Audit(ask) => Ok(audit::answer(core, asker, &ask)),
         Request::Watch(_) => Ok(watch::answer(core, now, asker)),
     }

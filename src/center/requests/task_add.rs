@@ -8,7 +8,7 @@ use crate::center::clients::Asker;
 use crate::center::core::Core;
 use crate::center::event::Now;
 use crate::center::select::{no_group, refusal};
-use crate::model::{GroupName, Revision, Target, Task, TaskId, TaskPath, TaskSpec};
+use crate::model::{GroupName, Revision, Target, Task, TaskId, TaskName, TaskPath, TaskSpec};
 use crate::proto::request::{
     Answer, Changed, IfExists, Refusal, RefusalCode, Saved, TaskAdd, TaskEdit,
 };
@@ -98,6 +98,8 @@ pub(super) fn warnings(core: &Core, group: &GroupName, spec: &TaskSpec) -> Vec<S
             "group {group} has no agents: nothing will run until one is assigned with `ucron group assign {group} AGENT`"
         ));
     }
+    let freeze = core.fleet.frozen_at(group, core.latest());
+    warnings.extend(freeze.map(|freeze| format!("group {group} is {}", freeze.why())));
     if let Target::Named(names) = &spec.target {
         let members: Vec<_> = core.fleet.agents_of(group).map(|row| &row.name).collect();
         for name in names.iter().filter(|name| !members.contains(name)) {
@@ -189,18 +191,8 @@ pub(super) fn unchanged(core: &Core, asker: &Asker, task: &Task) -> Answer {
 
 fn add(core: &mut Core, now: Now, asker: &Asker, ask: TaskAdd) -> Replied {
     let warnings = warnings(core, &ask.group, &ask.spec);
-    let task = Task {
-        id: TaskId::from(core.entropy.id(now.at)),
-        group: ask.group,
-        name: ask.name,
-        revision: Revision(1),
-        enabled: ask.enabled,
-        finishing: false,
-        spec: ask.spec,
-        saved_at: now.at,
-        changed_by: asker.operator.clone(),
-        changed_at: now.at,
-    };
+    let (group, name) = (ask.group, ask.name);
+    let task = new(core, now, asker, (group, name), ask.enabled, ask.spec);
     if ask.dry_run {
         let view = core.preview(&task, now, asker);
         let hit = Changed::default();
@@ -212,10 +204,7 @@ fn add(core: &mut Core, now: Now, asker: &Asker, ask: TaskAdd) -> Replied {
             hit,
         })));
     }
-    core.put_task(now, asker, "task_saved", &task, None);
-    let mut entry = Audited::new("add", &task.path(), Some(task.group.clone()));
-    entry.after = spec_text(&task.spec);
-    core.audit(now, asker, entry);
+    put(core, now, asker, "add", &task);
     let view = core.preview(&task, now, asker);
     let hit = Changed {
         task: Some(task.id),
@@ -230,4 +219,35 @@ fn add(core: &mut Core, now: Now, asker: &Asker, ask: TaskAdd) -> Replied {
         warnings,
         hit,
     })))))
+}
+
+/// A task that is not there yet, with a new id.
+pub(super) fn new(
+    core: &mut Core,
+    now: Now,
+    asker: &Asker,
+    (group, name): (GroupName, TaskName),
+    enabled: bool,
+    spec: TaskSpec,
+) -> Task {
+    Task {
+        id: TaskId::from(core.entropy.id(now.at)),
+        group,
+        name,
+        revision: Revision(1),
+        enabled,
+        finishing: false,
+        spec,
+        saved_at: now.at,
+        changed_by: asker.operator.clone(),
+        changed_at: now.at,
+    }
+}
+
+/// Saves a new task; `deed` is the audit log's word for it.
+pub(super) fn put(core: &mut Core, now: Now, asker: &Asker, deed: &'static str, task: &Task) {
+    core.put_task(now, asker, "task_saved", task, None);
+    let mut entry = Audited::new(deed, &task.path(), Some(task.group.clone()));
+    entry.after = spec_text(&task.spec);
+    core.audit(now, asker, entry);
 }

@@ -21,6 +21,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskRun) ->
             Some("`ucron restart TASK` gives it new processes"),
         ));
     }
+    refuse_frozen(core, now, &task)?;
     refuse_overlap(core, &task)?;
     let rows = core.rows(&task, now.at, Cause::Operator);
     if rows.iter().all(|row| row.agent.is_none()) {
@@ -44,6 +45,16 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskRun) ->
         Audited::new("run", &path, Some(task.group.clone())),
     );
     reply(Answer::Started(RunsStarted { runs }))
+}
+
+/// In a frozen group nothing is started, by hand neither.
+fn refuse_frozen(core: &Core, now: Now, task: &Task) -> Result<(), Refusal> {
+    let Some(freeze) = core.fleet.frozen_at(&task.group, now.at) else {
+        return Ok(());
+    };
+    let message = format!("group {} is {}", task.group, freeze.why());
+    let hint = "an admin of the group ends the freeze with `ucron group thaw GROUP`";
+    Err(refusal(RefusalCode::Conflict, message, Some(hint)))
 }
 
 /// With overlap `skip` a run under way is in the way; the other policies decide on the agent.

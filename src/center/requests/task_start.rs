@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Audited, Replied, Reply};
+use crate::center::changes::ChangeId;
 use crate::center::clients::Asker;
 use crate::center::core::Core;
 use crate::center::event::Now;
@@ -19,10 +20,8 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskStart) 
         .changes
         .begin(now, asker.session, asker.request, Some(old.id.clone()));
     core.drafts.change = Some(change);
-    if old.enabled {
-        for agent in start_down(core, &old, &reason) {
-            core.changes.away(change, agent);
-        }
+    let down = if old.enabled {
+        start_down(core, change, &old, &reason)
     } else {
         let task = Task {
             enabled: true,
@@ -34,35 +33,41 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskStart) 
         core.put_task(now, asker, "task_started", &task, Some(&old));
         core.replan(now, &task.id, &reason);
         core.redistribute(Some(&old), Some(&task), &reason);
+        0
+    };
+    let changed = !old.enabled || down > 0;
+    if changed {
         core.audit(
             now,
             asker,
-            Audited::new("start", &task.path(), Some(task.group.clone())),
+            Audited::new("start", &old.path(), Some(old.group.clone())),
         );
     }
     let hit = Changed {
         task: Some(old.id.clone()),
         revision: Some(old.revision),
-        changed: !old.enabled,
+        changed,
         ..Changed::default()
     };
     core.changes.tell(change, hit.clone(), None);
     Ok(Reply::Later(Box::new(Answer::Changed(Box::new(hit)))))
 }
 
-/// A daemon that is on: agents with slots that are down start these; those of them that are away.
-fn start_down(core: &mut Core, task: &Task, reason: &str) -> BTreeSet<AgentId> {
+/// A daemon that is on: agents with slots that are down start these, and those of them that are away are named. How
+/// many slots are down.
+fn start_down(core: &mut Core, change: ChangeId, task: &Task, reason: &str) -> usize {
     let is_down = |state: &str| matches!(state, "fatal" | "exited" | "backoff");
-    let agents: BTreeSet<AgentId> = core
+    let down: Vec<AgentId> = core
         .slots
         .iter()
         .filter(|(key, slot)| key.task == task.id && is_down(&slot.state))
         .map(|(key, _)| key.agent.clone())
         .collect();
-    let (linked, away): (BTreeSet<_>, _) = agents
-        .into_iter()
-        .partition(|agent| core.sessions.is_linked(agent));
-    for agent in linked {
+    for agent in down.iter().cloned().collect::<BTreeSet<_>>() {
+        if !core.sessions.is_linked(&agent) {
+            core.changes.away(change, agent);
+            continue;
+        }
         let restart = RestartSlots {
             task: task.id.clone(),
             one_by_one: false,
@@ -71,5 +76,5 @@ fn start_down(core: &mut Core, task: &Task, reason: &str) -> BTreeSet<AgentId> {
         };
         core.drafts.of(&agent).restart.push(restart);
     }
-    away
+    down.len()
 }

@@ -27,12 +27,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskStop) -
     };
     core.put_task(now, asker, "task_stopped", &task, Some(&old));
     let hit = stop_runs(core, now, change, &task, &reason, !ask.finish);
-    if ask.finish {
-        // A daemon's slots are left to end by themselves; nothing starts them again.
-        core.finish_daemon(&old, &reason);
-    } else {
-        core.redistribute(Some(&old), Some(&task), &reason);
-    }
+    core.redistribute(Some(&old), Some(&task), &reason);
     let hit = Changed {
         changed: old.enabled || hit.stopped > 0,
         revision: Some(task.revision),

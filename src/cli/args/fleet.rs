@@ -94,6 +94,38 @@ pub enum GroupCommand {
     /// Take agents out of a group; its daemons end there
     #[command(after_help = "Example:\n  ucron group unassign db a3")]
     Unassign(AssignArgs),
+    /// Let nothing of a group fire for a while; says what will not run
+    Freeze(FreezeArgs),
+    /// End a freeze before its time
+    #[command(after_help = "Example:\n  ucron group thaw web")]
+    Thaw {
+        /// The groups
+        #[arg(value_name = "GROUP", required = true)]
+        groups: Vec<GroupName>,
+    },
+}
+
+/// `ucron group freeze`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+What is due meanwhile is missed and not caught up; what runs goes on, and so do daemons. The freeze ends by itself.
+
+Examples:
+  ucron group freeze web --until 2h --reason 'move of the database' --dry-run
+  ucron group freeze web --until 2h --reason 'move of the database'")]
+pub struct FreezeArgs {
+    /// The group
+    #[arg(value_name = "GROUP")]
+    pub group: GroupName,
+    /// Until then: a time, or a duration ahead [default: 24h]
+    #[arg(long, value_name = "T")]
+    pub until: Option<String>,
+    /// Why, for everybody who asks
+    #[arg(long, value_name = "R")]
+    pub reason: String,
+    /// Say what would not run, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `ucron group assign|unassign`.

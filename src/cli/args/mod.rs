@@ -2,6 +2,7 @@
 //! come from it. What the words mean is done in the command files; here they are only read.
 
 mod fleet;
+mod import;
 mod runs;
 mod task;
 mod usage;
@@ -17,6 +18,7 @@ use super::fault::Fault;
 use crate::rule::Zone;
 
 pub use fleet::*;
+pub use import::*;
 pub use runs::*;
 pub use task::*;
 
@@ -127,6 +129,9 @@ pub enum Command {
     Ls(LsArgs),
     /// Write tasks as a text to keep
     Export(ExportArgs),
+    /// Add tasks from elsewhere, all of them or none
+    #[command(subcommand, arg_required_else_help = false)]
+    Import(ImportCommand),
     /// Say when a task or a rule is due next
     Next(NextArgs),
     /// Say why a task ran, or did not

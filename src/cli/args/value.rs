@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use super::{Format, Generated};
+use crate::config::StoreTls;
 use crate::model::{
     AgentName, Backoff, GroupName, Outcome, Parole, Patience, Role, StopSignal, Target, UserName,
 };
+use crate::proto::request::IfExists;
 use crate::rule::{Rule, parse_duration, parse_duration_or_zero};
 
 /// How data is written.
@@ -25,6 +27,25 @@ pub fn generated(text: &str) -> Result<Generated, String> {
         "man" => Ok(Generated::Man),
         "completions" => Ok(Generated::Completions),
         _ => Err("man and completions can be written".to_owned()),
+    }
+}
+
+/// When the connection to a database is encrypted.
+pub fn store_tls(text: &str) -> Result<StoreTls, String> {
+    match text {
+        "auto" => Ok(StoreTls::Auto),
+        "on" => Ok(StoreTls::On),
+        "off" => Ok(StoreTls::Off),
+        _ => Err("auto, on and off are known".to_owned()),
+    }
+}
+
+/// What an import does where a name is taken.
+pub fn fail_or_keep(text: &str) -> Result<IfExists, String> {
+    match text {
+        "fail" => Ok(IfExists::Fail),
+        "keep" => Ok(IfExists::Keep),
+        _ => Err("an import can fail or keep what is there".to_owned()),
     }
 }
 

@@ -7,6 +7,7 @@ pub mod edit;
 pub mod events;
 pub mod export;
 pub mod groups;
+pub mod import;
 pub mod login;
 pub mod logs;
 pub mod next;

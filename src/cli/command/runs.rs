@@ -30,6 +30,7 @@ pub fn listed(args: &RunsArgs, style: &Style) -> Result<Request, Fault> {
         until: None,
         after: None,
         fold: !style.is_json() && !style.quiet,
+        open: false,
         limit: args.limit,
     }))
 }

@@ -9,13 +9,16 @@ use super::tasks::{slots, tell_slots};
 use crate::cli::args::WhyArgs;
 use crate::cli::client::Client;
 use crate::cli::fault::{Exit, Fault};
+use crate::cli::print::standing::{self, Around};
 use crate::cli::print::{Out, clean, row, slot, time};
-use crate::proto::request::{Answer, Request, RunList, TaskShow};
-use crate::proto::view::{RunView, TaskView};
+use crate::proto::request::{AgentList, Answer, GroupList, Request, RunList, Status, TaskShow};
+use crate::proto::view::{AgentView, ConditionView, GroupView, RunView, TaskView};
 use crate::rule::{Schedule, UnixMs, parse_time};
 
 /// Occurrences looked back at.
 const LAST: u32 = 10;
+/// How far back the nearest occurrence is looked for.
+const NEAREST: Duration = Duration::from_hours(24 * 366);
 /// Width of the span that a TIME names: rules of people are to the second.
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -42,12 +45,53 @@ pub async fn why(client: &mut Client<'_>, args: &WhyArgs) -> Result<Exit, Fault>
     }
 }
 
+/// What surrounds a task, as it was answered.
+struct Found {
+    group: Option<GroupView>,
+    agents: Vec<AgentView>,
+    conditions: Vec<ConditionView>,
+}
+
+impl Found {
+    fn around(&self) -> Around<'_> {
+        Around {
+            group: self.group.as_ref(),
+            agents: self.agents.iter().collect(),
+            conditions: &self.conditions,
+        }
+    }
+}
+
+async fn look_around(client: &mut Client<'_>, view: &TaskView) -> Result<Found, Fault> {
+    let Answer::Groups(groups) = client.ask(Request::GroupList(GroupList {})).await? else {
+        return Err(Fault::unexpected("`groups`"));
+    };
+    let Answer::Agents(agents) = client.ask(Request::AgentList(AgentList {})).await? else {
+        return Err(Fault::unexpected("`agents`"));
+    };
+    let Answer::Status(status) = client.ask(Request::Status(Status {})).await? else {
+        return Err(Fault::unexpected("`status`"));
+    };
+    Ok(Found {
+        group: groups.into_iter().find(|group| group.name == view.group),
+        agents,
+        conditions: status.conditions,
+    })
+}
+
 async fn of_task(client: &mut Client<'_>, view: &TaskView) -> Result<Exit, Fault> {
+    let found = look_around(client, view).await?;
     let ask = RunList {
         limit: LAST,
+        open: true,
         ..RunList::default()
     };
-    let runs = runs(client, view, ask).await?;
+    // Where history cannot be read, how the task stands is said all the same.
+    let (runs, trouble) = match runs(client, view, ask).await {
+        Ok(runs) => (runs, None),
+        Err(fault) => (Vec::new(), Some(fault)),
+    };
+    let done = trouble.map_or(Ok(Exit::DONE), Err);
     let reasons = fold(&runs);
     let daemon = view.spec.work.daemon;
     let slots = if daemon {
@@ -56,24 +100,31 @@ async fn of_task(client: &mut Client<'_>, view: &TaskView) -> Result<Exit, Fault
         Vec::new()
     };
     let out = &mut *client.out;
+    let state = standing::state(view, &found.around(), |at| out.instant(at));
     let state = if daemon && view.enabled {
-        format!("a daemon that is on: {}", slot::count(&slots))
+        format!("a daemon that is {state}: {}", slot::count(&slots))
     } else {
-        state(view, out)
+        state
     };
+    let path = row::path(view);
+    let wrong = found.conditions.iter();
+    let wrong: Vec<&ConditionView> = wrong
+        .filter(|told| told.task.as_ref().is_some_and(|of| of.to_string() == path))
+        .collect();
     if out.style.is_json() {
         let facts = reasons.iter().map(Folded::json).collect::<Vec<Value>>();
         let next = view.next_at;
         let mut object = json!({
             "task": row::path(view), "state": state, "next_at": next, "reasons": facts,
+            "conditions": row::plain(&wrong),
         });
         if daemon {
             object["slots"] = row::plain_all(&slots).into();
         }
         out.json(&object)?;
-        return Ok(Exit::DONE);
+        return done;
     }
-    out.line(&format!("{} is {state}", row::path(view)))?;
+    out.line(&clean::line(&format!("{path} is {state}")))?;
     tell_slots(out, &slots)?;
     if let Some(at) = view.next_at {
         let what = if daemon {
@@ -83,14 +134,18 @@ async fn of_task(client: &mut Client<'_>, view: &TaskView) -> Result<Exit, Fault
         };
         out.line(&format!("{what}: {}", out.instant(at)))?;
     }
-    if reasons.is_empty() && slots.is_empty() {
+    for told in &wrong {
+        let since = out.instant(told.began_at);
+        out.line(&format!("wrong since {since}: {}", clean::line(&told.text)))?;
+    }
+    if reasons.is_empty() && slots.is_empty() && done.is_ok() {
         out.line("it has not run yet")?;
     }
     for reason in &reasons {
         out.line(&reason.line(out))?;
     }
     out.flush()?;
-    Ok(Exit::DONE)
+    done
 }
 
 async fn of_occurrence(
@@ -98,18 +153,17 @@ async fn of_occurrence(
     view: &TaskView,
     at: UnixMs,
 ) -> Result<Exit, Fault> {
+    let found = look_around(client, view).await?;
     let ask = RunList {
+        open: true,
         since: Some(at),
         until: Some(at.plus(SECOND)),
         ..RunList::default()
     };
     let runs = runs(client, view, ask).await?;
     let out = &mut *client.out;
-    let sentence = if runs.is_empty() {
-        unknown(view, at, out)
-    } else {
-        told(view, &runs)
-    };
+    let instant = |at| out.instant(at);
+    let sentence = sentence(view, &runs, &found.around(), at, out.now(), instant);
     if out.style.is_json() {
         let runs: Vec<Value> = runs.iter().map(row::whole).collect();
         let object =
@@ -117,7 +171,7 @@ async fn of_occurrence(
         out.json(&object)?;
         return Ok(Exit::DONE);
     }
-    out.line(&sentence)?;
+    out.line(&clean::line(&sentence))?;
     for run in &runs {
         out.line(&fact(run))?;
     }
@@ -140,63 +194,98 @@ async fn runs(
     }
 }
 
-/// What the task is now, for `… is STATE`.
-fn state(view: &TaskView, out: &Out) -> String {
-    if !view.enabled {
-        let when = out.instant(view.changed_at);
-        return format!(
-            "stopped by {} at {when}; `ucron start` turns it on",
-            view.changed_by
-        );
-    }
-    match view.next_at {
-        Some(_) => "on".to_owned(),
-        None => format!(
-            "on, but its rule `{}` has no further occurrence",
-            view.spec.rule
-        ),
+/// What `why TASK TIME` says of the second that begins at `at`, of which these are the runs; `instant` writes an
+/// instant for a reader.
+pub fn sentence(
+    view: &TaskView,
+    runs: &[RunView],
+    around: &Around,
+    at: UnixMs,
+    now: UnixMs,
+    instant: impl Fn(UnixMs) -> String,
+) -> String {
+    if runs.is_empty() {
+        unknown(view, around, at, now, instant)
+    } else {
+        told(view, runs)
     }
 }
 
 /// Why there is no run at an instant.
-fn unknown(view: &TaskView, at: UnixMs, out: &Out) -> String {
+fn unknown(
+    view: &TaskView,
+    around: &Around,
+    at: UnixMs,
+    now: UnixMs,
+    instant: impl Fn(UnixMs) -> String,
+) -> String {
     let path = row::path(view);
     if view.spec.work.daemon {
         return format!("{path} is a daemon: no process of it was started then");
     }
     if at < view.saved_at {
-        let when = out.instant(view.saved_at);
+        let when = instant(view.saved_at);
         return format!(
             "{path} was saved in its present form only at {when}, by {}",
             view.changed_by
         );
     }
     let schedule = Schedule::new(view.spec.rule.clone(), view.zone.clone());
-    let due = schedule.next_after(UnixMs(at.0 - 1)).unwrap_or_default();
-    match due {
-        Some(due) if due < at.plus(SECOND) && at > out.now() => {
-            format!("{path} is due then; it has not come yet")
-        }
-        Some(_) if !view.enabled => state_sentence(view, out),
-        Some(due) if due < at.plus(SECOND) => {
-            format!(
-                "{path} was due then, and its history does not reach back so far, or it was stopped then"
-            )
-        }
-        Some(due) => format!(
-            "{path} is not due then: its rule `{}` is next due at {} after it",
+    let last = UnixMs(at.plus(SECOND).0 - 1);
+    if schedule.first_in(UnixMs(at.0 - 1), last).is_none() {
+        return format!(
+            "{path} is not due then: its rule `{}` {}",
             view.spec.rule,
-            time::stamp_day(due, &view.zone)
-        ),
-        None => format!(
-            "{path} is not due then: its rule `{}` has no occurrence after it",
-            view.spec.rule
-        ),
+            nearest(&schedule, at, &view.zone)
+        );
+    }
+    if at > now {
+        return to_come(view, around, at, instant);
+    }
+    if !view.enabled {
+        return format!("{path} is {}", standing::state(view, around, instant));
+    }
+    if at <= view.changed_at {
+        let when = instant(view.changed_at);
+        let by = &view.changed_by;
+        return format!("{path} was off then, until {by} turned it on at {when}");
+    }
+    format!("{path} was due then, and its history does not reach back so far")
+}
+
+/// What will be at an occurrence that has not come.
+fn to_come(
+    view: &TaskView,
+    around: &Around,
+    at: UnixMs,
+    instant: impl Fn(UnixMs) -> String,
+) -> String {
+    let path = row::path(view);
+    if !view.enabled {
+        return format!("{path} is {}", standing::state(view, around, instant));
+    }
+    let until = around.group.and_then(|group| group.frozen_until);
+    match standing::frozen(around.group, instant).filter(|_| Some(at) < until) {
+        Some(frozen) => format!("{path} is due then, and will be missed: {frozen}"),
+        None => format!("{path} is due then; it has not come yet"),
     }
 }
 
-fn state_sentence(view: &TaskView, out: &Out) -> String {
-    format!("{} is {}", row::path(view), state(view, out))
+/// When a rule is due before and after an instant.
+fn nearest(schedule: &Schedule, at: UnixMs, zone: &crate::rule::Zone) -> String {
+    let before = schedule.last_in(at.minus(NEAREST), UnixMs(at.0 - 1));
+    let after = schedule.next_after(at).unwrap_or_default();
+    let stamp = |at| time::stamp_day(at, zone);
+    match (before, after) {
+        (Some(before), Some(after)) => format!(
+            "is due at {} before it and at {} after it",
+            stamp(before),
+            stamp(after)
+        ),
+        (None, Some(after)) => format!("is next due at {}", stamp(after)),
+        (Some(before), None) => format!("was due last at {}", stamp(before)),
+        (None, None) => "is due at no time near it".to_owned(),
+    }
 }
 
 /// One sentence for the runs of one occurrence.

@@ -4,6 +4,7 @@ pub mod clean;
 mod out;
 pub mod row;
 pub mod slot;
+pub mod standing;
 mod style;
 pub mod table;
 pub mod tables;

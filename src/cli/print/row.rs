@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::model::{Parole, TaskPath, Work};
 use crate::proto::request::{Changed, Saved};
-use crate::proto::view::{EventView, RunView, StatusView, TaskView};
+use crate::proto::view::{EventView, GroupView, RunView, StatusView, TaskView};
 use crate::rule::Zone;
 
 use super::time;
@@ -24,6 +24,11 @@ pub fn plain_all<T: Serialize>(views: &[T]) -> Vec<Value> {
 /// The fleet at a glance.
 pub fn status(view: &StatusView) -> Value {
     with(plain(view), "conditions", || json!([]))
+}
+
+/// A group.
+pub fn group(view: &GroupView) -> Value {
+    with(plain(view), "frozen", || Value::Null)
 }
 
 /// An event.
@@ -228,8 +233,8 @@ mod tests {
             "name groups state version running skew_ms last_seen_at address",
         );
         check(
-            &plain(&fake::group("web")),
-            "name agents tasks run_users frozen_until",
+            &group(&fake::group("web")),
+            "name agents tasks run_users frozen_until frozen",
         );
         check(
             &status(&fake::status()),

@@ -8,7 +8,9 @@ use crate::rule::UnixMs;
 /// `fatal since …: ended 4 times in a row …; tried again at …`. Instants are written by the caller, who knows
 /// zone and clock.
 pub fn words(view: &ProcessView, instant: impl Fn(UnixMs) -> String) -> String {
-    let since = view.started_at.or(view.since);
+    let up = matches!(view.state.as_str(), "running" | "starting");
+    let started_at = view.started_at.filter(|_| up);
+    let since = started_at.or(view.since);
     let since = since.map(|at| format!(" since {}", instant(at)));
     let pid = view.pid.map(|pid| format!(", pid {pid}"));
     let restarts = restarts(view).map(|restarts| format!(", {restarts}"));
@@ -110,7 +112,7 @@ mod tests {
         );
         check(
             &view("stopping", "stopped by admin"),
-            "is being stopped since T1, pid 4711, 2 restarts: stopped by admin",
+            "is being stopped since T2, pid 4711, 2 restarts: stopped by admin",
         );
         check(
             &view("exited", "exited with code 0"),

@@ -81,6 +81,17 @@ pub const GROUPS: Table = Table {
     ],
 };
 
+/// What `ucron group freeze` keeps from running.
+pub const FROZEN: Table = Table {
+    id: "task",
+    columns: &[
+        column("task", "TASK", 0),
+        column("occurrences", "OCCURRENCES", 1),
+        column("first_at", "FIRST", 2),
+        column("next_at", "NEXT AFTER IT", 3),
+    ],
+};
+
 /// `ucron operators`.
 pub const OPERATORS: Table = Table {
     id: "name",
@@ -114,6 +125,21 @@ pub const AUDIT: Table = Table {
         column("deed", "DEED", 0),
         column("subject", "SUBJECT", 0),
         column("address", "FROM", 1),
+    ],
+};
+
+/// `ucron import`: every row, and what becomes of it.
+pub const IMPORTED: Table = Table {
+    id: "id",
+    columns: &[
+        column("row", "ROW", 1),
+        column("task", "TASK", 0),
+        column("fate", "FATE", 0),
+        column("enabled", "ON", 4),
+        column("rule", "RULE", 2),
+        column("run_user", "USER", 5),
+        column("execute", "EXECUTE", 6),
+        column("reason", "REASON", 3),
     ],
 };
 

@@ -29,6 +29,7 @@ fn all_good(_: usize, request: &Request) -> Reply {
             runs: vec![fake::run("web", "probe")],
             more: false,
         }),
+        Request::GroupFreeze(ask) => Answer::Frozen(Box::new(fake::frozen(!ask.dry_run))),
         Request::RunShow(_) => Answer::Run(Box::new(fake::run("web", "probe"))),
         Request::ProcessList(_) => Answer::Processes(vec![fake::process()]),
         Request::AgentList(_) => Answer::Agents(vec![fake::agent("a1")]),
@@ -47,6 +48,7 @@ fn all_good(_: usize, request: &Request) -> Reply {
         | Request::TaskRestart(_)
         | Request::TaskRemove(_)
         | Request::RunKill(_)
+        | Request::GroupThaw(_)
         | Request::GroupAssign(_) => Answer::Changed(Box::new(changed)),
         _ => Answer::Done,
     })
@@ -247,6 +249,27 @@ async fn commands_on_the_fleet_ask_what_their_flags_say() {
         "group unassign web a1",
         "",
         &[json!({"deed": "group_assign", "group": "web", "agents": ["a1"], "assign": false})],
+    )
+    .await;
+    check(
+        "group freeze web --until 2h --reason move --dry-run",
+        "",
+        &[json!({"deed": "group_freeze", "group": "web", "until": "2026-11-22T18:50:00.000Z", "reason": "move", "dry_run": true})],
+    )
+    .await;
+    check(
+        "group freeze web --reason move",
+        "",
+        &[json!({"deed": "group_freeze", "group": "web", "until": null, "reason": "move", "dry_run": false})],
+    )
+    .await;
+    check(
+        "group thaw web db",
+        "",
+        &[
+            json!({"deed": "group_thaw", "group": "web"}),
+            json!({"deed": "group_thaw", "group": "db"}),
+        ],
     )
     .await;
     check("operators", "", &[json!({"deed": "operator_list"})]).await;

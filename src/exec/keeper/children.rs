@@ -15,7 +15,7 @@ use crate::exec::dir::{file_name, parse_file_name};
 use crate::exec::error::KeeperError;
 use crate::exec::failpoint::{self, Point};
 use crate::exec::find::{exit_status, find_orphan};
-use crate::exec::starter::{Child, Done, wait_for};
+use crate::exec::starter::{Child, Done, Job, wait_for};
 use crate::exec::supervise::{Event, Exit, Key, Used};
 use crate::exec::sys::Took;
 use crate::exec::tree::{Tree, Trees, cgroup_of, kill_session};
@@ -269,13 +269,15 @@ impl Keeper {
         if let Tree::Stub { pidfd, .. } = &live.tree {
             // It ends by itself now; where it is another's child this fails, and its parent does it.
             wait_for(pidfd);
-            drop(std::fs::remove_file(self.dir.stubs().join(file_name(key))));
+            self.spent.push(self.dir.stubs().join(file_name(key)));
         }
         if let Some(watch) = live.watch {
             self.watched.remove(&watch);
             let _ = inotify::remove_watch(&self.watches, watch);
         }
-        live.tree.remove();
+        if let Tree::Cgroup(_) = &live.tree {
+            self.hand_out(Job::Remove(live.tree));
+        }
         self.tell(Event::TreeGone { key: key.clone() });
     }
 

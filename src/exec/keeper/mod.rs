@@ -125,6 +125,8 @@ struct Keeper {
     boot_id: BootId,
     clock: Clock,
     supervisor: Supervisor,
+    /// Sub-reapers' records of trees that are gone; taken away once what they say is in the journal.
+    spent: Vec<PathBuf>,
     course: Course,
     poll: OwnedFd,
     listener: UnixListener,
@@ -253,6 +255,7 @@ impl Keeper {
             boot_id,
             clock,
             supervisor: recovered.supervisor,
+            spent: Vec::new(),
             course: Course::On,
             poll: epoll::create(epoll::CreateFlags::CLOEXEC)
                 .map_err(KeeperError::system("make a poll set"))?,
@@ -320,6 +323,7 @@ impl Keeper {
         let mut ready: Vec<epoll::Event> = Vec::with_capacity(256);
         while self.course == Course::On {
             self.do_what_is_due();
+            self.remove_spent();
             if self.course != Course::On {
                 break;
             }
@@ -334,6 +338,7 @@ impl Keeper {
                 let flags = event.flags;
                 self.dispatch(event.data.u64(), flags);
             }
+            self.remove_spent();
         }
         Ok(())
     }
@@ -419,6 +424,12 @@ impl Keeper {
         let now = self.clock.now();
         let effects = self.supervisor.handle(now, event);
         self.carry_out(effects);
+    }
+
+    fn remove_spent(&mut self) {
+        for path in self.spent.drain(..) {
+            drop(std::fs::remove_file(path));
+        }
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>) {

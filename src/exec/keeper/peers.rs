@@ -385,7 +385,15 @@ fn event(command: Command) -> Option<Event> {
             reason,
         },
         Command::Assign(assignment) => Event::Assign(assignment),
-        Command::Withdraw { task, reason } => Event::Withdraw { task, reason },
+        Command::Withdraw {
+            task,
+            reason,
+            finish,
+        } => Event::Withdraw {
+            task,
+            reason,
+            finish,
+        },
         Command::Restart {
             task,
             one_by_one,

@@ -131,6 +131,8 @@ pub enum Event {
         task: TaskId,
         /// Why.
         reason: String,
+        /// Whether its processes may end by themselves.
+        finish: bool,
     },
     /// New processes.
     Restart {
@@ -306,7 +308,11 @@ impl Supervisor {
                 reason,
             } => self.kill(now, &run_id, signal, reason),
             Event::Assign(assignment) => self.assign(now, *assignment),
-            Event::Withdraw { task, reason } => self.withdraw(now, &task, &reason),
+            Event::Withdraw {
+                task,
+                reason,
+                finish,
+            } => self.withdraw(now, &task, &reason, finish),
             Event::Restart {
                 task,
                 only_down: true,

@@ -112,6 +112,9 @@ pub enum Record {
     Withdrawn {
         /// The task.
         task: TaskId,
+        /// Processes that run may go on until they end by themselves.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        finish: bool,
     },
     /// A slot was decided on: how often it failed, what it waits for, what follows its process's end.
     Slot {
@@ -167,6 +170,8 @@ pub enum Then {
     Rest,
     /// The slot is taken away.
     Go,
+    /// The same, and nobody hurries its process.
+    Finish,
 }
 
 /// A restart one by one that is under way.

@@ -126,7 +126,7 @@ impl Supervisor {
                 revision,
                 epoch,
             } => self.fold_assigned(task, revision, epoch),
-            Record::Withdrawn { task } => self.fold_withdrawn(&task),
+            Record::Withdrawn { task, finish } => self.fold_withdrawn(&task, finish),
             Record::Slot { task, slot, rest } => self.fold_slot(&task, slot, rest),
             Record::Rolling { task, roll } => self.fold_roll(&task, roll),
             record => self.fold_run(record, attempts),

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AgentName, Fingerprint, GroupName, HostPort, OperatorName, Role, ms};
+use super::Changed;
+use crate::model::{
+    AgentName, Fingerprint, GroupName, HostPort, OperatorName, Role, TaskPath, UnixMs, ms,
+};
 
 /// `ucron agents`.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -84,6 +87,70 @@ pub struct GroupAssign {
     pub agents: Vec<AgentName>,
     /// Whether they shall be in the group, or not.
     pub assign: bool,
+}
+
+/// `ucron group freeze`: nothing of the group fires for a while. A group that is frozen already is frozen anew.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupFreeze {
+    /// The group.
+    pub group: GroupName,
+    /// The first instant at which it fires again; a day from now where none.
+    pub until: Option<UnixMs>,
+    /// Why: one line of at most 500 characters.
+    pub reason: String,
+    /// Say what would not run, and do nothing.
+    pub dry_run: bool,
+}
+
+/// `ucron group thaw`: before its time.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupThaw {
+    /// The group.
+    pub group: GroupName,
+}
+
+/// A group is frozen, or would be.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Frozen {
+    /// The group.
+    pub group: GroupName,
+    /// Since when.
+    pub from: UnixMs,
+    /// The first instant at which it fires again.
+    pub until: UnixMs,
+    /// Why.
+    pub reason: String,
+    /// Whether it was done; not with `dry_run`.
+    pub done: bool,
+    /// Tasks that are due while it is frozen, also those not named.
+    pub count: u64,
+    /// Their occurrences while it is frozen.
+    pub occurrences: u64,
+    /// Whether there are more: not all were counted.
+    pub at_least: bool,
+    /// What will not run, the first first; at most 1,000 tasks.
+    pub tasks: Vec<FrozenTask>,
+    /// What the freeze hit.
+    pub hit: Changed,
+}
+
+/// A task that is due while its group is frozen.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrozenTask {
+    /// The task.
+    pub task: TaskPath,
+    /// Its occurrences while the group is frozen.
+    pub occurrences: u64,
+    /// Whether there are more: not all were counted.
+    pub at_least: bool,
+    /// The first of them.
+    pub first_at: UnixMs,
+    /// The first occurrence after the freeze.
+    pub next_at: Option<UnixMs>,
 }
 
 /// `ucron operators`.

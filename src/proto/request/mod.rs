@@ -25,6 +25,8 @@ use super::view::{
 pub enum Request {
     /// Answer: `saved`.
     TaskAdd(Box<TaskAdd>),
+    /// Answer: `imported`.
+    TaskImport(TaskImport),
     /// Answer: `saved`.
     TaskEdit(Box<TaskEdit>),
     /// Answer: `task`.
@@ -71,6 +73,10 @@ pub enum Request {
     GroupRemove(GroupRemove),
     /// Answer: `changed`.
     GroupAssign(GroupAssign),
+    /// Answer: `frozen`.
+    GroupFreeze(GroupFreeze),
+    /// Answer: `changed`.
+    GroupThaw(GroupThaw),
     /// Answer: `operators`.
     OperatorList(OperatorList),
     /// Answer: `done`.
@@ -137,12 +143,16 @@ impl Request {
 pub enum Answer {
     /// A task was saved, or would be.
     Saved(Box<Saved>),
+    /// Tasks were added together, or would be.
+    Imported(Imported),
     /// One task.
     Task(Box<TaskView>),
     /// Tasks, by group and name.
     Tasks(Vec<TaskView>),
     /// Something was changed; what it hit.
     Changed(Box<Changed>),
+    /// A group is frozen, or would be.
+    Frozen(Box<Frozen>),
     /// Runs were made.
     Started(RunsStarted),
     /// Runs.

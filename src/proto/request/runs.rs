@@ -29,6 +29,9 @@ pub struct RunList {
     /// Misses in a row as one, not each.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fold: bool,
+    /// Also runs that are due and have not started, with what they wait for; with `since` planned ones too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub open: bool,
     /// At most so many; 0 = as many as one answer holds.
     pub limit: u32,
 }

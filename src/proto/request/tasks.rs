@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Refusal;
 use crate::model::{AgentName, GroupName, Revision, RunId, TaskId, TaskName, TaskSpec, UnixMs};
 use crate::proto::view::TaskView;
 
@@ -33,6 +34,59 @@ pub enum IfExists {
     Keep,
     /// Make the task what the request says: same id, next revision; nothing where it is so already.
     Replace,
+}
+
+/// `ucron import`: tasks that are added together or not at all.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskImport {
+    /// The tasks; at most [`MOST_IMPORTED`].
+    pub tasks: Vec<NewTask>,
+    /// What to do where a name is taken: conflict, or keep.
+    pub if_exists: IfExists,
+    /// Say what would be done, and do nothing.
+    pub dry_run: bool,
+}
+
+/// Tasks in one import at most: each costs about a kibibyte of the frame.
+pub const MOST_IMPORTED: usize = 5_000;
+
+/// One task of many.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewTask {
+    /// The group; must exist.
+    pub group: GroupName,
+    /// The name.
+    pub name: TaskName,
+    /// Whether its rule fires from now on.
+    pub enabled: bool,
+    /// What the task is.
+    pub spec: TaskSpec,
+}
+
+/// What became of an import.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Imported {
+    /// Whether the tasks were added; nothing was where one is refused, or with `dry_run`.
+    pub done: bool,
+    /// Each task of the request, in its order.
+    pub tasks: Vec<ImportedTask>,
+}
+
+/// What became of one task of an import, or would.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportedTask {
+    /// Its id; none of one that is not there.
+    pub id: Option<TaskId>,
+    /// Whether there was one of this name, which stays as it is.
+    pub kept: bool,
+    /// Why it cannot be added.
+    pub refused: Option<Refusal>,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
 }
 
 /// `ucron edit`: the whole spec as it shall be.

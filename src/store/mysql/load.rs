@@ -14,6 +14,7 @@ use super::row::{
 use super::runs::{COLUMNS, FROM};
 use super::spans;
 use crate::model::{GroupName, Incarnation, Revision, Role, Task, TaskId, UnixMs};
+use crate::store::rows::MEMORY;
 use crate::store::task_row::SpecColumns;
 use crate::store::{
     AgentRow, AnswerRow, GroupRow, OperatorRow, Snapshot, StoredRun, TokenFor, TokenRow,
@@ -40,15 +41,25 @@ pub(super) async fn load(conn: &mut Conn) -> Result<Snapshot, Fault> {
         open_spans: all(conn, spans::UNCOUNTED, spans::span).await?,
         last_runs: last_runs(conn, &tasks).await?,
         answers: all(conn, ANSWERS, answer).await?,
+        memories: memories(conn).await?,
         tasks,
     };
     conn.query_drop("COMMIT").await?;
     Ok(snapshot)
 }
 
+/// What the leader remembers, by name.
+async fn memories(conn: &mut Conn) -> Result<BTreeMap<String, String>, Fault> {
+    let select = "SELECT SUBSTRING(name, CHAR_LENGTH(?) + 1), value FROM meta
+        WHERE LEFT(name, CHAR_LENGTH(?)) = ?";
+    let rows: Vec<(String, String)> = conn.exec(select, (MEMORY, MEMORY, MEMORY)).await?;
+    Ok(rows.into_iter().collect())
+}
+
 const AGENTS: &str = "SELECT * FROM agent WHERE removed_at IS NULL ORDER BY id";
 const OPERATORS: &str = "SELECT * FROM operator WHERE removed_at IS NULL ORDER BY id";
-const OPEN_RUNS: &str = "SELECT * FROM run FORCE INDEX (run_by_outcome) WHERE outcome IS NULL
+pub(super) const OPEN_RUNS: &str =
+    "SELECT * FROM run FORCE INDEX (run_by_outcome) WHERE outcome IS NULL
     ORDER BY scheduled_at, run_id";
 const TASKS: &str = "SELECT * FROM task WHERE removed_at IS NULL ORDER BY id";
 const CURSORS: &str =
@@ -196,16 +207,24 @@ fn answer(row: &Row) -> Result<AnswerRow, Fault> {
     })
 }
 
-/// Each task's newest ended run, found through the run's key.
-async fn last_runs(conn: &mut Conn, tasks: &[Task]) -> Result<Vec<StoredRun>, Fault> {
-    let sql = format!(
+/// A task's newest ended run, found through the run's key. Its instant is looked for first, because the server sorts
+/// all that it finds where two runs of one instant have an order.
+pub(super) fn last_run() -> String {
+    format!(
         "SELECT {COLUMNS} FROM run r FORCE INDEX (run_key) {FROM}
-         WHERE r.task = ? AND COALESCE(r.outcome, '') <> ''
-         ORDER BY r.scheduled_at DESC, r.run_id DESC LIMIT 1"
-    );
+         WHERE r.task = ? AND COALESCE(r.outcome, '') <> '' AND r.scheduled_at = (
+           SELECT n.scheduled_at FROM run n FORCE INDEX (run_key)
+           WHERE n.task = ? AND COALESCE(n.outcome, '') <> '' ORDER BY n.scheduled_at DESC LIMIT 1)
+         ORDER BY r.run_id DESC LIMIT 1"
+    )
+}
+
+async fn last_runs(conn: &mut Conn, tasks: &[Task]) -> Result<Vec<StoredRun>, Fault> {
+    let sql = last_run();
     let mut found = Vec::new();
     for task in tasks {
-        let row: Option<Row> = conn.exec_first(sql.as_str(), (task.id.as_str(),)).await?;
+        let id = task.id.as_str();
+        let row: Option<Row> = conn.exec_first(sql.as_str(), (id, id)).await?;
         let run = row.as_ref().map(stored_run).transpose()?;
         found.extend(spans::last_run(conn, task, run).await?);
     }

@@ -48,6 +48,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         version: 5,
         sql: include_str!("0005_output.sql"),
     },
+    Migration {
+        version: 6,
+        sql: include_str!("0006_trouble.sql"),
+    },
 ];
 
 /// `steps` counts the statements that are done; `applied_at` is null until all are.

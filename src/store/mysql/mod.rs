@@ -4,9 +4,12 @@
 mod audit;
 mod copy;
 mod fault;
+pub(super) mod foreign;
 mod lease;
 mod load;
 mod migrate;
+#[cfg(test)]
+mod plans;
 mod prune;
 mod row;
 mod runs;
@@ -28,7 +31,8 @@ use tokio::sync::{Mutex, mpsc};
 
 use super::copy::Page;
 use super::{
-    AuditRow, Database, Keep, Lead, LeaseGuard, RunQuery, Snapshot, StoreError, StoredRun, Write,
+    AuditRow, Database, Keep, Lead, LeaseGuard, Pruned, RunQuery, Snapshot, StoreError, StoredRun,
+    Write,
 };
 use crate::model::{Epoch, GroupName, UnixMs};
 use fault::told;
@@ -115,10 +119,13 @@ impl Mysql {
             .await
     }
 
+    /// On a session of its own: a takeover must not wait for a question whose connection is dead and does not know it.
     pub(super) async fn load(&self) -> Result<Snapshot, StoreError> {
-        self.reader
-            .call(async |session: &mut Session| session.run(load::load).await)
-            .await
+        if self.reader.is_stopped() {
+            return Err(StoreError::Closed);
+        }
+        let job = async |session: &mut Session| session.run(load::load).await;
+        aside(&self.database, Kind::Reader, job).await
     }
 
     /// A batch whose answer was lost is written again: all of it is idempotent, and the lease's row lets the second
@@ -167,10 +174,12 @@ impl Mysql {
     /// Looks for runs to delete on the reading thread, deletes on the writing one: the search delays no commit.
     pub(super) async fn prune(
         &self,
+        guard: &LeaseGuard,
         keep: Keep,
         now: UnixMs,
         step: usize,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<Pruned, StoreError> {
+        let (guard, lease) = (guard.clone(), self.database.lease);
         let mut position = Arc::clone(&self.pruning).lock_owned().await;
         let from = position.clone();
         let search = async move |session: &mut Session| {
@@ -184,7 +193,7 @@ impl Mysql {
         self.writer
             .call(async move |session: &mut Session| {
                 session
-                    .run(async |conn| prune::delete(conn, &found).await)
+                    .run(async |conn| prune::delete(conn, &guard, lease, &found).await)
                     .await
             })
             .await
@@ -305,7 +314,16 @@ where
     T: Send + 'static,
     F: AsyncFnOnce(&mut Session) -> Result<T, StoreError> + Send + 'static,
 {
-    let worker = Worker::start("store-mover", Session::new(database, Kind::Mover))?;
+    aside(database, Kind::Mover, job).await
+}
+
+/// Does something on a session of its own.
+async fn aside<T, F>(database: &Database, kind: Kind, job: F) -> Result<T, StoreError>
+where
+    T: Send + 'static,
+    F: AsyncFnOnce(&mut Session) -> Result<T, StoreError> + Send + 'static,
+{
+    let worker = Worker::start("store-aside", Session::new(database, kind))?;
     let done = worker.call(job).await;
     worker.stop().await;
     done

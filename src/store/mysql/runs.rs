@@ -11,7 +11,7 @@ use super::fault::Fault;
 use super::row::{stored_run, text};
 use super::spans;
 use super::write_run::{END, backwards};
-use crate::model::{GroupName, Outcome, TaskId};
+use crate::model::{GroupName, Outcome, TaskId, UnixMs};
 use crate::store::span::order;
 use crate::store::{RunQuery, StoredRun};
 
@@ -54,9 +54,36 @@ fn is_by_group(query: &RunQuery) -> bool {
 }
 
 async fn select(conn: &mut Conn, query: &RunQuery) -> Result<Vec<StoredRun>, Fault> {
-    let (sql, values) = statement(query);
+    if index(query) == BY_END {
+        return by_end(conn, query).await;
+    }
+    let mut query = query.clone();
+    if let Some((sql, values)) = floor(&query) {
+        let oldest: Option<i64> = conn.exec_first(sql, values).await?;
+        query.since = query.since.max(oldest.map(UnixMs));
+    }
+    let (sql, values) = statement(&query, 0);
     let rows: Vec<Row> = conn.exec(sql, values).await?;
     rows.iter().map(stored_run).collect()
+}
+
+/// Looks for the end of an id hour by hour, newest first, from one hour in which there are runs to the next.
+async fn by_end(conn: &mut Conn, query: &RunQuery) -> Result<Vec<StoredRun>, Fault> {
+    let mut found: Vec<StoredRun> = Vec::new();
+    let mut before = i64::MAX;
+    while let Some(hour) = conn.exec_first::<i64, _, _>(LAST_HOUR, (before,)).await? {
+        before = hour - HOURS_AT_ONCE + 1;
+        let (sql, values) = statement(query, hour);
+        let rows: Vec<Row> = conn.exec(sql, values).await?;
+        for row in &rows {
+            found.push(stored_run(row)?);
+        }
+    }
+    found.sort_by(|a, b| order(b).cmp(&order(a)));
+    if query.limit > 0 {
+        found.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
+    }
+    Ok(found)
 }
 
 async fn tasks(conn: &mut Conn, groups: &BTreeSet<GroupName>) -> Result<Vec<TaskId>, Fault> {
@@ -110,8 +137,44 @@ pub(super) fn at_most(limit: u32) -> u64 {
     }
 }
 
-/// The statement for a question, and its values.
-pub(super) fn statement(query: &RunQuery) -> (String, Vec<Value>) {
+/// Asks for the instant of the last run that a question with a limit has, through the index alone: the server sorts
+/// all that it finds where two runs of one instant have an order, so what is older must not be found.
+pub(super) fn floor(query: &RunQuery) -> Option<(String, Vec<Value>)> {
+    let index = index(query);
+    if query.limit == 0 || index == BY_END {
+        return None;
+    }
+    let mut conditions = conditions(query, index);
+    let task = match query.groups {
+        Some(_) => "STRAIGHT_JOIN task t ON t.id = r.task",
+        None => "",
+    };
+    let sql = format!(
+        "SELECT r.scheduled_at FROM run r FORCE INDEX ({index}) {task} WHERE {}
+         ORDER BY r.scheduled_at DESC LIMIT 1 OFFSET ?",
+        conditions.text.join(" AND ")
+    );
+    conditions.values.push(u64::from(query.limit - 1).into());
+    Some((sql, conditions.values))
+}
+
+/// The statement for a question, and its values; the end of an id is looked for in the hours up to `hour`.
+pub(super) fn statement(query: &RunQuery, hour: i64) -> (String, Vec<Value>) {
+    let index = index(query);
+    let mut conditions = conditions(query, index);
+    if index == BY_END {
+        conditions.add_hours(hour);
+    }
+    let sql = format!(
+        "SELECT {COLUMNS} FROM run r FORCE INDEX ({index}) {FROM} WHERE {}
+         ORDER BY r.scheduled_at DESC, r.run_id DESC LIMIT ?",
+        conditions.text.join(" AND ")
+    );
+    conditions.values.push(at_most(query.limit).into());
+    (sql, conditions.values)
+}
+
+fn conditions(query: &RunQuery, index: &str) -> Conditions {
     let mut conditions = Conditions::default();
     let since = query.since.map_or(i64::MIN, |at| at.0);
     conditions.add("r.scheduled_at >= ?", [since.into()]);
@@ -125,9 +188,16 @@ pub(super) fn statement(query: &RunQuery) -> (String, Vec<Value>) {
             [at.0.into(), run.as_str().into()],
         );
     }
-    conditions.add_some("r.task = ?", query.task.as_ref().map(TaskId::as_str));
+    let task = query.task.as_ref().map(TaskId::as_str);
     let agent = query.agent.as_ref().map(crate::model::AgentId::as_str);
-    conditions.add_some("r.agent = ?", agent);
+    match index {
+        TROUBLE_BY_TASK => conditions.add_some("r.trouble_task = ?", task),
+        _ => conditions.add_some("r.task = ?", task),
+    }
+    match index {
+        TROUBLE_BY_AGENT => conditions.add_some("r.trouble_agent = ?", agent),
+        _ => conditions.add_some("r.agent = ?", agent),
+    }
     if let Some(groups) = &query.groups {
         let condition = one_of("t.gid", groups, &mut conditions.values);
         conditions.text.push(condition);
@@ -140,29 +210,17 @@ pub(super) fn statement(query: &RunQuery) -> (String, Vec<Value>) {
     if let Some(suffix) = query.id_suffix.as_ref().filter(|s| !s.is_empty()) {
         add_suffix(&mut conditions, suffix);
     }
-    let index = index(query);
-    let (hours, run) = if index == BY_END {
-        (HOURS, "h STRAIGHT_JOIN run r")
-    } else {
-        ("", "run r")
-    };
-    let sql = format!(
-        "{hours} SELECT {COLUMNS} FROM {run} FORCE INDEX ({index}) {FROM} WHERE {}
-         ORDER BY r.scheduled_at DESC, r.run_id DESC LIMIT ?",
-        conditions.text.join(" AND ")
-    );
-    conditions.values.push(at_most(query.limit).into());
-    (sql, conditions.values)
+    conditions
 }
 
 const BY_END: &str = "run_by_end";
-/// The hours in which there are runs, found by one seek each in the index that begins with the hour.
-const HOURS: &str = "WITH RECURSIVE h(hour) AS (
-        SELECT 9223372036854775807
-        UNION ALL
-        SELECT (SELECT due_hour FROM run FORCE INDEX (run_by_end)
-                WHERE due_hour < h.hour ORDER BY due_hour DESC LIMIT 1)
-        FROM h WHERE h.hour IS NOT NULL)";
+const TROUBLE_BY_TASK: &str = "run_trouble_by_task";
+const TROUBLE_BY_AGENT: &str = "run_trouble_by_agent";
+/// The last hour before one in which there are runs.
+pub(super) const LAST_HOUR: &str = "SELECT due_hour FROM run FORCE INDEX (run_by_end)
+    WHERE due_hour < ? ORDER BY due_hour DESC LIMIT 1";
+/// Hours that one statement looks through, each by a seek.
+const HOURS_AT_ONCE: i64 = 256;
 
 /// The index that leads to the fewest rows. Most runs succeed, so that outcome narrows little.
 fn index(query: &RunQuery) -> &'static str {
@@ -173,7 +231,9 @@ fn index(query: &RunQuery) -> &'static str {
         RunQuery {
             id_suffix: Some(s), ..
         } if !s.is_empty() => BY_END,
+        RunQuery { task: Some(_), .. } if rare => TROUBLE_BY_TASK,
         RunQuery { task: Some(_), .. } => "run_key",
+        RunQuery { agent: Some(_), .. } if rare => TROUBLE_BY_AGENT,
         _ if rare => "run_by_outcome",
         RunQuery { agent: Some(_), .. } => "run_by_agent",
         RunQuery {
@@ -186,7 +246,6 @@ fn index(query: &RunQuery) -> &'static str {
 /// The indexed last characters narrow it down, the whole id decides.
 fn add_suffix(conditions: &mut Conditions, suffix: &str) {
     let back = backwards(suffix);
-    conditions.add("r.due_hour = h.hour", []);
     if suffix.chars().count() < END {
         // Ids are ASCII: `~` sorts behind each of their characters.
         let last = format!("{back}~");
@@ -213,6 +272,13 @@ impl Conditions {
     fn add<const N: usize>(&mut self, text: &str, values: [Value; N]) {
         self.text.push(text.to_owned());
         self.values.extend(values);
+    }
+
+    fn add_hours(&mut self, last: i64) {
+        let hours = (0..HOURS_AT_ONCE).map(|back| Value::from(last - back));
+        self.values.extend(hours);
+        let marks = vec!["?"; usize::try_from(HOURS_AT_ONCE).unwrap_or(0)].join(", ");
+        self.text.push(format!("r.due_hour IN ({marks})"));
     }
 
     fn add_some(&mut self, text: &str, value: Option<&str>) {

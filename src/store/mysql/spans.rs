@@ -86,21 +86,46 @@ pub(super) async fn merge(
     if found_by_id || !span::is_asked(query) {
         return Ok(runs);
     }
-    let until = span::until(query).0;
-    let beyond = "(s.to_at >= ? OR s.occurrences IS NULL) AND s.from_at < ?";
-    let mut spans = select(conn, query, beyond, &[until, until], 0).await?;
-    let before = "s.to_at < ? AND s.occurrences IS NOT NULL";
-    spans.extend(select(conn, query, before, &[until], span::most(query)).await?);
+    let mut spans = Vec::new();
+    for (sql, values) in questions(query) {
+        let rows: Vec<Row> = conn.exec(sql, values).await?;
+        for row in &rows {
+            spans.push(stored_span(row)?);
+        }
+    }
     Ok(span::merge(runs, &spans, query))
 }
 
-async fn select(
-    conn: &mut Conn,
+type Question = (String, Vec<Value>);
+
+/// What is asked for spans: those that are not counted, those that reach beyond the end of what is asked, and the
+/// newest before it.
+pub(super) fn questions(query: &RunQuery) -> [Question; 3] {
+    let until = span::until(query).0;
+    let index = match query {
+        RunQuery { task: Some(_), .. } => "span_by_task",
+        RunQuery { agent: Some(_), .. } => "span_by_agent",
+        _ => "span_by_time",
+    };
+    let open = (
+        "span_uncounted",
+        "s.uncounted IS NOT NULL AND s.from_at < ?",
+    );
+    let beyond = "s.to_at >= ? AND s.from_at < ? AND s.occurrences IS NOT NULL";
+    let before = "s.to_at < ? AND s.occurrences IS NOT NULL";
+    [
+        statement(query, open, &[until], 0),
+        statement(query, (index, beyond), &[until, until], 0),
+        statement(query, (index, before), &[until], span::most(query)),
+    ]
+}
+
+fn statement(
     query: &RunQuery,
-    bounds: &str,
+    (index, bounds): (&str, &str),
     values: &[i64],
     most: u32,
-) -> Result<Vec<StoredSpan>, Fault> {
+) -> Question {
     let mut conditions = vec![bounds.to_owned()];
     let mut values: Vec<Value> = values.iter().copied().map(Value::from).collect();
     let mut add = |condition: &str, value: Option<Value>| {
@@ -122,22 +147,16 @@ async fn select(
         conditions.push(one_of("t.gid", groups, &mut values));
     }
     values.push(at_most(most).into());
-    let index = match query {
-        RunQuery { task: Some(_), .. } => "span_by_task",
-        RunQuery { agent: Some(_), .. } => "span_by_agent",
-        _ => "span_by_time",
-    };
     let sql = format!(
         "SELECT s.*, t.gid, t.task_name, a.name AS agent_name FROM span s FORCE INDEX ({index})
          STRAIGHT_JOIN task t ON t.id = s.task LEFT JOIN agent a ON a.id = s.agent
          WHERE {} ORDER BY s.to_at DESC LIMIT ?",
         conditions.join(" AND ")
     );
-    let rows: Vec<Row> = conn.exec(sql, values).await?;
-    rows.iter().map(stored_span).collect()
+    (sql, values)
 }
 
-const LAST: &str = "SELECT s.*, t.gid, t.task_name, a.name AS agent_name
+pub(super) const LAST: &str = "SELECT s.*, t.gid, t.task_name, a.name AS agent_name
     FROM span s FORCE INDEX (span_by_task) STRAIGHT_JOIN task t ON t.id = s.task
     LEFT JOIN agent a ON a.id = s.agent WHERE s.task = ? ORDER BY s.to_at DESC LIMIT 1";
 
@@ -157,21 +176,20 @@ pub(super) async fn last_run(
 }
 
 /// Of a living task the newest stays if no run is newer: it is the task's last.
-const TOO_OLD: &str = "SELECT s.seq FROM span s FORCE INDEX (span_by_time)
+pub(super) const TOO_OLD: &str = "SELECT s.seq FROM span s FORCE INDEX (span_by_time)
     STRAIGHT_JOIN task t ON t.id = s.task
     WHERE s.to_at < ? AND s.occurrences IS NOT NULL
       AND (t.removed_at IS NOT NULL
-        OR EXISTS (SELECT 1 FROM span n FORCE INDEX (span_by_task)
-          WHERE n.task = s.task AND n.to_at > s.to_at)
-        OR EXISTS (SELECT 1 FROM run n FORCE INDEX (run_key)
-          WHERE n.task = s.task AND n.scheduled_at > s.to_at AND COALESCE(n.outcome, '') <> ''))
+        OR s.to_at < (SELECT n.to_at FROM span n FORCE INDEX (span_by_task)
+          WHERE n.task = s.task ORDER BY n.to_at DESC LIMIT 1)
+        OR s.to_at < (SELECT n.scheduled_at FROM run n FORCE INDEX (run_key)
+          WHERE n.task = s.task AND COALESCE(n.outcome, '') <> '' ORDER BY n.scheduled_at DESC LIMIT 1))
     LIMIT ?";
-/// The oldest span, and the oldest run, of a task that its number allows.
-const SPAN_FLOOR: &str = "SELECT to_at FROM span FORCE INDEX (span_by_task) WHERE task = ?
+/// The oldest span of a task that its number allows.
+pub(super) const SPAN_FLOOR: &str =
+    "SELECT to_at FROM span FORCE INDEX (span_by_task) WHERE task = ?
     ORDER BY to_at DESC LIMIT 1 OFFSET ?";
-const RUN_FLOOR: &str = "SELECT scheduled_at FROM run FORCE INDEX (run_key) WHERE task = ?
-    ORDER BY scheduled_at DESC LIMIT 1 OFFSET ?";
-const BELOW: &str = "SELECT seq FROM span FORCE INDEX (span_by_task)
+pub(super) const BELOW: &str = "SELECT seq FROM span FORCE INDEX (span_by_task)
     WHERE task = ? AND to_at < ? AND occurrences IS NOT NULL LIMIT ?";
 
 /// Numbers of at most `step` spans that are too old.
@@ -189,12 +207,12 @@ pub(super) async fn too_many(
     conn: &mut Conn,
     task: &str,
     keep: Keep,
+    oldest_run: Option<i64>,
     step: u64,
 ) -> Result<Vec<i64>, Fault> {
     let kept = u64::from(keep.per_task.max(1)) - 1;
     let spans: Option<i64> = conn.exec_first(SPAN_FLOOR, (task, kept)).await?;
-    let runs: Option<i64> = conn.exec_first(RUN_FLOOR, (task, kept)).await?;
-    let Some(floor) = spans.max(runs) else {
+    let Some(floor) = spans.max(oldest_run) else {
         return Ok(Vec::new());
     };
     Ok(conn.exec(BELOW, (task, floor, step)).await?)

@@ -67,6 +67,11 @@ impl Worker {
         wait.await.map_err(|_| StoreError::Closed)?
     }
 
+    /// Whether it was ended.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.orders.is_closed()
+    }
+
     /// Ends the thread after what was sent before; returns when it is gone.
     pub(super) async fn stop(&self) {
         // An error means that it has ended already.

@@ -10,6 +10,7 @@ use super::row::int;
 use super::script::Script;
 use super::{audit, spans, write_run};
 use crate::model::{AgentId, BootId, HostPort, Task, UnixMs};
+use crate::store::rows::MEMORY;
 use crate::store::task_row::SpecColumns;
 use crate::store::{
     AgentRow, AnswerRow, GroupRow, OperatorRow, StoreError, TokenFor, TokenRow, Write,
@@ -57,6 +58,7 @@ pub(super) fn write(script: &mut Script, change: &Write, now: UnixMs) -> Result<
         Write::RecordRun { row, ending } => write_run::record(script, row, ending),
         Write::PutAnswer(answer) => put_answer(script, answer, now),
         Write::Audit(entry) => audit::write(script, entry),
+        Write::Remember { name, text } => remember(script, name, text.as_deref()),
     }
     Ok(())
 }
@@ -85,6 +87,17 @@ fn put(script: &mut Script, table: &str, columns: &[&str], id: &str, values: &[V
     let mut add = vec![id.into()];
     add.extend(change);
     script.add(&insert, &add);
+}
+
+const REMEMBER: &str = "INSERT INTO meta (name, value) VALUES (?, ?)
+    ON DUPLICATE KEY UPDATE value = VALUES(value)";
+
+fn remember(script: &mut Script, name: &str, text: Option<&str>) {
+    let name = format!("{MEMORY}{name}");
+    match text {
+        Some(text) => script.add(REMEMBER, &[name.into(), text.into()]),
+        None => script.add("DELETE FROM meta WHERE name = ?", &[name.into()]),
+    }
 }
 
 const PUT_GROUP: &str = "INSERT INTO fleet_group (gid, run_users, created_at) VALUES (?, ?, ?)

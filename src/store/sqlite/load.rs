@@ -8,6 +8,7 @@ use super::row::{instant, instant_option, number, run, set_option, stored_run, t
 use super::runs::{COLUMNS, FROM};
 use super::spans;
 use crate::model::{GroupName, Incarnation, Revision, Role, Task, TaskId, UnixMs};
+use crate::store::rows::MEMORY;
 use crate::store::task_row::SpecColumns;
 use crate::store::{
     AgentRow, AnswerRow, GroupRow, OperatorRow, Snapshot, StoreError, StoredRun, TokenFor, TokenRow,
@@ -38,13 +39,24 @@ pub(super) fn load(connection: &mut Connection) -> Result<Snapshot, StoreError> 
             "SELECT * FROM answer ORDER BY answered_at, request_id",
             answer,
         )?,
+        memories: memories(tx)?,
         tasks,
     })
 }
 
+/// What the leader remembers, by name.
+fn memories(tx: &Transaction) -> Result<BTreeMap<String, String>, StoreError> {
+    let select = "SELECT substr(name, length(?1) + 1), value FROM meta
+        WHERE substr(name, 1, length(?1)) = ?1";
+    let mut select = tx.prepare_cached(select)?;
+    let rows = select.query_map([MEMORY], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<SqlResult<_>>()?)
+}
+
 const AGENTS: &str = "SELECT * FROM agent WHERE removed_at IS NULL ORDER BY id";
 const OPERATORS: &str = "SELECT * FROM operator WHERE removed_at IS NULL ORDER BY id";
-const OPEN_RUNS: &str = "SELECT * FROM run INDEXED BY run_by_outcome WHERE outcome IS NULL
+pub(super) const OPEN_RUNS: &str =
+    "SELECT * FROM run INDEXED BY run_by_outcome WHERE outcome IS NULL
     ORDER BY scheduled_at, run_id";
 
 fn all<T>(
@@ -208,14 +220,17 @@ fn answer(row: &Row) -> SqlResult<AnswerRow> {
     })
 }
 
-/// Each task's newest ended run, found through the run's key.
-fn last_runs(tx: &Transaction, tasks: &[Task]) -> Result<Vec<StoredRun>, StoreError> {
-    let sql = format!(
+/// A task's newest ended run, found through the run's key.
+pub(super) fn last_run() -> String {
+    format!(
         "SELECT {COLUMNS} FROM run r INDEXED BY run_key {FROM}
          WHERE r.task = ?1 AND +r.outcome IS NOT NULL
          ORDER BY r.scheduled_at DESC, r.run_id DESC LIMIT 1"
-    );
-    let mut select = tx.prepare_cached(&sql)?;
+    )
+}
+
+fn last_runs(tx: &Transaction, tasks: &[Task]) -> Result<Vec<StoredRun>, StoreError> {
+    let mut select = tx.prepare_cached(&last_run())?;
     let mut found = Vec::new();
     for task in tasks {
         let run = select

@@ -47,6 +47,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         version: 5,
         sql: include_str!("0005_output.sql"),
     },
+    Migration {
+        version: 6,
+        sql: include_str!("0006_trouble.sql"),
+    },
 ];
 
 const CREATE: &str = "CREATE TABLE schema_migration (

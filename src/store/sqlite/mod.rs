@@ -8,6 +8,8 @@ pub(super) mod file;
 mod lease;
 mod load;
 mod migrate;
+#[cfg(test)]
+mod plans;
 mod prune;
 mod row;
 mod runs;
@@ -26,7 +28,7 @@ use rusqlite::{OptionalExtension, TransactionBehavior, params};
 use tokio::sync::{Mutex, mpsc};
 
 use super::copy::Page;
-use super::{AuditRow, Keep, LeaseGuard, RunQuery, Snapshot, StoreError, StoredRun, Write};
+use super::{AuditRow, Keep, LeaseGuard, Pruned, RunQuery, Snapshot, StoreError, StoredRun, Write};
 use crate::model::{Epoch, GroupName, UnixMs};
 use prune::Position;
 use worker::Worker;
@@ -135,7 +137,7 @@ impl Sqlite {
         keep: Keep,
         now: UnixMs,
         step: usize,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<Pruned, StoreError> {
         let mut position = Arc::clone(&self.pruning).lock_owned().await;
         let search = move |connection: &mut rusqlite::Connection| {
             prune::search(connection, &mut position, keep, now, step).map(|found| (found, position))
@@ -143,7 +145,7 @@ impl Sqlite {
         // The position stays locked until the runs found are gone.
         let (found, _position) = self.reader.call(search).await?;
         if found.is_empty() {
-            return Ok(0);
+            return Ok(found.pruned(0));
         }
         self.writer
             .call(move |connection| prune::delete(connection, &found))

@@ -127,6 +127,10 @@ pub(super) fn statement(query: &RunQuery) -> (String, Vec<Value>) {
         add_suffix(&mut conditions, suffix);
     }
     let index = index(query);
+    if [TROUBLE_BY_TASK, TROUBLE_BY_AGENT].contains(&index) {
+        // Stands here as in the index, which holds no other runs.
+        conditions.add("r.outcome <> 'succeeded'", []);
+    }
     let (hours, run) = if index == BY_END {
         (HOURS, "h CROSS JOIN run r")
     } else {
@@ -142,6 +146,8 @@ pub(super) fn statement(query: &RunQuery) -> (String, Vec<Value>) {
 }
 
 const BY_END: &str = "run_by_end";
+const TROUBLE_BY_TASK: &str = "run_trouble_by_task";
+const TROUBLE_BY_AGENT: &str = "run_trouble_by_agent";
 /// The hours in which there are runs, found by one seek each in the index that begins with the hour.
 const HOURS: &str = "WITH RECURSIVE h(hour) AS (
         SELECT 9223372036854775807
@@ -159,7 +165,9 @@ fn index(query: &RunQuery) -> &'static str {
         RunQuery {
             id_suffix: Some(s), ..
         } if !s.is_empty() => BY_END,
+        RunQuery { task: Some(_), .. } if rare => TROUBLE_BY_TASK,
         RunQuery { task: Some(_), .. } => "run_key",
+        RunQuery { agent: Some(_), .. } if rare => TROUBLE_BY_AGENT,
         _ if rare => "run_by_outcome",
         RunQuery { agent: Some(_), .. } => "run_by_agent",
         RunQuery {

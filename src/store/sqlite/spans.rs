@@ -75,9 +75,6 @@ fn stored_span(row: &Row) -> Result<StoredSpan> {
 pub(super) const UNCOUNTED: &str = "SELECT * FROM span INDEXED BY span_uncounted
     WHERE occurrences IS NULL ORDER BY to_at, task, from_at, target, slot";
 
-const NAMED: &str = "SELECT s.*, t.gid, t.task_name, a.name AS agent_name FROM span s
-    CROSS JOIN task t ON t.id = s.task LEFT JOIN agent a ON a.id = s.agent WHERE";
-
 /// Puts what spans tell among the runs of a question.
 pub(super) fn merge(
     tx: &Connection,
@@ -88,21 +85,49 @@ pub(super) fn merge(
     if found_by_id || !span::is_asked(query) {
         return Ok(runs);
     }
-    let until = span::until(query).0;
-    let beyond = "(s.to_at >= ? OR s.occurrences IS NULL) AND s.from_at < ?";
-    let mut spans = select(tx, query, beyond, &[until, until], 0)?;
-    let before = "s.to_at < ? AND s.occurrences IS NOT NULL";
-    spans.extend(select(tx, query, before, &[until], span::most(query))?);
+    let mut spans = Vec::new();
+    for question in questions(query) {
+        spans.extend(select(tx, question)?);
+    }
     Ok(span::merge(runs, &spans, query))
+}
+
+type Question = (String, Vec<Value>);
+
+/// What is asked for spans: those that are not counted, those that reach beyond the end of what is asked, and the
+/// newest before it.
+pub(super) fn questions(query: &RunQuery) -> [Question; 3] {
+    let until = span::until(query).0;
+    let index = match query {
+        RunQuery { task: Some(_), .. } => "span_by_task",
+        RunQuery { agent: Some(_), .. } => "span_by_agent",
+        _ => "span_by_time",
+    };
+    let open = ("span_uncounted", "s.occurrences IS NULL AND s.from_at < ?");
+    let beyond = "s.to_at >= ? AND s.from_at < ? AND +s.occurrences IS NOT NULL";
+    let before = "s.to_at < ? AND +s.occurrences IS NOT NULL";
+    [
+        statement(query, open, &[until], 0),
+        statement(query, (index, beyond), &[until, until], 0),
+        statement(query, (index, before), &[until], span::most(query)),
+    ]
 }
 
 fn select(
     tx: &Connection,
+    (sql, values): Question,
+) -> std::result::Result<Vec<StoredSpan>, StoreError> {
+    let mut select = tx.prepare_cached(&sql)?;
+    let rows = select.query_map(params_from_iter(values), stored_span)?;
+    Ok(rows.collect::<Result<_>>()?)
+}
+
+fn statement(
     query: &RunQuery,
-    bounds: &str,
+    (index, bounds): (&str, &str),
     values: &[i64],
     most: u32,
-) -> std::result::Result<Vec<StoredSpan>, StoreError> {
+) -> Question {
     let mut conditions = vec![bounds];
     let mut values: Vec<Value> = values.iter().copied().map(Value::from).collect();
     let mut add = |condition, value: Option<Value>| {
@@ -124,15 +149,15 @@ fn select(
     add("t.gid IN (SELECT value FROM json_each(?))", groups);
     values.push(at_most(most).into());
     let sql = format!(
-        "{NAMED} {} ORDER BY s.to_at DESC LIMIT ?",
+        "SELECT s.*, t.gid, t.task_name, a.name AS agent_name FROM span s INDEXED BY {index}
+         CROSS JOIN task t ON t.id = s.task LEFT JOIN agent a ON a.id = s.agent
+         WHERE {} ORDER BY s.to_at DESC LIMIT ?",
         conditions.join(" AND ")
     );
-    let mut select = tx.prepare_cached(&sql)?;
-    let rows = select.query_map(params_from_iter(values), stored_span)?;
-    Ok(rows.collect::<Result<_>>()?)
+    (sql, values)
 }
 
-const LAST: &str = "SELECT s.*, t.gid, t.task_name, a.name AS agent_name
+pub(super) const LAST: &str = "SELECT s.*, t.gid, t.task_name, a.name AS agent_name
     FROM span s INDEXED BY span_by_task CROSS JOIN task t ON t.id = s.task
     LEFT JOIN agent a ON a.id = s.agent WHERE s.task = ?1 ORDER BY s.to_at DESC LIMIT 1";
 
@@ -152,7 +177,7 @@ pub(super) fn last_run(
 }
 
 /// Of a living task the newest stays if no run is newer: it is the task's last.
-const TOO_OLD: &str = "SELECT s.rowid FROM span s INDEXED BY span_by_time
+pub(super) const TOO_OLD: &str = "SELECT s.rowid FROM span s INDEXED BY span_by_time
     CROSS JOIN task t ON t.id = s.task
     WHERE s.to_at < ?1 AND s.occurrences IS NOT NULL
       AND (t.removed_at IS NOT NULL
@@ -161,12 +186,10 @@ const TOO_OLD: &str = "SELECT s.rowid FROM span s INDEXED BY span_by_time
           AND +n.outcome IS NOT NULL))
     LIMIT ?2";
 /// Of one task those before the newest so many, and those before the oldest run that its number allows.
-const TOO_MANY: &str =
+pub(super) const TOO_MANY: &str =
     "SELECT rowid FROM span INDEXED BY span_by_task WHERE task = ?1 AND to_at < max(
         coalesce((SELECT to_at FROM span INDEXED BY span_by_task WHERE task = ?1
-          ORDER BY to_at DESC LIMIT 1 OFFSET ?2), ?4),
-        coalesce((SELECT scheduled_at FROM run INDEXED BY run_key WHERE task = ?1
-          ORDER BY scheduled_at DESC LIMIT 1 OFFSET ?2), ?4))
+          ORDER BY to_at DESC LIMIT 1 OFFSET ?2), ?4), ?4)
       AND +occurrences IS NOT NULL LIMIT ?3";
 
 /// Row numbers of at most `step` spans that are too old.
@@ -177,9 +200,16 @@ pub(super) fn too_old(tx: &Connection, keep: Keep, now: UnixMs, step: i64) -> Re
 }
 
 /// Row numbers of at most `step` spans of a task beyond its number.
-pub(super) fn too_many(tx: &Connection, task: &str, keep: Keep, step: i64) -> Result<Vec<i64>> {
+pub(super) fn too_many(
+    tx: &Connection,
+    task: &str,
+    keep: Keep,
+    oldest_run: Option<i64>,
+    step: i64,
+) -> Result<Vec<i64>> {
     let kept = i64::from(keep.per_task.max(1)) - 1;
     let mut select = tx.prepare_cached(TOO_MANY)?;
-    let found = select.query_map(params![task, kept, step, i64::MIN], |row| row.get(0))?;
+    let floor = oldest_run.unwrap_or(i64::MIN);
+    let found = select.query_map(params![task, kept, step, floor], |row| row.get(0))?;
     found.collect()
 }

@@ -1,4 +1,4 @@
-//! What only the SQLite file promises: its mode, its schema and upgrades, its copies, the indexes used.
+//! What only the SQLite file promises: its mode, its schema and upgrades, its copies.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -6,12 +6,12 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use rusqlite::Connection;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, params_from_iter};
 use tempfile::TempDir;
 
+use super::file;
 use super::migrate::{MIGRATIONS, Migration, migrate};
-use super::{file, runs, write_run};
 use crate::model::{Ending, Outcome, UnixMs};
 use crate::store::checksum::hex;
 use crate::store::copy::TABLES;
@@ -30,6 +30,9 @@ const GOLDEN_4: &str = include_str!("../../../tests/schema/sqlite-4.sql");
 const GOLDEN_2: &str = include_str!("../../../tests/schema/sqlite-2.sql");
 /// Likewise of version 5, with a run whose output is not whole.
 const GOLDEN_5: &str = include_str!("../../../tests/schema/sqlite-5.sql");
+
+/// Likewise of version 6, with runs that did not succeed.
+const GOLDEN_6: &str = include_str!("../../../tests/schema/sqlite-6.sql");
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -203,6 +206,7 @@ fn the_schemas_are_as_released() {
     check_schema(3, GOLDEN_3);
     check_schema(4, GOLDEN_4);
     check_schema(5, GOLDEN_5);
+    check_schema(6, GOLDEN_6);
 }
 
 fn dialled() -> Write {
@@ -261,6 +265,15 @@ async fn a_store_of_version_5_opens_without_loss() {
     let mut batch = sample::additions();
     batch.extend([dialled(), gapped()]);
     check_opens(5, GOLDEN_5, batch).await;
+}
+
+#[tokio::test]
+async fn a_store_of_version_6_opens_without_loss() {
+    let mut batch = sample::additions();
+    batch.extend(sample::additions_2());
+    batch.extend([dialled(), gapped()]);
+    batch.extend(measured());
+    check_opens(6, GOLDEN_6, batch).await;
 }
 
 #[tokio::test]
@@ -342,87 +355,6 @@ fn a_full_disk_is_told_as_such_and_passes() {
         .execute_batch("PRAGMA max_page_count = 1000")
         .unwrap();
     insert().unwrap();
-}
-
-/// Every combination of the parts of a question.
-fn every_query() -> Vec<RunQuery> {
-    let outcomes = [None, Some(Outcome::Succeeded), Some(Outcome::Failed)];
-    let mut queries = Vec::new();
-    for bits in 0..64 {
-        for outcome in outcomes {
-            let has = |bit: u32| bits >> bit & 1 == 1;
-            queries.push(RunQuery {
-                task: has(0).then(|| sample::task_id(1)),
-                groups: has(1).then(|| [sample::group_name("web")].into()),
-                agent: has(2).then(|| sample::agent_id(1)),
-                outcome,
-                until: None,
-                since: has(3).then_some(NOW),
-                after: None,
-                missed_until: None,
-                fold: false,
-                id_suffix: has(4).then(|| "abc".into()),
-                open: has(5),
-                limit: 50,
-            });
-        }
-    }
-    queries
-}
-
-#[tokio::test]
-async fn no_question_reads_all_runs() {
-    let world = World::new().await;
-    let connection = file::open_reader(&world.folder.path().join("center.db")).unwrap();
-    for query in every_query() {
-        let (sql, values) = runs::statement(&query);
-        let mut explain = connection
-            .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
-            .unwrap();
-        let steps = explain
-            .query_map(params_from_iter(values), |row| {
-                row.get::<_, String>("detail")
-            })
-            .unwrap();
-        let plan: Vec<String> = steps.map(Result::unwrap).collect();
-        check_plan(&plan, query.id_suffix.is_some());
-    }
-}
-
-#[tokio::test]
-async fn no_change_of_a_run_reads_all_runs() {
-    let world = World::new().await;
-    let connection = file::open_reader(&world.folder.path().join("center.db")).unwrap();
-    for sql in [write_run::REVISE, write_run::REASSIGN, write_run::ENDED] {
-        let mut explain = connection
-            .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
-            .unwrap();
-        let nulls = params_from_iter(vec![
-            rusqlite::types::Value::Null;
-            explain.parameter_count()
-        ]);
-        let step: String = explain.query_row(nulls, |row| row.get("detail")).unwrap();
-        assert_eq!(
-            step, "SEARCH run USING INDEX run_unsettled (run_id=?)",
-            "{sql}"
-        );
-    }
-}
-
-fn check_plan(plan: &[String], sorted: bool) {
-    let searched = |step: &String| step.starts_with("SEARCH r USING INDEX run_");
-    assert!(plan.iter().any(searched), "{plan:?}");
-    let scanned = |step: &String| {
-        ["SCAN r ", "SCAN run", "SCAN t"]
-            .iter()
-            .any(|word| step.starts_with(word))
-            || step == "SCAN r"
-    };
-    assert!(!plan.iter().any(scanned), "{plan:?}");
-    let sorts_all = plan
-        .iter()
-        .any(|step| step == "USE TEMP B-TREE FOR ORDER BY");
-    assert!(!sorts_all || sorted, "{plan:?}");
 }
 
 /// A table or column that is not copied would be lost on the way to another store.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::row::int;
 use super::{audit, spans, write_run};
 use crate::model::{HostPort, Task, UnixMs};
+use crate::store::rows::MEMORY;
 use crate::store::task_row::SpecColumns;
 use crate::store::{
     AgentRow, AnswerRow, GroupRow, OperatorRow, StoreError, TokenFor, TokenRow, Write,
@@ -55,6 +56,7 @@ pub(super) fn write(tx: &Transaction, change: &Write, now: UnixMs) -> Result<(),
         Write::RecordRun { row, ending } => write_run::record(tx, row, ending),
         Write::PutAnswer(answer) => put_answer(tx, answer, now),
         Write::Audit(entry) => audit::write(tx, entry),
+        Write::Remember { name, text } => remember(tx, name, text.as_deref()),
     }
     .map_err(StoreError::from)
 }
@@ -63,6 +65,17 @@ pub(super) fn write(tx: &Transaction, change: &Write, now: UnixMs) -> Result<(),
 pub(super) fn execute(tx: &Transaction, sql: &str, values: impl Params) -> SqlResult<()> {
     let mut statement: CachedStatement = tx.prepare_cached(sql)?;
     statement.execute(values).map(drop)
+}
+
+const REMEMBER: &str = "INSERT INTO meta (name, value) VALUES (?1, ?2)
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+
+fn remember(tx: &Transaction, name: &str, text: Option<&str>) -> SqlResult<()> {
+    let name = format!("{MEMORY}{name}");
+    match text {
+        Some(text) => execute(tx, REMEMBER, [name.as_str(), text]),
+        None => execute(tx, "DELETE FROM meta WHERE name = ?1", [name]),
+    }
 }
 
 const PUT_GROUP: &str = "INSERT INTO fleet_group (gid, run_users, created_at) VALUES (?1, ?2, ?3)

@@ -55,6 +55,16 @@ async fn every_row_comes_back_as_it_was_written() {
 }
 
 #[tokio::test]
+async fn what_the_leader_remembers_comes_back_and_nothing_else() {
+    let world = World::with_fleet().await;
+    world.commit(memories()).await;
+    world.store.set_meta("center:1", "{}").await.unwrap();
+    let snapshot = world.store.load().await.unwrap();
+    let wanted = [("one".to_owned(), "11 中".to_owned())];
+    assert_eq!(snapshot.memories, BTreeMap::from(wanted));
+}
+
+#[tokio::test]
 async fn every_change_written_twice_is_as_written_once() {
     let (once, twice) = (World::new().await, World::new().await);
     for change in every_change() {

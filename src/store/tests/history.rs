@@ -263,9 +263,13 @@ async fn runs_of_one_instant_come_in_the_order_of_their_ids() {
 async fn check_prune(keep: Keep, now: i64, step: usize, left: &[i64]) {
     let (world, _) = history().await;
     loop {
-        let gone = world.store.prune(&keep, UnixMs(now), step).await.unwrap();
-        assert!(gone <= step);
-        if gone == 0 {
+        let gone = world
+            .store
+            .prune(&world.guard, &keep, UnixMs(now), step)
+            .await
+            .unwrap();
+        assert!(gone.rows <= step);
+        if gone.is_over {
             break;
         }
     }
@@ -297,6 +301,10 @@ async fn of_a_removed_task_not_even_the_latest_run_stays() {
     let (world, _) = history().await;
     let (task, at) = (task_id(1), NOW);
     world.commit(vec![Write::RemoveTask { task, at }]).await;
-    world.store.prune(&Keep::default(), NOW, 100).await.unwrap();
+    world
+        .store
+        .prune(&world.guard, &Keep::default(), NOW, 100)
+        .await
+        .unwrap();
     check_query(&world, RunQuery::default(), &[7]).await;
 }

@@ -6,7 +6,7 @@ pub(super) mod sample;
 pub(super) mod sqlite;
 
 use super::{AuditRow, LeaseGuard, Place, RunQuery, Snapshot, Store, StoredRun, Write};
-use crate::model::UnixMs;
+use crate::model::{Outcome, RunId, UnixMs};
 
 /// An empty store with the lead taken, in a home that goes with it.
 pub(super) struct World<H> {
@@ -82,4 +82,30 @@ pub(super) async fn content(store: &Store) -> (Snapshot, Vec<StoredRun>, Vec<Aud
         all_runs(store).await,
         store.audit(None, 0).await.unwrap(),
     )
+}
+
+/// Every combination of the parts of a question.
+pub(super) fn every_query() -> Vec<RunQuery> {
+    let outcomes = [None, Some(Outcome::Succeeded), Some(Outcome::Failed)];
+    let mut queries = Vec::new();
+    for bits in 0..128 {
+        for outcome in outcomes {
+            let has = |bit: u32| bits >> bit & 1 == 1;
+            queries.push(RunQuery {
+                task: has(0).then(|| sample::task_id(1)),
+                groups: has(1).then(|| [sample::group_name("web")].into()),
+                agent: has(2).then(|| sample::agent_id(1)),
+                outcome,
+                until: has(6).then_some(NOW),
+                since: has(3).then_some(UnixMs(NOW.0 - 86_400_000)),
+                after: has(6).then(|| (NOW, RunId::lowest())),
+                missed_until: has(6).then_some(NOW),
+                fold: false,
+                id_suffix: has(4).then(|| "abc".into()),
+                open: has(5),
+                limit: 50,
+            });
+        }
+    }
+    queries
 }

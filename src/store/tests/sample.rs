@@ -309,8 +309,23 @@ pub(in crate::store) fn fleet() -> Vec<Write> {
 pub(in crate::store) fn every_change() -> Vec<Write> {
     let mut changes = additions();
     changes.extend(additions_2());
+    changes.extend(memories());
     changes.extend(removals());
     changes
+}
+
+/// What the leader remembers, changes and forgets.
+pub(in crate::store) fn memories() -> Vec<Write> {
+    let write = |name: &str, text: Option<&str>| Write::Remember {
+        name: name.to_owned(),
+        text: text.map(str::to_owned),
+    };
+    vec![
+        write("one", Some("{\"1\":1}")),
+        write("two", Some("2")),
+        write("one", Some("11 中")),
+        write("two", None),
+    ]
 }
 
 /// Those that leave something to be read.

@@ -199,7 +199,13 @@ async fn spans_are_kept_by_age_and_number_the_last_of_a_living_task_always() {
     ] {
         let world = World::with_fleet().await;
         world.commit(vec![put(&span(5)), put(&old)]).await;
-        while world.store.prune(&keep, NOW, 10).await.unwrap() > 0 {}
+        while !world
+            .store
+            .prune(&world.guard, &keep, NOW, 10)
+            .await
+            .unwrap()
+            .is_over
+        {}
         check(&world, ask(|_| {}), &left).await;
     }
 }
@@ -216,6 +222,10 @@ async fn of_a_removed_task_no_span_stays() {
         age: Duration::ZERO,
         ..Keep::default()
     };
-    world.store.prune(&keep, NOW, 10).await.unwrap();
+    world
+        .store
+        .prune(&world.guard, &keep, NOW, 10)
+        .await
+        .unwrap();
     check(&world, ask(|_| {}), &[]).await;
 }

@@ -117,7 +117,8 @@ pub fn group(state: &State, now: UnixMs, view: &GroupView, width: u16) -> (Strin
         );
     }
     if let Some(until) = view.frozen_until {
-        let text = format!("until {}", time::stamp(until, &state.zone));
+        let why = view.frozen.as_deref().unwrap_or_default();
+        let text = format!("until {} {why}", time::stamp(until, &state.zone));
         field(&mut lines, "frozen", &text, Tone::Warn, width);
     }
     heading(&mut lines, "agents");

@@ -17,6 +17,7 @@ use super::page::{field, heading, wrong};
 use super::paint::{TextLine, piece, plain};
 use super::run;
 use super::theme::{Tone, outcome};
+use crate::cli::print::standing::{self, Around};
 use crate::cli::print::time;
 use crate::model::{MAX_RATE, Outcome, Parole, UnixMs, Watch};
 use crate::proto::view::TaskView;
@@ -79,12 +80,29 @@ fn tone(view: &TaskView) -> Tone {
 }
 
 fn state_words(state: &State, now: UnixMs, view: &TaskView) -> String {
-    let word = if view.enabled { "on" } else { "stopped" };
+    let word = if view.enabled {
+        standing_words(state, view)
+    } else {
+        "stopped".to_owned()
+    };
     let changed = cells::when(view.changed_at, now, state);
     format!(
         "{word}, revision {}, last changed by {} {changed}",
         view.revision, view.changed_by
     )
+}
+
+/// Whether it is on, and what keeps it from running all the same.
+fn standing_words(state: &State, view: &TaskView) -> String {
+    let status = state.fleet.status.as_ref();
+    let around = Around {
+        group: state.fleet.groups.get(&view.group),
+        agents: state.fleet.agents.values().collect(),
+        conditions: status.map_or(&[][..], |status| &status.conditions),
+    };
+    text::line(&standing::state(view, &around, |at| {
+        time::stamp(at, &state.zone)
+    }))
 }
 
 fn due(lines: &mut Vec<TextLine>, view: &TaskView, now: UnixMs, width: u16) {
@@ -235,18 +253,11 @@ pub fn why(state: &State, now: UnixMs, thing: &Thing) -> (String, Vec<TextLine>)
     };
     let path = path_of(view);
     let mut lines = vec![vec![piece(
-        format!("{path} is {}", state_words(state, now, view)),
+        format!("{path} is {}", standing_words(state, view)),
         tone(view),
     )]];
     lines.push(next_words(state, now, view));
     let agents: Vec<_> = state.fleet.agents_of(&view.group).collect();
-    if agents.is_empty() {
-        let text = format!(
-            "group {} has no agent: every occurrence is missed",
-            view.group
-        );
-        lines.push(vec![piece(text, Tone::Bad)]);
-    }
     for agent in agents {
         if agent.state != crate::model::AgentState::Online {
             let text = format!("agent {} is {}", agent.name, agent.state.as_str());

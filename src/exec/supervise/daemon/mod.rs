@@ -22,6 +22,8 @@ pub(super) struct Daemon {
     pub rolling: Option<Roll>,
     /// Withdrawn: goes when its last slot has gone.
     pub leaving: bool,
+    /// Its processes were left to end by themselves then.
+    pub finishing: bool,
 }
 
 /// What is known of one slot.
@@ -83,6 +85,17 @@ impl SlotRecord {
         )
     }
 
+    /// Whether it has a process that nothing has been decided about.
+    fn is_up(&self) -> bool {
+        let up = matches!(self.state, SlotState::Starting | SlotState::Running);
+        up && self.run.is_some() && matches!(self.then, Then::Policy | Then::Finish)
+    }
+
+    /// Whether it goes with its process.
+    fn is_leaving(&self) -> bool {
+        matches!(self.then, Then::Go | Then::Finish)
+    }
+
     /// What the next keeper must know.
     fn rest(&self) -> SlotRest {
         SlotRest {
@@ -107,6 +120,7 @@ impl Daemon {
             slots: Vec::new(),
             rolling: None,
             leaving: false,
+            finishing: false,
         }
     }
 
@@ -146,9 +160,10 @@ impl Daemon {
             revision: self.text.revision,
             epoch: self.epoch,
         };
-        let withdrawn = self
-            .leaving
-            .then(|| Record::Withdrawn { task: task.clone() });
+        let withdrawn = self.leaving.then(|| Record::Withdrawn {
+            task: task.clone(),
+            finish: self.finishing,
+        });
         let slots = self.slots.iter().map(|record| Record::Slot {
             task: task.clone(),
             slot: record.slot,
@@ -192,6 +207,7 @@ impl Supervisor {
             .entry(task.clone())
             .or_insert_with(|| Daemon::new(Arc::clone(&text), epoch));
         let returned = std::mem::take(&mut daemon.leaving);
+        daemon.finishing = false;
         let old = (task.clone(), daemon.text.revision);
         let changed = daemon.text.revision != text.revision;
         daemon.text = Arc::clone(&text);
@@ -214,10 +230,15 @@ impl Supervisor {
             return;
         };
         let wanted = daemon.text.work.processes;
-        let mut start = Vec::new();
+        let (mut start, mut told) = (Vec::new(), Vec::new());
         for slot in (0..wanted).map(Slot) {
             match daemon.slot(slot) {
                 Some(record) if record.then == Then::Go => record.then = Then::Start,
+                Some(record) if record.then == Then::Finish => {
+                    record.then = Then::Policy;
+                    "runs".clone_into(&mut record.reason);
+                    told.push(slot);
+                }
                 Some(record) if returned && record.run.is_none() => start.push(slot),
                 Some(_) => {}
                 None => {
@@ -233,6 +254,10 @@ impl Supervisor {
             .filter(|record| record.slot.0 >= wanted && record.then != Then::Go)
             .map(|record| record.slot)
             .collect();
+        for slot in told {
+            self.record_slot(task, slot);
+            self.say_slot(task, slot);
+        }
         for slot in start {
             self.start_slot(now, task, slot);
         }
@@ -255,17 +280,26 @@ impl Supervisor {
             .unwrap_or_default()
     }
 
-    pub(super) fn withdraw(&mut self, now: Now, task: &TaskId, reason: &str) {
+    /// Ends a daemon's slots; with `finish` those that are up when their process has ended by itself.
+    pub(super) fn withdraw(&mut self, now: Now, task: &TaskId, reason: &str, finish: bool) {
         let Some(daemon) = self.daemons.get_mut(task) else {
             let task = task.clone();
             self.say(wire::Event::Withdrawn { task });
             return;
         };
         daemon.leaving = true;
+        daemon.finishing = finish;
         daemon.rolling = None;
-        self.record(Record::Withdrawn { task: task.clone() });
-        for slot in self.slots_of(task, |_| true) {
+        self.record(Record::Withdrawn {
+            task: task.clone(),
+            finish,
+        });
+        let up = self.slots_of(task, |record| finish && record.is_up());
+        for slot in self.slots_of(task, |record| !up.contains(&record.slot)) {
             self.end_slot(now, task, slot, reason, Then::Go);
+        }
+        for slot in up {
+            self.finish_slot(task, slot, reason);
         }
     }
 

@@ -27,11 +27,13 @@ impl Supervisor {
         daemon.text = text;
         daemon.epoch = epoch;
         daemon.leaving = false;
+        daemon.finishing = false;
     }
 
-    pub(in crate::exec::supervise) fn fold_withdrawn(&mut self, task: &TaskId) {
+    pub(in crate::exec::supervise) fn fold_withdrawn(&mut self, task: &TaskId, finish: bool) {
         if let Some(daemon) = self.daemons.get_mut(task) {
             daemon.leaving = true;
+            daemon.finishing = finish;
             daemon.rolling = None;
             daemon.slots.clear();
         }
@@ -132,10 +134,11 @@ impl Supervisor {
         let Some(daemon) = self.daemons.get_mut(&run.run.task) else {
             return;
         };
-        let (leaving, start_seconds) = (daemon.leaving, daemon.text.work.start_seconds);
+        let (leaving, finishing) = (daemon.leaving, daemon.finishing);
+        let start_seconds = daemon.text.work.start_seconds;
         let record = daemon.slot_or_new(run.run.slot, run.run.revision, now.center);
         if leaving {
-            record.then = Then::Go;
+            record.then = if finishing { Then::Finish } else { Then::Go };
             WITHDRAWN.clone_into(&mut record.reason);
         }
         record.run = Some(run_id.clone());
@@ -154,7 +157,8 @@ impl Supervisor {
             record.running_since = Some(*since);
             record.started_at = run.first_started_at;
         }
-        if record.then == Then::Policy {
+        let left = record.then == Then::Finish && run.stop.is_none();
+        if left || record.then == Then::Policy {
             let due = record.running_since.map(|since| since.plus(start_seconds));
             record.find(now, due);
         } else {
@@ -170,7 +174,7 @@ impl Supervisor {
             return;
         };
         if daemon.leaving {
-            for slot in self.slots_of(task, |_| true) {
+            for slot in self.slots_of(task, |record| !record.is_finishing()) {
                 self.end_slot(now, task, slot, WITHDRAWN, Then::Go);
             }
             return;
@@ -219,13 +223,17 @@ impl SlotRecord {
         };
         self.due = due.filter(|_| !runs);
         self.since = self.started_at.unwrap_or(now.center);
-        "runs, found by a new keeper".clone_into(&mut self.reason);
+        let reason = match self.then {
+            Then::Finish => "runs until it ends by itself; no longer assigned",
+            _ => "runs, found by a new keeper",
+        };
+        reason.clone_into(&mut self.reason);
     }
 
     /// No process lives: what waited, or had given up, goes on so; anything else starts as soon as it may.
     fn resume_waiting(&mut self, now: Now) {
         let lives = self.run.is_some() && self.is_starting_or_up();
-        if lives || self.then == Then::Go {
+        if lives || self.is_leaving() {
             return;
         }
         match self.state {
@@ -241,6 +249,11 @@ impl SlotRecord {
         if let Some(due) = self.due {
             self.wait = due.since(now.boot);
         }
+    }
+
+    /// Its process was left to end by itself, and has not.
+    fn is_finishing(&self) -> bool {
+        self.then == Then::Finish && self.is_up()
     }
 
     fn is_starting_or_up(&self) -> bool {

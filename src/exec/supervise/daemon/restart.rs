@@ -14,7 +14,7 @@ impl Supervisor {
         one_by_one: bool,
         reason: &str,
     ) {
-        let slots = self.slots_of(task, |record| record.then != Then::Go);
+        let slots = self.slots_of(task, |record| !record.is_leaving());
         if one_by_one {
             self.roll(now, task, slots.into_iter().rev().collect(), reason);
             return;
@@ -27,7 +27,7 @@ impl Supervisor {
 
     /// Starts the slots that are down; those that run are left alone.
     pub(in crate::exec::supervise) fn start_down(&mut self, now: Now, task: &TaskId, reason: &str) {
-        for slot in self.slots_of(task, |record| record.is_down() && record.then != Then::Go) {
+        for slot in self.slots_of(task, |record| record.is_down() && !record.is_leaving()) {
             self.renew(now, task, slot, reason);
         }
     }
@@ -50,7 +50,7 @@ impl Supervisor {
 
     /// The next slot of a restart one by one.
     fn roll(&mut self, now: Now, task: &TaskId, mut left: Vec<Slot>, reason: &str) {
-        let present = self.slots_of(task, |record| record.then != Then::Go);
+        let present = self.slots_of(task, |record| !record.is_leaving());
         left.retain(|slot| present.contains(slot));
         let Some(at) = left.pop() else {
             return self.set_roll(task, None);

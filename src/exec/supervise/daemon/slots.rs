@@ -176,7 +176,7 @@ impl Supervisor {
         match record.then {
             Then::Start => self.start_slot(now, &task, slot),
             Then::Policy => self.slot_due(now, &task, slot),
-            Then::Rest | Then::Go => self.rest_slot(now, &task, slot),
+            Then::Rest | Then::Go | Then::Finish => self.rest_slot(now, &task, slot),
         }
     }
 
@@ -200,7 +200,7 @@ impl Supervisor {
             return;
         };
         let reason = record.reason.clone();
-        let goes = record.then == Then::Go;
+        let goes = record.is_leaving();
         record.enter(SlotState::Stopped, now, reason);
         self.say_slot(task, slot);
         let Some(daemon) = self.daemons.get_mut(task).filter(|_| goes) else {
@@ -230,7 +230,11 @@ impl Supervisor {
         }
         match record.state {
             SlotState::Starting => {
-                record.enter(SlotState::Running, now, "runs");
+                let reason = match record.then {
+                    Then::Finish => record.reason.clone(),
+                    _ => "runs".to_owned(),
+                };
+                record.enter(SlotState::Running, now, reason);
                 self.say_slot(task, slot);
                 self.roll_on(now, task, slot);
             }
@@ -239,6 +243,18 @@ impl Supervisor {
             }
             _ => {}
         }
+    }
+
+    /// Leaves a slot's process to end by itself; the slot goes with it.
+    pub(super) fn finish_slot(&mut self, task: &TaskId, slot: Slot, reason: &str) {
+        let daemon = self.daemons.get_mut(task);
+        let Some(record) = daemon.and_then(|daemon| daemon.slot(slot)) else {
+            return;
+        };
+        record.then = Then::Finish;
+        record.reason = format!("runs until it ends by itself; {reason}");
+        self.record_slot(task, slot);
+        self.say_slot(task, slot);
     }
 
     /// Ends a slot's process; `then` follows when nothing of it is left.

@@ -116,6 +116,7 @@ fn a_slot_never_has_a_second_process_and_stop_beats_backoff() {
     let withdraw = Event::Withdraw {
         task: task(),
         reason: "stopped by x".to_owned(),
+        finish: false,
     };
     scene.check(3004, withdraw, "slot 0 stopped");
     scene.check(100_000, Event::Wake, "");
@@ -318,6 +319,7 @@ fn a_text_that_nobody_refers_to_is_forgotten() {
     let withdraw = Event::Withdraw {
         task: task(),
         reason: "stopped by x".to_owned(),
+        finish: false,
     };
     let run_id = scene.slot_key(0).0;
     scene.check(3000, withdraw, "slot 0 stopping, signal 15");
@@ -325,4 +327,60 @@ fn a_text_that_nobody_refers_to_is_forgotten() {
     scene.dies(3001, 0, Exit::Signal(15), ended);
     scene.check(3002, Event::Forget { run_id }, "");
     assert!(scene.supervisor.texts.is_empty());
+}
+
+#[test]
+fn what_may_finish_runs_on_over_the_keepers_death_and_goes_with_its_process() {
+    let withdraw = |finish| Event::Withdraw {
+        task: task(),
+        reason: "stopped by x".to_owned(),
+        finish,
+    };
+    let finishing = || {
+        let mut scene = Scene::running(2, |_| {});
+        let told = "slot 0 running, slot 1 running";
+        scene.check(2000, withdraw(true), told);
+        let said = "runs until it ends by itself; stopped by x";
+        assert_eq!(scene.slot(0).reason, said);
+        scene.next_keeper(2001, "b1", "");
+        scene.settle(2002, "");
+        assert_eq!(scene.slot(1).state, SlotState::Running);
+        scene
+    };
+    let mut scene = finishing();
+    let gone = "succeeded: exited with code 0, slot 0 stopping, slot 0 stopped";
+    scene.dies(3000, 0, Exit::Code(0), gone);
+    scene.check(3001, withdraw(false), "slot 1 stopping, signal 15");
+    let ended = "stopped: stopped by x, slot 1 stopping, slot 1 stopped";
+    scene.dies(3002, 1, Exit::Signal(15), ended);
+    assert!(scene.supervisor.daemons.is_empty());
+
+    let mut scene = finishing();
+    let runs = [scene.slot_key(0), scene.slot_key(1)];
+    let kept = "slot 0 running, slot 1 running";
+    scene.check(3000, daemon(2, 1, |_| {}), kept);
+    assert_eq!([scene.slot_key(0), scene.slot_key(1)], runs);
+    let again = "failed: exited with code 1, slot 0 backoff, slot 0 starting, launch 1";
+    scene.dies(3001, 0, Exit::Code(1), again);
+
+    let mut scene = finishing();
+    let fewer = "slot 0 running, slot 1 stopping, signal 15";
+    scene.check(3000, daemon(1, 2, |_| {}), fewer);
+}
+
+#[test]
+fn what_may_finish_is_not_waited_for_where_no_process_is() {
+    let mut scene = Scene::running(1, |work| work.start_retries = 0);
+    let again = "failed: exited with code 1, slot 0 backoff, slot 0 starting, launch 1";
+    scene.dies(5000, 0, Exit::Code(1), again);
+    scene.starts(5000, 0);
+    let fatal = "failed: exited with code 1, slot 0 fatal";
+    scene.dies(5001, 0, Exit::Code(1), fatal);
+    let withdraw = Event::Withdraw {
+        task: task(),
+        reason: "stopped by x".to_owned(),
+        finish: true,
+    };
+    scene.check(5002, withdraw, "slot 0 stopped");
+    assert!(scene.supervisor.daemons.is_empty());
 }

@@ -171,6 +171,7 @@ fn a_withdrawn_daemon_ends_over_the_keepers_death_and_comes_back_only_when_it_is
     let withdraw = || Event::Withdraw {
         task: task(),
         reason: "stopped by x".to_owned(),
+        finish: false,
     };
     scene.check(1, withdraw(), "slot 0 stopping");
     scene.next_keeper(10, "b1", "");
