@@ -157,12 +157,12 @@ fn a_database_whose_connections_are_all_taken() {
 #[test]
 fn a_lock_that_somebody_keeps() {
     let Some(fleet) = Fleet::start() else { return };
-    let load = Load::begin(&fleet.world, TASKS, &["a1"], 28);
+    let load = Load::begin(&fleet.world, TASKS, &["a1"], 45);
     load.until_second(2);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             fleet.server.sql(&format!(
-                "USE {}; BEGIN; SELECT epoch FROM lease FOR UPDATE; SELECT SLEEP(12); ROLLBACK",
+                "USE {}; BEGIN; SELECT epoch FROM lease FOR UPDATE; SELECT SLEEP(25); ROLLBACK",
                 fleet.database
             ))
         });

@@ -321,8 +321,10 @@ impl Keeper {
 
     /// Empty cgroups and records of sub-reapers that nobody refers to any more.
     fn remove_leftovers(&self) {
-        let is_live =
-            |name: &str| parse_file_name(name).is_some_and(|key| self.children.contains_key(&key));
+        // What was begun anew is being made at this moment.
+        let is_known =
+            |key: Key| self.children.contains_key(&key) || self.supervisor.is_active(&key.0);
+        let is_live = |name: &str| parse_file_name(name).is_some_and(is_known);
         if let Trees::Cgroup(base) = &self.workshop.trees {
             for name in names(base).iter().filter(|name| !is_live(name)) {
                 // One that is in use stays.
