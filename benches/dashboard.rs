@@ -247,10 +247,7 @@ fn run(number: i64) -> RunView {
         signal: None,
         pid: Some(4711),
         output_bytes: Some(12),
-        peak_memory_bytes: None,
-        cpu_ms: None,
         revision: Revision(1),
         tail: None,
-        span: None,
     }
 }

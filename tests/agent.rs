@@ -305,10 +305,8 @@ impl Peer {
                     slot: Slot(0),
                     cause: Cause::Rule,
                     scheduled_at: at,
-                    delay: Duration::ZERO,
                 },
                 start_before: at.plus(Duration::from_mins(1)),
-                catch_up: false,
             }];
             order.texts = vec![text];
         })

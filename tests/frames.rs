@@ -62,7 +62,7 @@ macro_rules! every_variant {
 
 every_variant!(every_from_joiner, FromJoiner: Join, Stored);
 every_variant!(every_to_joiner, ToJoiner: Joined, Error);
-every_variant!(every_from_agent, FromAgent: Hello, Heartbeat, State, Policy, Confirm, Report, Problems, Log, LogEnd, Error);
+every_variant!(every_from_agent, FromAgent: Hello, Heartbeat, State, Policy, Confirm, Report, Log, LogEnd, Error);
 every_variant!(
     every_to_agent, ToAgent: Welcome, HeartbeatAck, Order, Acknowledge, ReadLog, LogCredit, CloseLog, Error
 );

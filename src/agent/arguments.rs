@@ -33,10 +33,6 @@ pub enum Command {
     Join(JoinArguments),
     /// Run the agent in the foreground; starts its keeper unless one is running.
     Run(RunArguments),
-    /// The places at which tests end this program.
-    #[cfg(debug_assertions)]
-    #[command(hide = true)]
-    Failpoints,
 }
 
 /// Arguments of `join`.
@@ -91,12 +87,6 @@ pub fn start(mut arguments: Arguments, keeper: KeeperProgram) -> Result<(), Agen
         .map_err(AgentError::system("start the runtime"))?;
     match arguments.command {
         Command::Join(arguments) => runtime.block_on(do_join(arguments)),
-        #[cfg(debug_assertions)]
-        Command::Failpoints => {
-            let list = crate::exec::failpoint::Point::list(true);
-            let told = std::io::stdout().write_all(list.as_bytes());
-            told.map_err(AgentError::system("write to standard output"))
-        }
         Command::Run(arguments) => runtime.block_on(do_run(&arguments, keeper)),
     }
 }
@@ -123,8 +113,6 @@ fn step_down(command: &mut Command, keeper: KeeperProgram) -> Result<KeeperProgr
             }
             Ok(keeper)
         }
-        #[cfg(debug_assertions)]
-        Command::Failpoints => Ok(keeper),
     }
 }
 

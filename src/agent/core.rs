@@ -1,7 +1,6 @@
 //! The agent's decisions, pure: `handle(now, event)` gives effects. No clock, no await, no I/O.
 //!
-//! Invariants: nothing is confirmed or reported before it is on disk, nor does a plan fire that is not; no other
-//! effect of a due run waits for a disk;
+//! Invariants: nothing is confirmed or reported before it is on disk; no effect of a due run waits for a disk;
 //! a run handed to the keeper is never closed by the agent, except where the keeper does not know it.
 
 mod fire;
@@ -10,7 +9,6 @@ mod links;
 mod load;
 mod logs;
 mod order;
-mod problems;
 mod reports;
 mod texts;
 
@@ -19,7 +17,7 @@ use std::time::Duration;
 
 use crate::exec::wire::{BootMs, Command};
 use crate::model::{BootId, Epoch, HostPolicy, Incarnation, Revision, RunId, Slot, TaskId};
-use crate::proto::agent::{Confirm, FromAgent, Order, RefusedRun, RunEvent, SlotReport};
+use crate::proto::agent::{Confirm, FromAgent, Order, SlotReport};
 
 use super::estimate::Estimate;
 use super::event::{Effect, Event, LinkId, Now, Ticket};
@@ -40,20 +38,10 @@ const WRITE_AGAIN: Duration = Duration::from_secs(1);
 const COMPACT_SLACK: usize = 2_000;
 
 /// A daemon assigned to this agent.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Assigned {
     revision: Revision,
     epoch: Epoch,
-}
-
-/// Whether the assignments are known.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-enum Memory {
-    /// They are.
-    #[default]
-    Whole,
-    /// The journal was damaged, and the keeper has not told its daemons since.
-    Damaged,
 }
 
 /// What waits until an append is on disk.
@@ -90,9 +78,7 @@ pub struct AgentCore {
     texts: Texts,
     runs: Runs,
     assigned: BTreeMap<TaskId, Assigned>,
-    memory: Memory,
     slots: BTreeMap<(TaskId, Slot), SlotReport>,
-    problems: problems::Problems,
 
     links: BTreeMap<LinkId, Link>,
     lease: Option<BootMs>,
@@ -108,20 +94,11 @@ pub struct AgentCore {
     unsure_cancels: BTreeMap<RunId, String>,
     /// Cancelled runs whose cancel is not on the disk: the next life would know them as armed.
     cancelling: BTreeMap<RunId, Revision>,
-    /// Those of them that a center was told of as armed.
-    told_armed: BTreeSet<RunId>,
-    /// Runs that the keeper was told to stop and that have not ended, with the reason: a keeper that is killed may
-    /// not have read it.
-    stops: BTreeMap<RunId, String>,
     /// Commands of confirmed orders and stop sequences that no keeper could be told of yet.
     untold: Vec<Command>,
     /// Whether links may be served: the keeper's set is known, or was waited for long enough.
     ready: bool,
     ready_by: BootMs,
-    /// What was due by then may have been started by a former life.
-    doubted_until: BootMs,
-    /// The center's clock less the boot-time clock, where that was furthest in this boot.
-    furthest: Option<i64>,
     deferred: Vec<(LinkId, Order)>,
 
     ticket: u64,
@@ -169,7 +146,6 @@ impl AgentCore {
     fn take_in(&mut self, now: Now, event: Event) {
         match event {
             Event::Loaded(records) => self.load(records, now),
-            Event::Problems(problems) => self.own_problems(problems),
             Event::LinkUp {
                 link,
                 welcome,
@@ -298,32 +274,11 @@ impl AgentCore {
     fn carry_out(&mut self, after: Vec<After>) {
         for after in after {
             match after {
-                After::Confirm(link, mut confirm, armed) => {
-                    for run_id in armed {
-                        if self.runs.get(&run_id).is_some() {
-                            self.runs.update(&run_id, |held| held.on_disk = true);
-                        } else {
-                            // Another order's record of it failed, or a later order has cancelled it.
-                            let reason = "it was taken back before it was on the disk".to_owned();
-                            confirm.refused.push(RefusedRun { run_id, reason });
-                        }
-                    }
-                    self.confirm(link, confirm);
-                }
+                After::Confirm(link, confirm, _) => self.confirm(link, confirm),
                 After::Keeper(command) => self.stop(command),
                 After::Report(run_id) => self.may_report(&run_id),
-                After::Cancelled(run_id) => self.is_cancelled(run_id),
+                After::Cancelled(run_id) => drop(self.cancelling.remove(&run_id)),
             }
-        }
-    }
-
-    /// A cancel will not be forgotten. A center that was told meanwhile that the run is armed, and let it be, learns
-    /// that it is not, and may give it anew.
-    fn is_cancelled(&mut self, run_id: RunId) {
-        self.cancelling.remove(&run_id);
-        if self.told_armed.remove(&run_id) && self.runs.get(&run_id).is_none() {
-            let reason = "the agent had taken it back".to_owned();
-            self.say(RunEvent::NotStarted { run_id, reason });
         }
     }
 
@@ -336,18 +291,13 @@ impl AgentCore {
         let mut refused = Vec::new();
         for after in &mut after {
             if let After::Confirm(_, confirm, armed) = after {
-                self.refuse(confirm, armed.clone(), reason, &mut refused);
-                armed.retain(|run_id| !refused.contains(run_id));
+                self.refuse(confirm, std::mem::take(armed), reason, &mut refused);
             }
         }
         records.retain(|record| match record {
             Record::Planned(planned) => !refused.contains(&planned.run.run_id),
             _ => true,
         });
-        // An older plan of a run may be on the disk still: it is refused for certain when that is taken back.
-        let on_disk = refused.into_iter();
-        let on_disk = on_disk.filter(|run_id| self.cancelling.contains_key(run_id));
-        records.extend(on_disk.map(|run_id| Record::Cancelled { run_id }));
         if records.is_empty() {
             return self.carry_out(after);
         }
@@ -393,8 +343,6 @@ impl AgentCore {
             Record::Withdrawn { task } => !self.assigned.contains_key(task),
             Record::Closed { run, .. } => !is_open(&run.run_id),
             Record::Opened { .. }
-            | Record::Damaged
-            | Record::Settled
             | Record::Epoch { .. }
             | Record::Offset { .. }
             | Record::Text { .. } => true,

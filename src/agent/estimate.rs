@@ -18,8 +18,6 @@ const SAMPLES: usize = 8;
 const SAMPLE_AGE: Duration = Duration::from_mins(2);
 /// One millisecond of error is added per this many of age: 100 ppm, twice what a bad crystal drifts.
 const DRIFT: u64 = 10_000;
-/// An estimate that may be wrong by more milliseconds than this makes a run late rather than early.
-const UNSURE: u64 = 250;
 /// Between clocks that differ less than this, a run waits for both.
 const NEAR: i64 = 1_000;
 /// A jump forward of more than this ...
@@ -170,17 +168,14 @@ impl Estimate {
         BootMs(now.boot.0.saturating_add_signed(ahead))
     }
 
-    /// When a run to be started at `at` starts: when both clocks have reached it, or the center's alone where
+    /// When a run due at `scheduled_at` starts: when both clocks have reached it, or the center's alone where
     /// they are far apart.
-    pub fn fire_at(&self, at: UnixMs, now: Now) -> BootMs {
-        let by_center = self.boot(at, now);
+    pub fn fire_at(&self, scheduled_at: UnixMs, now: Now) -> BootMs {
+        let by_center = self.boot(scheduled_at, now);
         if self.is_far(now) {
-            // Never before, also where the first words of a link took long.
-            let error = self.used.map_or(0, |(_, error)| error);
-            let unsure = Duration::from_millis(if error > UNSURE { error } else { 0 });
-            return by_center.plus(unsure);
+            return by_center;
         }
-        let ahead = at.0.saturating_sub(now.wall.0);
+        let ahead = scheduled_at.0.saturating_sub(now.wall.0);
         by_center.max(BootMs(now.boot.0.saturating_add_signed(ahead)))
     }
 }

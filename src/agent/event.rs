@@ -29,8 +29,6 @@ pub struct Ticket(pub u64);
 pub enum Event {
     /// First of all: what the journal holds, oldest first; its last [`Record::Opened`] is of this life.
     Loaded(Vec<Record>),
-    /// What is wrong with this state directory, a sentence each; all of it.
-    Problems(Vec<String>),
     /// A center has welcomed the agent.
     LinkUp {
         /// The link.

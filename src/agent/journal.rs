@@ -1,26 +1,17 @@
 //! The agent's journal on disk: opened with one more incarnation, then written by a thread of its own, so that no
 //! disk ever delays a fire. What waits together is written together and synced once.
-//!
-//! Of a damaged journal only what is true whatever else it said is believed (see [`salvage`]): the agent then knows
-//! no plan and no assignment, and lets keeper and center tell it.
 
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, Sender, channel};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tracing::{error, info};
 
 use super::event::{Event, Ticket};
-use super::record::{Closing, Record};
-use crate::clock;
-use crate::exec::failpoint::{self, Point};
+use super::record::Record;
 use crate::exec::journal::{Journal, JournalError};
-use crate::exec::wire::BootMs;
-use crate::model::{BootId, Epoch, Incarnation};
+use crate::model::{BootId, Incarnation};
 
-/// The journal's file in the state directory.
-const NAME: &str = "agent.journal";
 /// Appends written before one sync at most.
 const BATCH: usize = 256;
 
@@ -37,78 +28,24 @@ pub struct Opened {
 
 /// Opens the journal of a state directory and records this life of it, synced.
 pub fn open(dir: &Path, boot_id: &BootId) -> Result<Opened, JournalError> {
-    let (mut journal, found) = Journal::open(&dir.join(NAME))?;
-    let mut records = found.records;
+    let (mut journal, mut records) = Journal::open(&dir.join("agent.journal"))?;
     let last = records.iter().filter_map(|record| match record {
         Record::Opened { incarnation, .. } => Some(incarnation.0),
         _ => None,
     });
-    let mut incarnation = Incarnation(last.max().unwrap_or(0) + 1);
-    if found.damage.is_some() {
-        incarnation = incarnation.max(renewed());
-    }
+    let incarnation = Incarnation(last.max().unwrap_or(0) + 1);
     let opened = Record::Opened {
         incarnation,
         boot_id: boot_id.clone(),
     };
-    if found.damage.is_some() {
-        records = salvage(records);
-        records.push(opened);
-        journal.rewrite(&records)?;
-    } else {
-        journal.append(std::slice::from_ref(&opened))?;
-        journal.sync()?;
-        records.push(opened);
-    }
+    journal.append(std::slice::from_ref(&opened))?;
+    journal.sync()?;
+    records.push(opened);
     Ok(Opened {
         incarnation,
         records,
         journal,
     })
-}
-
-/// The damaged journals that a state directory keeps, until somebody has looked at them and taken them away.
-pub fn kept_aside(dir: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let is_kept = |name: &str| name.starts_with(NAME) && name.contains(".bad-");
-    let kept = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_kept));
-    let mut kept: Vec<PathBuf> = kept.map(|entry| entry.path()).collect();
-    kept.sort();
-    kept
-}
-
-/// An incarnation above every one that a damaged journal may have named: those are counted, this is a time.
-fn renewed() -> Incarnation {
-    Incarnation(u64::try_from(clock::now().0 / 1000).unwrap_or(0))
-}
-
-/// What of a damaged journal is true whatever the lost lines said: orders of lower epochs stay refused, and an
-/// outcome that the agent decided stays decided. A plan may have been cancelled, an assignment withdrawn.
-fn salvage(records: Vec<Record>) -> Vec<Record> {
-    let mut epoch = Epoch::default();
-    let mut closed = Vec::new();
-    for record in records {
-        match record {
-            Record::Epoch { epoch: read } => epoch = epoch.max(read),
-            Record::Closed {
-                run,
-                closing: Closing::Ended(ending),
-                ..
-            } => closed.push((run, ending)),
-            Record::Dropped { run_id } => closed.retain(|(run, _)| run.run_id != run_id),
-            _ => {}
-        }
-    }
-    let closed = closed.into_iter().map(|(run, ending)| Record::Closed {
-        run,
-        // The boot of its instant may be among what is lost.
-        start_before: BootMs(0),
-        closing: Closing::Ended(ending),
-    });
-    [Record::Damaged, Record::Epoch { epoch }]
-        .into_iter()
-        .chain(closed)
-        .collect()
 }
 
 /// Something to write.
@@ -119,11 +56,7 @@ enum Write {
         records: Vec<Record>,
         sync: bool,
     },
-    Rewrite {
-        records: Vec<Record>,
-        /// Failed appends that whoever made these records had heard of.
-        failures: u64,
-    },
+    Rewrite(Vec<Record>),
 }
 
 /// The writing thread; it ends, with everything written, when this is dropped or finished.
@@ -131,7 +64,6 @@ enum Write {
 pub struct Writer {
     queue: Option<Sender<Write>>,
     thread: Option<JoinHandle<()>>,
-    failures: u64,
 }
 
 impl Writer {
@@ -148,7 +80,6 @@ impl Writer {
         Ok(Self {
             queue: Some(queue),
             thread: Some(thread),
-            failures: 0,
         })
     }
 
@@ -161,17 +92,9 @@ impl Writer {
         });
     }
 
-    /// Replaces everything written so far, unless an append has failed of which nobody has heard yet.
+    /// Replaces everything written so far.
     pub fn rewrite(&self, records: Vec<Record>) {
-        self.push(Write::Rewrite {
-            records,
-            failures: self.failures,
-        });
-    }
-
-    /// An [`Event::NotWritten`] was heard: what is rewritten from here on does not hold its records any more.
-    pub fn heard_of_failure(&mut self) {
-        self.failures += 1;
+        self.push(Write::Rewrite(records));
     }
 
     fn push(&self, write: Write) {
@@ -199,169 +122,62 @@ impl Drop for Writer {
     }
 }
 
-fn write_all(journal: Journal<Record>, writes: &Receiver<Write>, tell: &impl Fn(Event)) {
-    let mut pen = Pen {
-        journal,
-        tell,
-        unsure: Vec::new(),
-        failures: 0,
-    };
-    while let Ok(first) = pen.wait(writes) {
+fn write_all(mut journal: Journal<Record>, writes: &Receiver<Write>, tell: &impl Fn(Event)) {
+    while let Ok(first) = writes.recv() {
         let more = writes.try_iter().take(BATCH);
-        pen.write_batch(first.into_iter().chain(more));
+        write_batch(&mut journal, std::iter::once(first).chain(more), tell);
     }
 }
 
-/// Until a journal that could not be cut is tried again.
-const CUT_AGAIN: Duration = Duration::from_secs(1);
-
-/// The journal in the hand of its thread.
-struct Pen<'a, F: Fn(Event)> {
-    journal: Journal<Record>,
-    tell: &'a F,
-    /// Appends that failed and may be in the file all the same. Nobody is told before they are certainly not: a run
-    /// of which was said that it does not start must not be read as armed by the agent's next life.
-    unsure: Vec<Event>,
-    /// How many appends have failed.
-    failures: u64,
-}
-
-impl<F: Fn(Event)> Pen<'_, F> {
-    /// The next write; none where it is time to try a cut again. An error at the end.
-    fn wait(&self, writes: &Receiver<Write>) -> Result<Option<Write>, RecvError> {
-        if self.unsure.is_empty() {
-            return writes.recv().map(Some);
-        }
-        match writes.recv_timeout(CUT_AGAIN) {
-            Ok(write) => Ok(Some(write)),
-            Err(RecvTimeoutError::Timeout) => Ok(None),
-            Err(RecvTimeoutError::Disconnected) => Err(RecvError),
-        }
-    }
-
-    fn write_batch(&mut self, batch: impl Iterator<Item = Write>) {
-        self.make_sure();
-        let mut written = Vec::new();
-        let mut must_sync = false;
-        let mut size = self.journal.size();
-        for write in batch {
-            match write {
-                Write::Append {
-                    ticket,
-                    records,
-                    sync,
-                } => match append(&mut self.journal, &records) {
-                    Ok(()) => {
-                        must_sync |= sync;
-                        written.push((ticket, records));
-                    }
-                    Err(error) => self.failed(not_written(ticket, records, &error)),
-                },
-                Write::Rewrite { records, failures } => {
-                    // One that was made before a failure was heard of holds what failed.
-                    if failures == self.failures && rewrite(&mut self.journal, &records) {
-                        // What was appended before is in it, and on the disk.
-                        self.done(&std::mem::take(&mut written));
-                        size = self.journal.size();
-                    }
+fn write_batch(
+    journal: &mut Journal<Record>,
+    batch: impl Iterator<Item = Write>,
+    tell: &impl Fn(Event),
+) {
+    let mut written = Vec::new();
+    let mut must_sync = false;
+    for write in batch {
+        match write {
+            Write::Append {
+                ticket,
+                records,
+                sync,
+            } => match journal.append(&records) {
+                Ok(()) => {
+                    must_sync |= sync;
+                    written.push((ticket, records));
                 }
-            }
-        }
-        self.finish_batch(written, must_sync, size);
-    }
-
-    fn finish_batch(&mut self, written: Vec<(Ticket, Vec<Record>)>, must_sync: bool, size: u64) {
-        let synced = if must_sync {
-            self.journal.sync()
-        } else {
-            Ok(())
-        };
-        let Err(error) = synced else {
-            return self.done(&written);
-        };
-        if let Err(error) = self.journal.take_back(size) {
-            error!(%error, "what could not be synced stays in the journal for now");
-        }
-        for (ticket, records) in written {
-            self.failed(not_written(ticket, records, &error));
+                Err(error) => tell(not_written(ticket, records, &error)),
+            },
+            Write::Rewrite(records) => rewrite(journal, &records),
         }
     }
-
-    /// These are written; what failed before them is told first.
-    fn done(&mut self, written: &[(Ticket, Vec<Record>)]) {
-        self.make_sure();
-        let records = written.iter().flat_map(|(_, records)| records);
-        records.filter_map(point_synced).for_each(failpoint::reach);
-        if let Some(last) = written.iter().map(|(ticket, _)| *ticket).max() {
-            (self.tell)(Event::Synced(last));
-        }
-    }
-
-    /// An append failed: said now, or when it is certain that nothing of it is left.
-    fn failed(&mut self, event: Event) {
-        self.failures += 1;
-        self.unsure.push(event);
-        self.make_sure();
-    }
-
-    fn make_sure(&mut self) {
-        if self.journal.mend().is_ok() {
-            self.unsure.drain(..).for_each(self.tell);
-        }
-    }
+    finish_batch(journal, written, must_sync, tell);
 }
 
-fn append(journal: &mut Journal<Record>, records: &[Record]) -> Result<(), JournalError> {
-    let reach = |point: fn(&Record) -> Option<Point>| {
-        records.iter().filter_map(point).for_each(failpoint::reach);
+/// What could not be synced may be in the file all the same: its repetition there changes nothing.
+fn finish_batch(
+    journal: &mut Journal<Record>,
+    written: Vec<(Ticket, Vec<Record>)>,
+    must_sync: bool,
+    tell: &impl Fn(Event),
+) {
+    let Some(last) = written.iter().map(|(ticket, _)| *ticket).max() else {
+        return;
     };
-    reach(point_before);
-    journal.append(records)?;
-    reach(point_written);
-    Ok(())
-}
-
-/// The row of the recovery table that ends when this is written.
-fn point_before(record: &Record) -> Option<Point> {
-    match record {
-        Record::Planned(_) => Some(Point::AgentPlanReceived),
-        Record::Cancelled { .. } => Some(Point::AgentCancelReceived),
-        Record::Closed { .. } => Some(Point::AgentDecisionMade),
-        Record::Dropped { .. } => Some(Point::AgentReportAcknowledged),
-        _ => None,
+    if must_sync && let Err(error) = journal.sync() {
+        for (ticket, records) in written {
+            tell(not_written(ticket, records, &error));
+        }
+        return;
     }
+    tell(Event::Synced(last));
 }
 
-/// The row that begins then.
-fn point_written(record: &Record) -> Option<Point> {
-    match record {
-        Record::Planned(_) => Some(Point::AgentPlanWritten),
-        Record::Dropped { .. } => Some(Point::AgentRunDropped),
-        _ => None,
-    }
-}
-
-/// The row that begins when it is synced.
-fn point_synced(record: &Record) -> Option<Point> {
-    match record {
-        Record::Planned(_) => Some(Point::AgentPlanSynced),
-        Record::Cancelled { .. } => Some(Point::AgentCancelSynced),
-        Record::Closed { .. } => Some(Point::AgentDecisionSynced),
-        _ => None,
-    }
-}
-
-/// Whether it was made anew.
-fn rewrite(journal: &mut Journal<Record>, records: &[Record]) -> bool {
+fn rewrite(journal: &mut Journal<Record>, records: &[Record]) {
     match journal.rewrite(records) {
-        Ok(()) => {
-            info!(records = records.len(), "made the journal anew");
-            true
-        }
-        Err(error) => {
-            error!(%error, "the journal stays as it is and grows");
-            false
-        }
+        Ok(()) => info!(records = records.len(), "made the journal anew"),
+        Err(error) => error!(%error, "the journal stays as it is and grows"),
     }
 }
 
@@ -393,29 +209,6 @@ mod tests {
             assert_eq!(opened.incarnation, Incarnation(life));
             assert_eq!(opened.records.len(), usize::try_from(life).unwrap());
         }
-    }
-
-    /// What failed may be among the records of a new journal that was made before anybody heard of it.
-    #[test]
-    fn a_journal_is_not_made_anew_from_records_older_than_a_failure() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut opened = open(dir.path(), &boot("b")).unwrap();
-        let epoch = |n| Record::Epoch { epoch: Epoch(n) };
-        opened.journal.append(&[epoch(1)]).unwrap();
-        let mut pen = Pen {
-            journal: opened.journal,
-            tell: &|_| {},
-            unsure: Vec::new(),
-            failures: 1,
-        };
-        let anew = |failures| Write::Rewrite {
-            records: vec![epoch(2)],
-            failures,
-        };
-        pen.write_batch([anew(0)].into_iter());
-        assert_eq!(open(dir.path(), &boot("b")).unwrap().records[1], epoch(1));
-        pen.write_batch([anew(1)].into_iter());
-        assert_eq!(open(dir.path(), &boot("b")).unwrap().records[0], epoch(2));
     }
 
     #[test]

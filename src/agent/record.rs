@@ -17,11 +17,6 @@ pub enum Record {
         /// The boot.
         boot_id: BootId,
     },
-    /// The journal before was damaged: which daemons are assigned is not known, until the keeper has told which it
-    /// keeps alive and those stand here again.
-    Damaged,
-    /// The keeper's daemons stand in the records that follow.
-    Settled,
     /// Orders of lower epochs are refused from here on.
     Epoch {
         /// The epoch.
@@ -89,9 +84,6 @@ pub struct Planned {
     pub run: RunRef,
     /// A first attempt after this is refused.
     pub start_before: BootMs,
-    /// Whether its task catches up.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub catch_up: bool,
     /// The epoch of its order.
     pub epoch: Epoch,
 }

@@ -96,17 +96,12 @@ pub struct Held {
     pub run: RunRef,
     /// A first attempt after this is refused.
     pub start_before: BootMs,
-    /// Whether its task catches up: late, its cause is `catch-up`.
-    pub catch_up: bool,
     /// The epoch of its order.
     pub epoch: Epoch,
     /// Where it stands.
     pub phase: Phase,
     /// Why it may be late.
     pub excuse: Excuse,
-    /// Whether its plan is on the disk: what is not does not become due, since a life that does not know it could
-    /// not say that it was started.
-    pub on_disk: bool,
 }
 
 impl Held {
@@ -115,11 +110,9 @@ impl Held {
         Self {
             run: planned.run,
             start_before: planned.start_before,
-            catch_up: planned.catch_up,
             epoch: planned.epoch,
             phase: Phase::Armed,
             excuse: Excuse::None,
-            on_disk: false,
         }
     }
 
@@ -128,11 +121,9 @@ impl Held {
         Self {
             run,
             start_before,
-            catch_up: false,
             epoch: Epoch::default(),
             phase,
             excuse: Excuse::None,
-            on_disk: true,
         }
     }
 
@@ -273,18 +264,18 @@ impl Runs {
     }
 
     fn index(&mut self, held: &Held) {
-        let key = (held.run.fire_at(), held.run.run_id.clone());
+        let key = (held.run.scheduled_at, held.run.run_id.clone());
         match held.phase {
-            Phase::Armed if held.on_disk => drop(self.armed.insert(key)),
+            Phase::Armed => drop(self.armed.insert(key)),
             Phase::Due => drop(self.due.insert(key)),
-            Phase::Armed | Phase::Closed(_) => {}
+            Phase::Closed(_) => {}
             _ => self.places.entry(held.place()).or_default().push(key.1),
         }
         self.active += usize::from(held.is_active());
     }
 
     fn unindex(&mut self, held: &Held) {
-        let key = (held.run.fire_at(), held.run.run_id.clone());
+        let key = (held.run.scheduled_at, held.run.run_id.clone());
         match held.phase {
             Phase::Armed => drop(self.armed.remove(&key)),
             Phase::Due => drop(self.due.remove(&key)),

@@ -393,7 +393,6 @@ impl Scenario {
             slot: Slot(0),
             cause: Cause::Rule,
             scheduled_at: UnixMs(BEGIN + i64::try_from(at).unwrap()),
-            delay: Duration::ZERO,
         };
         self.names.insert(run.run_id.clone(), name.to_owned());
         self.runs.insert(name.to_owned(), run.clone());
@@ -416,7 +415,6 @@ impl Scenario {
             order.plan = vec![PlannedRun {
                 run,
                 start_before: before,
-                catch_up: false,
             }];
         });
     }
@@ -435,7 +433,6 @@ impl Scenario {
             order.cancel = vec![cancel];
             order.plan = vec![PlannedRun {
                 start_before: run.scheduled_at.plus(Duration::from_mins(1)),
-                catch_up: false,
                 run,
             }];
         });

@@ -21,14 +21,14 @@ fn fires_a_planned_run_at_its_instant_and_reports_it_until_acknowledged() {
 }
 
 #[test]
-fn a_plan_is_confirmed_and_fires_only_when_it_is_on_disk() {
+fn a_plan_is_confirmed_only_when_it_is_on_disk_but_fires_without_waiting_for_it() {
     play(
         "0   keeper ready
          0   link up         => state
          1   disk slow
          1   plan r1 skip 2
-         2   wait
-         3   disk fast       => confirm 1; start r1",
+         2   wait            => start r1
+         3   disk fast       => confirm 1",
     );
 }
 
@@ -255,7 +255,7 @@ fn what_the_keeper_did_not_start_is_given_back_for_good() {
          8     link up           => state ended r1; report r1 not started: the lease was over
          9     plan r1 one 4     => confirm 1 refused r1 (it was given back and that is not acknowledged yet)
          10    ack
-         11    plan r1 one 4     => confirm 2; start r1 until 26",
+         11    plan r1 one 4     => start r1 until 26; confirm 2",
     );
 }
 
@@ -395,7 +395,7 @@ fn a_stop_while_the_keeper_is_away_is_told_when_it_comes_back() {
          12    cancel r2 stop          => confirm 4 started r2
          13    keeper up
          13    keeper knows r1 running
-         13    keeper set end          => stop r1 (stopped by admin); report r2 skipped: stopped by admin",
+         13    keeper set end          => stop r1 (stopped by admin); stop r2 (stopped by admin); report r2 skipped: stopped by admin",
     );
 }
 

@@ -21,10 +21,9 @@ use super::session::Sessions;
 use crate::clock::{self, Alarm, WallSteps};
 use crate::config::{AgentSettings, Settings};
 use crate::exec::KeeperProgram;
-use crate::exec::failpoint::{self, Point};
 use crate::exec::wire::{self, BootMs, KEEPER_PROTOCOL};
 use crate::exec::{KeeperLink, LinkEvent};
-use crate::proto::agent::{FromAgent, RunEvent};
+use crate::proto::agent::FromAgent;
 use crate::proto::hello::{ErrorFrame, LinkError, Welcome};
 use crate::proto::identity::{Identity, load_centers};
 use crate::proto::link::{Bounds, LinkSender, SendFault};
@@ -167,7 +166,6 @@ impl Shell {
             "the agent starts"
         );
         shell.feed(Event::Loaded(opened.records));
-        shell.look_at_kept();
         shell.keeper_number = shell.keepers.try_once(&shell.home.name);
         shell.connect(&settings).await?;
         Ok(shell)
@@ -217,24 +215,12 @@ impl Shell {
         match self.settings.read() {
             Ok(settings) => {
                 self.core.set_heartbeat(settings.heartbeat);
-                self.look_at_kept();
                 info!(
                     "read the settings again; addresses, frame limit and logs follow at the next start"
                 );
             }
             Err(error) => error!(%error, "the settings stay as they are"),
         }
-    }
-
-    /// Tells of damaged journals until somebody has taken them away.
-    fn look_at_kept(&mut self) {
-        let kept = journal::kept_aside(&self.home.dir);
-        let problems = kept.iter().map(|path| {
-            let path = path.display();
-            format!("the agent's journal was damaged; what it said is in `{path}`")
-        });
-        let problems = problems.collect();
-        self.feed(Event::Problems(problems));
     }
 
     fn take_in(&mut self, happening: Happening) {
@@ -307,9 +293,6 @@ impl Shell {
                 "the keeper speaks another protocol; restart it with `ucron-keeper stop --leave`"
             );
         }
-        if matches!(*event, wire::Event::Ended { .. }) {
-            failpoint::reach(Point::AgentEndHeard);
-        }
         self.feed(Event::Keeper(event));
     }
 
@@ -320,9 +303,6 @@ impl Shell {
     }
 
     fn feed(&mut self, event: Event) {
-        if matches!(event, Event::NotWritten { .. }) {
-            self.writer.heard_of_failure();
-        }
         let now = Now {
             boot: BootMs(clock::boot_ms()),
             wall: clock::now(),
@@ -354,7 +334,6 @@ impl Shell {
             return;
         };
         match sender.try_send(frame) {
-            Ok(()) if has_end(frame) => failpoint::reach(Point::AgentReportSent),
             Ok(()) => {}
             Err(SendFault::Message(fault)) => error!(%fault, "a message to the center is dropped"),
             // Its reader tells the end.
@@ -370,18 +349,11 @@ impl Shell {
     }
 
     fn tell_keeper(&mut self, command: &wire::Command) {
-        let is_start = matches!(command, wire::Command::Start(_));
-        if is_start {
-            failpoint::reach(Point::AgentRunDue);
-        }
         if let Some(keeper) = &self.keeper
             && let Err(error) = keeper.send(command)
         {
             // Its reader tells the end; what was not heard is told again at the next connect.
             debug!(%error, "not told to the keeper");
-        }
-        if is_start {
-            failpoint::reach(Point::AgentStartTold);
         }
     }
 
@@ -404,11 +376,6 @@ impl Shell {
         self.writer.finish();
         info!("the agent ends; keeper and processes stay");
     }
-}
-
-fn has_end(frame: &FromAgent) -> bool {
-    let is_end = |event: &RunEvent| matches!(event, RunEvent::Ended { .. });
-    matches!(frame, FromAgent::Report(report) if report.events.iter().any(is_end))
 }
 
 fn start_writer(

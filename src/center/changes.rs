@@ -29,8 +29,7 @@ struct Change {
     /// Under which it may be asked for again, over another link.
     request_id: Option<RequestId>,
     task: Option<TaskId>,
-    /// On the boot-time clock.
-    deadline: Duration,
+    deadline: UnixMs,
     pending: BTreeSet<(AgentId, u64)>,
     /// Agents that hold something of it and cannot be asked now.
     away: BTreeSet<AgentId>,
@@ -50,7 +49,7 @@ impl Changes {
     /// A change begins: what is drafted from now on belongs to it.
     pub fn begin(
         &mut self,
-        now: Now,
+        now: UnixMs,
         session: SessionId,
         request: u64,
         task: Option<TaskId>,
@@ -62,7 +61,7 @@ impl Changes {
             request,
             request_id: None,
             task,
-            deadline: now.mono + WAIT,
+            deadline: now.plus(WAIT),
             pending: BTreeSet::new(),
             away: BTreeSet::new(),
             hit: Changed::default(),
@@ -169,12 +168,12 @@ impl Changes {
     }
 
     /// When the first answer must be given whatever is confirmed.
-    pub fn next_deadline(&self) -> Option<Duration> {
+    pub fn next_deadline(&self) -> Option<UnixMs> {
         self.open.values().map(|change| change.deadline).min()
     }
 
-    fn take_settled(&mut self, now: Now) -> Vec<Change> {
-        let settled = |change: &Change| change.pending.is_empty() || change.deadline <= now.mono;
+    fn take_settled(&mut self, now: UnixMs) -> Vec<Change> {
+        let settled = |change: &Change| change.pending.is_empty() || change.deadline <= now;
         let ids: Vec<ChangeId> = self
             .open
             .iter()
@@ -214,7 +213,7 @@ impl RunWaiter {
 impl Core {
     /// Gives the answers of changes that need wait no longer.
     pub(super) fn settle_changes(&mut self, now: Now) {
-        for change in self.changes.take_settled(now) {
+        for change in self.changes.take_settled(now.at) {
             let unconfirmed = self.unconfirmed(&change);
             let mut hit = change.hit;
             hit.unconfirmed = unconfirmed;

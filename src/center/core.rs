@@ -18,8 +18,6 @@ use super::orders::Drafts;
 use super::reads::Reading;
 use super::runs::{OpenRun, OpenRuns, SlotKey, Stage};
 use super::sessions::Sessions;
-use super::spans::Spans;
-use super::steady::Steady;
 use crate::model::{AgentId, Epoch, Fingerprint, FleetId, RequestId, RunId, TaskId, UnixMs};
 use crate::proto::agent::SlotReport;
 use crate::rule::Zone;
@@ -67,6 +65,8 @@ pub(super) enum Health {
     },
 }
 
+/// How long a plan may be late: a first attempt later than this after its schedule is refused.
+pub(super) const START_BEFORE: Duration = Duration::from_mins(1);
 /// How often a store that failed is tried again.
 const RELOAD_EVERY: Duration = Duration::from_secs(1);
 /// How long answers are kept for repeated requests.
@@ -78,9 +78,6 @@ pub struct Core {
     pub(super) settings: CoreSettings,
     pub(super) fleet: Fleet,
     pub(super) open: OpenRuns,
-    pub(super) spans: Spans,
-    /// Tasks whose cursor this batch moves.
-    pub(super) moved: BTreeSet<TaskId>,
     pub(super) slots: BTreeMap<SlotKey, SlotReport>,
     /// Where each daemon of target `one` is.
     pub(super) holders: BTreeMap<TaskId, AgentId>,
@@ -95,15 +92,10 @@ pub struct Core {
     pub(super) reading: BTreeMap<Ticket, Reading>,
     pub(super) health: Health,
     pub(super) waits: Vec<super::changes::RunWaiter>,
-    /// Runs that ended before they were due, or lately: a change of their task must not plan them again.
+    /// Runs that ended before they were due: a change of their task must not plan them again.
     pub(super) early: BTreeSet<(UnixMs, RunId)>,
-    /// The latest instant there was, and when: what was due by then may have started, and is not planned anew, also
-    /// where the clock was set back since.
-    latest: Now,
-    steady: Steady,
     pub(super) next_ticket: u64,
-    /// On the boot-time clock, which nobody sets back.
-    pub(super) flushed_at: Option<Duration>,
+    pub(super) flushed_at: UnixMs,
     pub(super) entropy: Entropy,
     /// Writes of the batch being gathered.
     writes: Vec<Write>,
@@ -114,8 +106,7 @@ pub struct Core {
     /// Effects that wait for nothing.
     now: Vec<Effect>,
     alarm: Option<UnixMs>,
-    /// Likewise.
-    retry_at: Option<Duration>,
+    retry_at: Option<UnixMs>,
 }
 
 impl Core {
@@ -124,8 +115,6 @@ impl Core {
         let mut core = Self {
             fleet: Fleet::default(),
             open: OpenRuns::default(),
-            spans: Spans::default(),
-            moved: BTreeSet::new(),
             slots: BTreeMap::new(),
             holders: BTreeMap::new(),
             sessions: Sessions::new(now.mono),
@@ -140,10 +129,8 @@ impl Core {
             health: Health::Well,
             waits: Vec::new(),
             early: BTreeSet::new(),
-            latest: now,
-            steady: Steady::default(),
             next_ticket: 0,
-            flushed_at: None,
+            flushed_at: UnixMs(0),
             entropy: Entropy::new(settings.seed),
             writes: Vec::new(),
             held: Vec::new(),
@@ -158,61 +145,18 @@ impl Core {
     }
 
     /// Takes one event in and says what is to be done.
-    pub fn handle(&mut self, shown: Now, event: Event) -> Vec<Effect> {
-        let now = self.believe(shown);
-        if self.health == Health::Well {
-            // What was due before a change is planned as it was before it.
-            self.plan(now);
-        }
+    pub fn handle(&mut self, now: Now, event: Event) -> Vec<Effect> {
         self.take_in(now, event);
         if self.health == Health::Well {
             self.look_at_runs(now);
             self.plan(now);
-            self.count_spans(now);
             self.send_orders();
         }
         self.settle_changes(now);
         self.flush_watchers(now);
         self.commit();
-        self.set_alarm(now, shown);
+        self.set_alarm(now);
         std::mem::take(&mut self.now)
-    }
-
-    /// The instant that everything is decided by: the wall clock's, but for a step that may be taken back.
-    fn believe(&mut self, shown: Now) -> Now {
-        let (last, doubted) = (self.steady.last(), self.steady.doubts());
-        let now = self.steady.believe(shown);
-        let set_back = last.is_some_and(|last| now.at < last);
-        if self.steady.doubts() && !doubted {
-            let step = shown.at.since(now.at).as_secs();
-            self.log(
-                LogLevel::Warn,
-                format!("the clock jumped {step} s ahead; that is believed if it stands for 30 s"),
-            );
-        }
-        if set_back {
-            self.open.look_again(now.at);
-        }
-        if now.at >= self.latest.at {
-            self.latest = now;
-        }
-        now
-    }
-
-    /// The latest instant there was.
-    pub(super) fn latest(&self) -> UnixMs {
-        self.latest.at
-    }
-
-    /// How long ago something was due, however the clock was set since; none where it never was.
-    pub(super) fn since_due(&self, now: Now, at: UnixMs) -> Option<Duration> {
-        let latest = if now.at < self.latest.at {
-            self.latest
-        } else {
-            now
-        };
-        let passed = now.mono.saturating_sub(latest.mono);
-        (at <= latest.at).then(|| latest.at.since(at) + passed)
     }
 
     fn take_in(&mut self, now: Now, event: Event) {
@@ -286,10 +230,6 @@ impl Core {
         if self.in_flight.is_some() {
             return;
         }
-        if self.health == Health::Well {
-            self.write_cursors();
-            self.write_spans();
-        }
         if self.writes.is_empty() {
             // Also while the store is out: a question that changes nothing is answered from memory.
             self.now.append(&mut self.held);
@@ -319,8 +259,8 @@ impl Core {
         };
         self.log(LogLevel::Warn, trouble.to_owned());
         self.take_back(dropped, trouble);
-        self.close_agents(now, trouble);
-        self.retry_at = Some(now.mono + RELOAD_EVERY);
+        self.close_agents(trouble);
+        self.retry_at = Some(now.at.plus(RELOAD_EVERY));
     }
 
     /// A batch under way tells its own end; without one nothing else would say that nothing can be written.
@@ -331,7 +271,7 @@ impl Core {
     }
 
     fn retry_store(&mut self, now: Now) {
-        if self.retry_at.is_some_and(|at| at <= now.mono) {
+        if self.retry_at.is_some_and(|at| at <= now.at) {
             self.retry_at = None;
             self.now(Effect::Load);
         }
@@ -350,7 +290,7 @@ impl Core {
             }
             Err(trouble) => {
                 self.health = Health::Reloading { trouble };
-                self.retry_at = Some(now.mono + RELOAD_EVERY);
+                self.retry_at = Some(now.at.plus(RELOAD_EVERY));
             }
         }
     }
@@ -359,10 +299,6 @@ impl Core {
     fn adopt(&mut self, snapshot: &Snapshot) {
         self.fleet = Fleet::new(snapshot, &self.settings.zone, self.settings.lead);
         self.open = OpenRuns::default();
-        self.spans = Spans::new(&snapshot.open_spans);
-        self.moved.clear();
-        // What ended in a batch that failed has not ended.
-        self.early.clear();
         self.holders.clone_from(&snapshot.holders);
         for row in &snapshot.open_runs {
             let stage = if row.agent.is_some() {
@@ -375,7 +311,6 @@ impl Core {
                 row: row.clone(),
                 stage,
                 cancelled,
-                refused: None,
             });
         }
         for stored in &snapshot.last_runs {
@@ -389,29 +324,22 @@ impl Core {
             .iter()
             .map(|row| (row.request_id.clone(), row.clone()))
             .collect();
-        if let Some(at) = latest_stamp(snapshot, self.settings.lead) {
-            self.latest.at = self.latest.at.max(at);
-        }
         self.dial_members();
     }
 
-    fn set_alarm(&mut self, now: Now, shown: Now) {
+    fn set_alarm(&mut self, now: Now) {
         // Runs and links are looked at only while the store is well; waking for them before would spin.
         let work = [
             self.fleet.first_due().map(|(at, _)| at),
             self.open.next_look(),
-            self.spans.next_over(),
             self.sessions.next_deadline(now, &self.settings),
         ];
         let work = work.into_iter().flatten().min();
         let wanted = [
             work.filter(|_| self.health == Health::Well),
-            self.changes.next_deadline().map(|at| now.wall(at)),
-            self.retry_at.map(|at| now.wall(at)),
+            self.changes.next_deadline(),
+            self.retry_at,
             self.next_flush(now),
-            self.steady
-                .until_believed(now)
-                .map(|span| now.at.plus(span)),
         ];
         let Some(at) = wanted.into_iter().flatten().min() else {
             return;
@@ -422,8 +350,7 @@ impl Core {
         } else {
             at
         };
-        let at = self.steady.shown(at, shown);
-        if self.alarm != Some(at) || at <= shown.at {
+        if self.alarm != Some(at) || at <= now.at {
             self.alarm = Some(at);
             self.now.push(Effect::Alarm(at));
         }
@@ -444,20 +371,4 @@ impl Core {
     pub(super) fn is_open(&self, id: &RunId) -> bool {
         self.open.get(id).is_some()
     }
-}
-
-/// The latest instant that a store tells of: a clock that shows less was set back since.
-fn latest_stamp(snapshot: &Snapshot, lead: Duration) -> Option<UnixMs> {
-    let ended = snapshot.last_runs.iter().filter_map(|stored| {
-        // Times in an ending are its host's, which may know the center's clock badly.
-        let attempt = stored.ending.as_ref()?.attempt;
-        let of_rule = stored.row.run.cause.is_of_rule() && attempt > 0;
-        of_rule.then_some(stored.row.run.scheduled_at)
-    });
-    let open = snapshot.open_runs.iter().map(|row| row.run.scheduled_at);
-    let planned = snapshot.cursors.values().copied().chain(open);
-    let planned = planned.map(|at| at.minus(lead));
-    let seen = snapshot.agents.iter().filter_map(|row| row.last_seen_at);
-    let changed = snapshot.tasks.iter().map(|task| task.changed_at);
-    ended.chain(planned).chain(seen).chain(changed).max()
 }

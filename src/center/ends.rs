@@ -7,16 +7,13 @@ use super::event::Now;
 use super::events::{Audience, EventLog};
 use super::runs::{Cancelled, OpenRun, Stage};
 use super::views::hms;
-use crate::model::{Cause, Ending, Outcome, RunId, TaskId, UnixMs};
-use crate::proto::view::RunView;
+use crate::model::{Cause, Ending, Outcome, RunId};
 use crate::store::{RunRow, Write};
 
 /// Outcomes of a task kept for its strip.
 const RECENT: usize = 20;
 /// How long a due run waits for an agent that is telling what it holds.
 const CONNECTING: Duration = Duration::from_secs(1);
-/// A clock that jumped may be set back by as much, or by what stood meanwhile, and runs that have ended be due again.
-const SET_BACK: Duration = Duration::from_mins(2);
 /// How often a run of target `one` on a silent agent is looked at.
 const ONE_EVERY: Duration = Duration::from_secs(1);
 
@@ -29,10 +26,10 @@ impl Core {
         }
     }
 
-    /// Decides about one run, if it is to be started by now.
+    /// Decides about one run, if it is due.
     pub(super) fn look_at_run(&mut self, now: Now, id: &RunId) {
         let Some(run) = self.open.get(id) else { return };
-        if run.row.run.fire_at() > now.at || run.stage.has_started() {
+        if run.row.run.scheduled_at > now.at || run.stage.has_started() {
             return;
         }
         match &run.cancelled {
@@ -52,81 +49,18 @@ impl Core {
     /// `one` has another one.
     fn look_at_waiting(&mut self, now: Now, id: &RunId) {
         let Some(run) = self.open.get(id) else { return };
-        let patient_until = run.row.run.fire_at().plus(CONNECTING);
+        let patient_until = run.row.run.scheduled_at.plus(CONNECTING);
         let session = run.row.agent.as_ref().and_then(|of| self.sessions.of(of));
         if session.is_some_and(|session| !session.reconciled) && now.at < patient_until {
             return self.open.look_at(id, patient_until);
         }
-        let free = self.is_of_one(run) && !self.is_busy_elsewhere(now, run);
-        if free && !self.is_beside_others(run) && self.reassign(id) {
+        if self.is_of_one(run) && !self.is_busy_elsewhere(now, run) && self.reassign(id) {
             return;
-        }
-        if self.may_catch_up(now, id) {
-            return self.wait_to_catch_up(now, id);
         }
         if let Some(run) = self.open.get(id) {
             let why = self.why_unsent(run);
-            self.miss_unsent(now, id, &why);
+            self.end_missed(now, id, &why);
         }
-    }
-
-    /// Whether a run that nobody has may still run late: its task catches up, in the revision that was due, somebody
-    /// may still take it, and its grace is not over.
-    fn may_catch_up(&self, now: Now, id: &RunId) -> bool {
-        let Some(run) = self.open.get(id).filter(|run| run.cancelled.is_none()) else {
-            return false;
-        };
-        let Some(entry) = self.fleet.tasks.get(&run.row.run.task) else {
-            return false;
-        };
-        let same = entry.task.revision == run.row.run.revision;
-        let somebody = run.row.agent.is_some() || self.is_of_one(run);
-        let of_rule = run.row.run.cause.is_of_rule();
-        entry.task.spec.catch_up && same && somebody && of_rule && now.at < run.row.start_before
-    }
-
-    /// A run waits for its agent beyond its instant, the latest of its place only: those before it are missed.
-    fn wait_to_catch_up(&mut self, now: Now, id: &RunId) {
-        let mut waiting = self.overdue_beside(now, id);
-        let latest = waiting.pop();
-        for (_, older) in waiting {
-            let why = self.open.get(&older).map(|run| self.why_unsent(run));
-            self.miss_unsent(now, &older, &why.unwrap_or_default());
-        }
-        let Some((_, id)) = latest else { return };
-        let Some(run) = self.open.get(&id) else {
-            return;
-        };
-        let again_at = if self.is_of_one(run) {
-            run.row.start_before.min(now.at.plus(ONE_EVERY))
-        } else {
-            run.row.start_before
-        };
-        self.open.look_at(&id, again_at);
-        self.hand_out(&id);
-    }
-
-    /// The due runs of the rule that wait for the same target and slot as this one, itself among them, in order.
-    fn overdue_beside(&self, now: Now, id: &RunId) -> Vec<(UnixMs, RunId)> {
-        let Some(run) = self.open.get(id) else {
-            return Vec::new();
-        };
-        let place = (&run.row.target, run.row.run.slot);
-        let siblings = self.open.of_task(&run.row.run.task).into_iter();
-        let waiting = siblings
-            .filter_map(|id| self.open.get(&id))
-            .filter(|other| {
-                other.stage == Stage::Waiting
-                    && other.cancelled.is_none()
-                    && other.row.run.cause.is_of_rule()
-                    && (&other.row.target, other.row.run.slot) == place
-                    && other.row.run.fire_at() <= now.at
-            });
-        let mut waiting: Vec<_> = waiting
-            .map(|run| (run.row.run.scheduled_at, run.id().clone()))
-            .collect();
-        waiting.sort();
-        waiting
     }
 
     /// Whether another run of the task is active, or may be: overlap holds across agents.
@@ -136,18 +70,9 @@ impl Core {
             .filter(|id| id != run.id())
             .filter_map(|id| self.open.get(&id))
             .any(|other| {
-                let due = self.since_due(now, other.row.run.fire_at()).is_some();
+                let due = other.row.run.scheduled_at <= now.at;
                 other.is_held() && (due || other.stage.has_started())
             })
-    }
-
-    /// Whether the run's own agent holds another run of the task: given elsewhere, the two could be at once.
-    fn is_beside_others(&self, run: &OpenRun) -> bool {
-        let siblings = self.open.of_task(&run.row.run.task).into_iter();
-        siblings
-            .filter(|id| id != run.id())
-            .filter_map(|id| self.open.get(&id))
-            .any(|other| other.is_held() && other.row.agent == run.row.agent)
     }
 
     /// Whether an agent holds another run of the task, due or not: overlap holds across agents.
@@ -166,7 +91,7 @@ impl Core {
             return;
         };
         if self.sessions.of(&agent).is_none() {
-            let give_up_at = self.give_up_at(run);
+            let give_up_at = run.row.run.scheduled_at.plus(self.settings.lost_after);
             if give_up_at <= now.at {
                 let name = self.fleet.agent_name(&agent);
                 let since = self
@@ -186,15 +111,9 @@ impl Core {
         let next = if soon {
             now.at.plus(ONE_EVERY)
         } else {
-            self.give_up_at(run)
+            run.row.run.scheduled_at.plus(self.settings.lost_after)
         };
         self.open.look_at(id, next.max(now.at.plus(ONE_EVERY)));
-    }
-
-    /// When a run of a silent agent is given up: while it may still start there nothing is known.
-    fn give_up_at(&self, run: &OpenRun) -> UnixMs {
-        let silent = run.row.run.fire_at().plus(self.settings.lost_after);
-        silent.max(run.row.start_before)
     }
 
     /// Gives a run of target `one` to another agent, if the lease of the silent one was certainly over when the
@@ -206,8 +125,7 @@ impl Core {
         let Some(from) = run.row.agent.clone() else {
             return false;
         };
-        let since_due = self.since_due(now, run.row.run.fire_at());
-        let since_due = since_due.unwrap_or_default();
+        let since_due = now.at.since(run.row.run.scheduled_at);
         let over = self.sessions.lease_over(&from, self.settings.lease()) + since_due < now.mono;
         if !over || self.is_busy_elsewhere(now, run) || now.at >= run.row.start_before {
             return false;
@@ -244,10 +162,6 @@ impl Core {
         self.open.give_to(id, to);
         if let Some(run) = self.open.get_mut(id) {
             run.stage = Stage::Waiting;
-            // One that shall not start is handed to nobody, and ends at the next look.
-            if let Some(cancelled) = &mut run.cancelled {
-                cancelled.confirmed = true;
-            }
         }
         self.hand_to_agent(id);
         true
@@ -255,9 +169,6 @@ impl Core {
 
     /// Why a run was never handed to a link.
     fn why_unsent(&self, run: &OpenRun) -> String {
-        if let Some(reason) = &run.refused {
-            return reason.clone();
-        }
         let Some(agent) = &run.row.agent else {
             let group = self
                 .fleet
@@ -289,47 +200,9 @@ impl Core {
         self.end_run(now, id, &Ending::unstarted(Outcome::Missed, reason, now.at));
     }
 
-    /// An agent says that it will not start a run. The outcome waits for its instant: until then a change or a new
-    /// link may give the run anew, and an outcome before it would be forgotten by the next center, which plans its
-    /// window anew (seed 2933).
+    /// An agent says that it will not start a run.
     pub(super) fn refused_by_agent(&mut self, now: Now, id: &RunId, reason: &str) {
-        let Some(run) = self.open.get_mut(id) else {
-            return;
-        };
-        if let Some(cancelled) = &mut run.cancelled {
-            run.stage = Stage::Waiting;
-            cancelled.confirmed = true;
-            self.look_at_run(now, id);
-        } else if run.row.run.fire_at() > now.at {
-            run.stage = Stage::Waiting;
-            run.refused = Some(reason.to_owned());
-        } else {
-            self.not_taken(now, id, reason);
-        }
-    }
-
-    /// A due run that its agent has not started and will not: missed, unless there is time to give it anew.
-    pub(super) fn not_taken(&mut self, now: Now, id: &RunId, reason: &str) {
-        if !self.may_catch_up(now, id) {
-            return self.end_missed(now, id, reason);
-        }
-        if let Some(run) = self.open.get_mut(id) {
-            run.stage = Stage::Waiting;
-            run.refused = Some(reason.to_owned());
-            self.open.look_at(id, now.at.plus(ONE_EVERY));
-        }
-    }
-
-    /// A run that has ended is not planned again by a change, neither before it is due nor after its clock was set
-    /// back.
-    pub(super) fn keep_from_planning(&mut self, now: Now, at: UnixMs, id: &RunId) {
-        let oldest = now.at.minus(SET_BACK);
-        while self.early.first().is_some_and(|(at, _)| *at <= oldest) {
-            self.early.pop_first();
-        }
-        if at > oldest {
-            self.early.insert((at, id.clone()));
-        }
+        self.end_missed(now, id, reason);
     }
 
     /// Gives an open run its outcome.
@@ -337,10 +210,12 @@ impl Core {
         let Some(run) = self.open.remove(id) else {
             return;
         };
-        self.keep_from_planning(now, run.row.run.scheduled_at, id);
+        self.early.retain(|(at, _)| *at > now.at);
+        if run.row.run.scheduled_at > now.at {
+            self.early.insert((run.row.run.scheduled_at, id.clone()));
+        }
         self.write(Write::EndRun {
             run_id: id.clone(),
-            only_of: None,
             ending: Box::new(ending.clone()),
         });
         self.tell_ended(now, &run.row, ending);
@@ -358,27 +233,22 @@ impl Core {
         event.late_ms = view.late_ms;
         event.reason.clone_from(&view.reason);
         let group = view.group.clone();
-        self.remember(&row.run.task, &view, row.run.cause == Cause::Daemon, 1);
-        self.publish(Audience::Group(group), event);
-        self.touch_ended(&view);
-        self.settle_waits();
-    }
-
-    /// A task's last run and its strip: `count` runs have ended like this one.
-    pub(super) fn remember(&mut self, task: &TaskId, view: &RunView, always: bool, count: usize) {
-        if let Some(entry) = self.fleet.tasks.get_mut(task) {
+        if let Some(entry) = self.fleet.tasks.get_mut(&row.run.task) {
             let newer = entry
                 .last_run
                 .as_ref()
                 .is_none_or(|last| last.scheduled_at <= view.scheduled_at);
-            if always || newer {
+            let told = row.run.cause == Cause::Daemon || newer;
+            if told {
                 entry.last_run = Some(view.clone());
             }
-            let outcomes = std::iter::repeat_n(view.outcome, count.min(RECENT));
-            entry.recent.extend(outcomes.flatten());
-            while entry.recent.len() > RECENT {
+            entry.recent.push_back(ending.outcome);
+            if entry.recent.len() > RECENT {
                 entry.recent.pop_front();
             }
         }
+        self.publish(Audience::Group(group), event);
+        self.touch_ended(&view);
+        self.settle_waits();
     }
 }

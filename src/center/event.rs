@@ -27,13 +27,6 @@ pub struct Now {
     pub mono: Duration,
 }
 
-impl Now {
-    /// A reading of the boot-time clock on the wall clock as that is now; what is past is now.
-    pub fn wall(&self, mono: Duration) -> UnixMs {
-        self.at.plus(mono.saturating_sub(self.mono))
-    }
-}
-
 /// What the core is told.
 #[derive(Debug)]
 pub enum Event {

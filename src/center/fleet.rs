@@ -61,8 +61,6 @@ pub struct Fleet {
     pub tokens: BTreeMap<String, TokenRow>,
     paths: BTreeMap<TaskPath, TaskId>,
     due: BTreeSet<(UnixMs, TaskId)>,
-    /// Tasks that had their turn while others wait.
-    served: BTreeSet<TaskId>,
     lead: Duration,
 }
 
@@ -158,28 +156,6 @@ impl Fleet {
     /// The task that is to be planned first, and when.
     pub fn first_due(&self) -> Option<(UnixMs, TaskId)> {
         self.due.first().cloned()
-    }
-
-    /// Whose turn it is to be planned by now: the first that has not had its turn since all that wait had theirs.
-    pub fn next_turn(&mut self, now: UnixMs) -> Option<TaskId> {
-        let waits = |due: &BTreeSet<(UnixMs, TaskId)>, served: &BTreeSet<TaskId>| {
-            let mut waiting = due.iter().take_while(|(at, _)| *at <= now);
-            waiting
-                .find(|(_, id)| !served.contains(id))
-                .map(|(_, id)| id.clone())
-        };
-        let next = waits(&self.due, &self.served).or_else(|| {
-            self.served.clear();
-            waits(&self.due, &self.served)
-        })?;
-        self.served.insert(next.clone());
-        Some(next)
-    }
-
-    /// When a task is to be planned.
-    pub fn plan_at(&self, id: &TaskId) -> Option<UnixMs> {
-        let entry = self.tasks.get(id)?;
-        entry.next_at.map(|at| at.minus(entry.ahead))
     }
 
     /// The task with this path.

@@ -180,7 +180,7 @@ impl Core {
         let Some((outstanding, changes)) = session.outstanding.remove(&confirm.seq) else {
             return;
         };
-        let later = self.asked_later(id, confirm.seq);
+        let later = self.asked_later(id);
         let again: BTreeSet<&RunId> = later.iter().chain(&outstanding.planned).collect();
         for run in &outstanding.cancelled {
             let had_started = confirm.started.contains(run);
@@ -214,31 +214,14 @@ impl Core {
         }
     }
 
-    /// Runs that later orders, not confirmed yet, plan or cancel: what this one did to them is not the last word.
-    fn asked_later(&self, id: SessionId, seq: u64) -> BTreeSet<RunId> {
+    /// Runs that orders not confirmed yet plan or cancel: what an earlier order did to them is not the last word.
+    fn asked_later(&self, id: SessionId) -> BTreeSet<RunId> {
         let session = self.sessions.iter().filter(|session| session.id == id);
         session
-            .flat_map(|session| session.outstanding.range(seq + 1..))
-            .flat_map(|(_, (order, _))| order.planned.iter().chain(&order.cancelled))
+            .flat_map(|session| session.outstanding.values())
+            .flat_map(|(order, _)| order.planned.iter().chain(&order.cancelled))
             .cloned()
             .collect()
-    }
-
-    /// Whether an order that is not confirmed plans a run.
-    pub(super) fn is_on_its_way(&self, agent: &AgentId, id: &RunId) -> bool {
-        let session = self.sessions.of(agent).into_iter();
-        session
-            .flat_map(|session| session.outstanding.values())
-            .any(|(order, _)| order.planned.contains(id))
-    }
-
-    /// Whether an order that plans this run is not confirmed yet by its agent.
-    pub(super) fn is_under_way(&self, agent: &AgentId, id: &RunId) -> bool {
-        let session = self.sessions.of(agent);
-        session.is_some_and(|session| {
-            let mut orders = session.outstanding.values();
-            orders.any(|(order, _)| order.planned.contains(id))
-        })
     }
 
     fn cancel_confirmed(&mut self, now: Now, id: &RunId, had_started: bool) {
@@ -249,17 +232,12 @@ impl Core {
             run.cancelled = None;
             return;
         }
-        if run.stage.has_started() {
+        let Some(Cancelled { confirmed, .. }) = &mut run.cancelled else {
             return;
-        }
+        };
+        *confirmed = true;
         run.stage = Stage::Waiting;
-        let due = run.row.run.fire_at() <= now.at;
-        match &mut run.cancelled {
-            Some(Cancelled { confirmed, .. }) => *confirmed = true,
-            // Taken back to be given in another revision, which its agent was not given: it takes no new runs.
-            None => self.hand_out(id),
-        }
-        if due {
+        if run.row.run.scheduled_at <= now.at {
             self.look_at_run(now, id);
         }
     }

@@ -1,105 +1,58 @@
-//! Rule to runs. What is due within the lead gets its runs, the tasks in turn, bounded per event so that no task's
-//! backlog delays another's; to what agent they go, and that they are handed out. Reads no clock.
+//! Rule to runs. What is due within the lead gets its runs, in the order of the instants, bounded per event so
+//! that no task's backlog delays another's; a change plans its task's window anew. Reads no clock.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::core::Core;
+use super::core::{Core, START_BEFORE};
 use super::event::Now;
 use super::runs::{Cancelled, OpenRun, Stage};
-use super::tasks::fits;
-use crate::model::{
-    AgentId, Cause, RunId, RunKey, RunRef, START_WITHIN, Slot, Task, TaskId, UnixMs,
-};
+use crate::model::{AgentId, Cause, RunId, RunKey, RunRef, Slot, Task, TaskId, UnixMs};
 use crate::proto::agent::{Cancel, PlannedRun, RestartSlots};
 use crate::rule::RuleKind;
 use crate::store::{RunRow, Write};
 
-/// Runs planned per event at most; the rest follows in the next batch.
-const MOST_RUNS: usize = 2_000;
-/// Runs that one task plans before it is another one's turn.
-const SHARE: usize = 200;
+/// Occurrences planned per event at most; the rest follows in the next batch.
+const MOST_OCCURRENCES: usize = 1_000;
 /// How long after a boot the center may learn of it for `@reboot` to fire.
 const REBOOT_WITHIN: Duration = Duration::from_mins(10);
-/// Why nothing was planned for an instant that is past.
-pub(super) const CENTER_DOWN: &str =
-    "the center was down, or could not write its store, when it was due";
 
 impl Core {
-    /// Plans what is due within the lead, in turns.
+    /// Plans what is due within the lead.
     pub(super) fn plan(&mut self, now: Now) {
-        let mut left = MOST_RUNS;
-        while left > 0 {
-            let Some(id) = self.fleet.next_turn(now.at) else {
+        for _ in 0..MOST_OCCURRENCES {
+            let Some((plan_at, id)) = self.fleet.first_due() else {
                 return;
             };
-            let mut turn = 0;
-            while turn < SHARE.min(left) && self.fleet.plan_at(&id).is_some_and(|at| at <= now.at) {
-                turn += self.plan_next(now, &id).max(1);
+            if plan_at > now.at {
+                return;
             }
-            left = left.saturating_sub(turn);
+            self.plan_occurrence(now, &id);
         }
     }
 
-    /// Plans a task's next occurrence, or tells of a stretch that is not run; how many runs that were.
-    pub(super) fn plan_next(&mut self, now: Now, id: &TaskId) -> usize {
+    fn plan_occurrence(&mut self, now: Now, id: &TaskId) {
         let Some(entry) = self.fleet.tasks.get(id) else {
-            return 0;
-        };
-        let Some(at) = entry.next_at else { return 0 };
-        let task = entry.task.clone();
-        if task.spec.work.daemon {
-            self.plan_restart(now, &task, at);
-            return 1;
-        }
-        if at < now.at && self.close_past(now, id, task.spec.catch_up) {
-            return 1;
-        }
-        if self.spans.first_told(id, at, at).is_some() {
-            self.move_cursor(id, at);
-            return 1;
-        }
-        if let Some(to) = self.beyond_rate(&task, at) {
-            let reason = format!("rate: more than {} runs in a second", task.spec.max_rate);
-            self.miss_stretch(now, &task, (at, to), &reason);
-            self.move_cursor(id, to);
-            return 1;
-        }
-        let rows = self.rows(&task, at, Cause::Rule);
-        let runs = rows.len();
-        for row in rows {
-            self.plan_run(now, row);
-        }
-        self.move_cursor(id, at);
-        runs
-    }
-
-    /// A rule of a daemon restarts it; of what is past only the latest, and only within a minute.
-    fn plan_restart(&mut self, now: Now, task: &Task, at: UnixMs) {
-        let Some(entry) = self.fleet.tasks.get(&task.id) else {
             return;
         };
-        let last = entry
-            .schedule
-            .last_in(UnixMs(at.0 - 1), now.at)
-            .unwrap_or(at);
-        if now.at.since(last) <= START_WITHIN {
-            self.restart_daemon(task, &format!("restarted by its rule at {last}"));
-        }
-        self.move_cursor(&task.id, last);
-    }
-
-    pub(super) fn move_cursor(&mut self, id: &TaskId, at: UnixMs) {
-        self.fleet.set_cursor(id, at);
-        self.moved.insert(id.clone());
-    }
-
-    /// The cursors that were moved since the last batch, each once.
-    pub(super) fn write_cursors(&mut self) {
-        for task in std::mem::take(&mut self.moved) {
-            if let Some(at) = self.fleet.tasks.get(&task).map(|entry| entry.cursor) {
-                self.write(Write::SetCursor { task, at });
+        let Some(at) = entry.next_at else { return };
+        let task = entry.task.clone();
+        if task.spec.work.daemon {
+            self.restart_daemon(&task, &format!("restarted by its rule at {at}"));
+        } else {
+            for row in self.rows(&task, at, Cause::Rule) {
+                self.plan_run(now, row);
             }
         }
+        self.move_cursor(id, at);
+    }
+
+    fn move_cursor(&mut self, id: &TaskId, at: UnixMs) {
+        self.fleet.set_cursor(id, at);
+        self.write(Write::SetCursor {
+            task: id.clone(),
+            at,
+        });
     }
 
     fn restart_daemon(&mut self, task: &Task, reason: &str) {
@@ -122,30 +75,28 @@ impl Core {
 
     /// The runs of one occurrence: one per target and slot; one without agent where there is no target.
     pub(super) fn rows(&self, task: &Task, at: UnixMs, cause: Cause) -> Vec<RunRow> {
-        let one = task.spec.target.is_one();
-        let agent = if one { self.pick_one(task, None) } else { None };
-        if one && agent.is_none() {
+        let targets = self.targets(task);
+        if targets.is_empty() {
             return vec![row(task, at, cause, Slot(0), None, None)];
         }
-        let places = self.places(task).into_iter();
-        places
-            .map(|(slot, target, own)| row(task, at, cause, slot, target, own.or(agent.clone())))
+        let slots = (0..task.spec.work.processes).map(Slot);
+        let one = task.spec.target.is_one();
+        slots
+            .flat_map(|slot| targets.iter().map(move |agent| (slot, agent)))
+            .map(|(slot, agent)| {
+                let key = (!one).then(|| agent.clone());
+                row(task, at, cause, slot, key, Some(agent.clone()))
+            })
             .collect()
     }
 
-    /// Slots and targets of a task now, with the agent where the target is one.
-    pub(super) fn places(&self, task: &Task) -> Vec<(Slot, Option<AgentId>, Option<AgentId>)> {
-        let slots = (0..task.spec.work.processes).map(Slot);
+    fn targets(&self, task: &Task) -> Vec<AgentId> {
         if task.spec.target.is_one() {
-            return slots.map(|slot| (slot, None, None)).collect();
+            return self.pick_one(task, None).into_iter().collect();
         }
-        let agents: Vec<&AgentId> = self.fleet.candidates(task).map(|agent| &agent.id).collect();
-        if agents.is_empty() {
-            return vec![(Slot(0), None, None)];
-        }
-        slots
-            .flat_map(|slot| agents.iter().map(move |agent| (slot, *agent)))
-            .map(|(slot, agent)| (slot, Some(agent.clone()), Some(agent.clone())))
+        self.fleet
+            .candidates(task)
+            .map(|agent| agent.id.clone())
             .collect()
     }
 
@@ -181,25 +132,24 @@ impl Core {
         if self.early.contains(&key) {
             return;
         }
-        let overdue = row.run.fire_at() < now.at && row.run.cause.is_of_rule();
-        if overdue && !self.may_be_caught_up(now, &row) {
-            return self.miss_unplanned(now, &row, CENTER_DOWN);
-        }
         self.write(Write::PlanRun(row.clone()));
         let run = OpenRun {
             row,
             stage: Stage::Waiting,
             cancelled: None,
-            refused: None,
         };
         let id = run.id().clone();
+        let overdue = run.row.run.scheduled_at < now.at && run.row.run.cause == Cause::Rule;
         self.open.insert(run);
-        self.hand_out(&id);
-    }
-
-    fn may_be_caught_up(&self, now: Now, row: &RunRow) -> bool {
-        let entry = self.fleet.tasks.get(&row.run.task);
-        entry.is_some_and(|entry| entry.task.spec.catch_up) && now.at < row.start_before
+        if overdue {
+            self.end_missed(
+                now,
+                &id,
+                "the center was down, or could not write its store, when it was due",
+            );
+        } else {
+            self.hand_out(&id);
+        }
     }
 
     /// An agent takes runs now, again or at last: it gets what waits for it, and what of target `one` has no
@@ -261,77 +211,55 @@ impl Core {
         if drained || run.cancelled.is_some() || !self.sessions.is_linked(&agent) {
             return;
         }
-        if !self.bring_up_to_date(id) {
-            return;
-        }
-        let Some(run) = self.open.get(id) else { return };
         let planned = PlannedRun {
             run: run.row.run.clone(),
             start_before: run.row.start_before,
-            catch_up: run.row.run.cause.is_of_rule() && self.catches_up(&run.row.run.task),
         };
         self.drafts.of(&agent).plan.push(planned);
         if let Some(run) = self.open.get_mut(id) {
             run.stage = Stage::Handed;
-            run.refused = None;
         }
     }
 
-    pub(super) fn catches_up(&self, task: &TaskId) -> bool {
-        let entry = self.fleet.tasks.get(task);
-        entry.is_some_and(|entry| entry.task.spec.catch_up)
+    /// Plans a task's window anew after a change: runs still due stay (in the new revision), others are
+    /// cancelled with this reason, missing ones are added.
+    pub(super) fn replan(&mut self, now: Now, id: &TaskId, reason: &str) {
+        let wanted = self.wanted(now, id);
+        for run_id in self.open.of_task(id) {
+            let Some(run) = self.open.get(&run_id) else {
+                continue;
+            };
+            let ahead = run.is_pending() && run.row.run.scheduled_at > now.at;
+            if ahead && !wanted.contains_key(&run_id) {
+                self.cancel(now, &run_id, reason, false);
+            }
+        }
+        let last = wanted.values().map(|row| row.run.scheduled_at).max();
+        for row in wanted.into_values() {
+            self.plan_run(now, row);
+        }
+        self.move_cursor(id, last.unwrap_or(now.at).max(now.at));
     }
 
-    /// A run that its agent has not takes the task as it is now, the only text that is sent; false where the task
-    /// has no such run any more: that ends at the next look.
-    fn bring_up_to_date(&mut self, id: &RunId) -> bool {
-        let Some(run) = self.open.get_mut(id) else {
-            return false;
+    /// The runs that a task shall have within the lead from now.
+    fn wanted(&self, now: Now, id: &TaskId) -> BTreeMap<RunId, RunRow> {
+        let Some(entry) = self.fleet.tasks.get(id) else {
+            return BTreeMap::new();
         };
-        let Some(entry) = self.fleet.tasks.get(&run.row.run.task) else {
-            return true;
-        };
-        let task = &entry.task;
-        if run.row.run.revision == task.revision {
-            return true;
+        if !entry.task.enabled || entry.task.spec.work.daemon {
+            return BTreeMap::new();
         }
-        if run.stage == Stage::Waiting && !fits(task, &run.row) {
-            let at = super::views::hms(task.changed_at);
-            run.cancelled = Some(Cancelled {
-                reason: format!("changed by {} at {at}", task.changed_by),
-                confirmed: true,
-            });
-            let fire_at = run.row.run.fire_at();
-            self.open.look_at(id, fire_at);
-            return false;
-        }
-        let RunRow {
-            run, target, agent, ..
-        } = run.row.clone();
-        let as_now = row(task, run.scheduled_at, run.cause, run.slot, target, agent);
-        self.revise(id, &as_now);
-        true
-    }
-
-    /// An open run takes what its task says now.
-    fn revise(&mut self, id: &RunId, row: &RunRow) {
-        let Some(run) = self.open.get_mut(id) else {
-            return;
-        };
-        run.row.run.revision = row.run.revision;
-        run.row.run.delay = row.run.delay;
-        run.row.start_before = row.start_before;
-        self.open.look_at(id, row.run.fire_at());
-        self.write(Write::ReviseRun {
-            run_id: id.clone(),
-            revision: row.run.revision,
-            delay: row.run.delay,
-            start_before: row.start_before,
-        });
+        let horizon = now.at.plus(self.settings.lead);
+        let next = |after: UnixMs| entry.schedule.next_after(after).unwrap_or_default();
+        std::iter::successors(next(now.at), |at| next(*at))
+            .take_while(|at| *at <= horizon)
+            .flat_map(|at| self.rows(&entry.task, at, Cause::Rule))
+            .map(|row| (row.run.run_id.clone(), row))
+            .collect()
     }
 
     /// A run that is open and due again, or in another revision.
-    pub(super) fn revive(&mut self, row: &RunRow) {
+    fn revive(&mut self, row: &RunRow) {
         let id = &row.run.run_id;
         let Some(run) = self.open.get_mut(id) else {
             return;
@@ -342,7 +270,9 @@ impl Core {
         }
         run.cancelled = None;
         if run.row.run.revision != row.run.revision {
-            self.revise(id, row);
+            run.row.run.revision = row.run.revision;
+            let (run_id, revision) = (id.clone(), row.run.revision);
+            self.write(Write::ReviseRun { run_id, revision });
         }
         self.take_back_armed(id);
         self.hand_out(id);
@@ -449,30 +379,27 @@ fn row(
         slot,
         cause,
     };
-    let of_rule = cause.is_of_rule();
-    let delay = if of_rule {
-        task.delay(key.target.as_ref())
-    } else {
-        Duration::ZERO
-    };
-    let within = if of_rule {
-        task.spec.start_within()
-    } else {
-        START_WITHIN
-    };
-    let run = RunRef {
-        run_id: RunId::of(&key),
-        task: key.task,
-        revision: task.revision,
+    let run_id = RunId::of(&key);
+    let revision = task.revision;
+    let RunKey {
+        task,
+        scheduled_at,
+        target,
         slot,
         cause,
-        scheduled_at: at,
-        delay,
+    } = key;
+    let run = RunRef {
+        run_id,
+        task,
+        revision,
+        slot,
+        cause,
+        scheduled_at,
     };
     RunRow {
-        start_before: run.fire_at().plus(within),
         run,
-        target: key.target,
+        target,
         agent,
+        start_before: at.plus(START_BEFORE),
     }
 }

@@ -103,7 +103,11 @@ impl Core {
             })
             .collect();
         runs.sort_by(|a, b| (b.scheduled_at, &b.run_id).cmp(&(a.scheduled_at, &a.run_id)));
-        let limit = ask.limit as usize;
+        let limit = if ask.limit == 0 {
+            usize::MAX
+        } else {
+            ask.limit as usize
+        };
         let more = runs.len() > limit;
         runs.truncate(limit);
         Answer::Runs(RunPage { runs, more })
@@ -137,7 +141,6 @@ impl Core {
                 .is_none_or(|agent| view.agent.as_ref() == Some(agent))
             && ask.since.is_none_or(|since| view.scheduled_at >= since)
             && ask.until.is_none_or(|until| view.scheduled_at < until)
-            && !is_before_page(ask, view)
     }
 
     fn show(&self, asker: &Asker, text: &str, stored: &[StoredRun]) -> Result<Answer, Refusal> {
@@ -263,14 +266,6 @@ impl Core {
             });
         }
     }
-}
-
-/// Whether a run belongs to a page before the one that is asked for.
-fn is_before_page(ask: &RunList, view: &RunView) -> bool {
-    let (Some(until), Some(after)) = (ask.until, &ask.after) else {
-        return false;
-    };
-    view.scheduled_at.0 == until.0 - 1 && view.run_id >= *after
 }
 
 fn slot_source(key: &SlotKey, slot: &SlotReport) -> Option<LogSource> {

@@ -83,11 +83,8 @@ impl Core {
             pid: held.pid,
             started_at: held.started_at,
         };
-        let row = run.row.clone();
-        // Cancelled by a stop while its agent was away: the stop sequence begins now. So it does, once more, where
-        // the stop was confirmed and agent or keeper have forgotten it since.
-        let cancelled = run.cancelled.take();
-        if let Some(cancelled) = cancelled.or_else(|| self.cancelled_by_store(&row)) {
+        // Cancelled by a stop while its agent was away: the stop sequence begins now.
+        if let Some(cancelled) = run.cancelled.take() {
             let stop = self.is_stopped(&held.run.task);
             if let (true, Some(agent)) = (
                 stop,
@@ -112,16 +109,10 @@ impl Core {
     }
 
     fn found_armed(&mut self, agent: &AgentId, id: &RunId, revision: Revision) {
-        let row = self.open.get(id).map(|run| run.row.clone());
-        let stopped = row.filter(|row| self.is_stopped(&row.run.task));
-        let stopped = stopped.and_then(|row| self.cancelled_by_store(&row));
         let Some(run) = self.open.get_mut(id) else {
             return;
         };
         run.stage = Stage::Armed;
-        if run.cancelled.is_none() {
-            run.cancelled = stopped;
-        }
         let stale = run.row.run.revision != revision;
         if run.cancelled.is_none() && !stale {
             return;
@@ -147,11 +138,10 @@ impl Core {
 
     /// The agent does not know a run that is open for it.
     fn not_found(&mut self, now: Now, agent: &AgentId, id: &RunId, new_boot: bool) {
-        let fire_at = self.open.get(id).map(|run| run.row.run.fire_at());
-        let due = fire_at.is_some_and(|at| self.since_due(now, at).is_some());
         let Some(run) = self.open.get_mut(id) else {
             return;
         };
+        let due = run.row.run.scheduled_at <= now.at;
         let was = std::mem::replace(&mut run.stage, Stage::Waiting);
         // Due before this boot was known: what was handed out then may have been started in the boot before, also
         // where an earlier link of this boot, or another center, was the first to learn of it.
@@ -160,7 +150,7 @@ impl Core {
             .agents
             .get(agent)
             .and_then(|row| row.boot_seen_at);
-        let new_boot = new_boot || boot_seen_at.is_some_and(|at| run.row.run.fire_at() <= at);
+        let new_boot = new_boot || boot_seen_at.is_some_and(|at| run.row.run.scheduled_at <= at);
         let name = self.fleet.agent_name(agent);
         let may_have_started = match was {
             Stage::Waiting => false,

@@ -67,28 +67,14 @@ impl Core {
             };
             open.row.run.revision = run.revision;
         }
-        self.caught_up(run);
         if attempt == 1
-            && run.cause == Cause::Rule // What is caught up is late on purpose.
+            && run.cause == Cause::Rule
             && let Some(path) = self.path_of(run)
         {
             self.lateness
                 .push(now.at, path.group, late(run, started_at));
         }
         self.publish_run(run, event);
-    }
-
-    /// Notes that a run was started late because its task catches up, which only its agent can say.
-    fn caught_up(&mut self, run: &RunRef) {
-        let open = self.open.get_mut(&run.run_id);
-        let Some(open) = open.filter(|open| open.row.run.cause != run.cause) else {
-            return;
-        };
-        if run.cause == Cause::CatchUp {
-            open.row.run.cause = run.cause;
-            let run_id = run.run_id.clone();
-            self.write(Write::CatchUpRun { run_id });
-        }
     }
 
     fn attempt_ended(&mut self, now: Now, agent: &AgentId, run: &RunRef, ending: &Ending) {
@@ -112,34 +98,17 @@ impl Core {
     fn ended(&mut self, now: Now, agent: &AgentId, run: &RunRef, ending: &Ending) {
         if run.cause == Cause::Daemon {
             self.daemon_ended(now, agent, run, ending);
-        } else if !self.may_speak(agent, run, ending) {
-            // Given to another agent meanwhile, which says how it ends.
         } else if let Some(open) = self.open.get(&run.run_id) {
             if open.row.run.revision != run.revision {
-                let revise = Write::ReviseRun {
-                    run_id: run.run_id.clone(),
-                    revision: run.revision,
-                    delay: run.delay,
-                    start_before: open.row.start_before,
-                };
-                self.write(revise);
+                let (run_id, revision) = (run.run_id.clone(), run.revision);
+                self.write(Write::ReviseRun { run_id, revision });
             }
-            self.caught_up(run);
             self.end_run(now, &run.run_id, ending);
         } else {
             // A report repeated, or the truth about a run given up as lost: the store knows which.
-            self.write(Write::EndRun {
-                run_id: run.run_id.clone(),
-                only_of: (ending.attempt == 0).then(|| agent.clone()),
-                ending: Box::new(ending.clone()),
-            });
+            let (run_id, ending) = (run.run_id.clone(), Box::new(ending.clone()));
+            self.write(Write::EndRun { run_id, ending });
         }
-    }
-
-    /// Whether an agent's word ends a run: who started it knows; who did not speaks for its own runs only.
-    fn may_speak(&self, agent: &AgentId, run: &RunRef, ending: &Ending) -> bool {
-        let open = self.open.get(&run.run_id);
-        ending.attempt > 0 || open.is_none_or(|open| open.row.agent.as_ref() == Some(agent))
     }
 
     fn daemon_ended(&mut self, now: Now, agent: &AgentId, run: &RunRef, ending: &Ending) {
@@ -159,20 +128,12 @@ impl Core {
     /// Nothing was started and nothing will be: target `one` goes to another agent while there is time.
     fn not_started(&mut self, now: Now, agent: &AgentId, id: &RunId, reason: &str) {
         let Some(run) = self.open.get(id) else { return };
-        // A plan that is under way to it is answered by its confirmation; this is about an older one.
-        if run.row.agent.as_ref() != Some(agent) || self.is_under_way(agent, id) {
-            return;
-        }
-        if !self.is_of_one(run) {
-            // An order under way that gives it anew has the last word.
-            if !self.is_on_its_way(agent, id) {
-                self.refused_by_agent(now, id, reason);
-            }
+        if run.row.agent.as_ref() != Some(agent) {
             return;
         }
         let elsewhere = now.at < run.row.start_before && !self.is_held_elsewhere(run);
         if !elsewhere || !self.reassign(id) {
-            self.not_taken(now, id, reason);
+            self.end_missed(now, id, reason);
         }
     }
 
@@ -240,5 +201,5 @@ impl Core {
 }
 
 fn late(run: &RunRef, started_at: UnixMs) -> i64 {
-    started_at.0 - run.fire_at().0
+    started_at.0 - run.scheduled_at.0
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{AgentId, RunId, Slot, TaskId, UnixMs};
+use crate::model::{AgentId, Cause, RunId, Slot, TaskId, UnixMs};
 use crate::store::RunRow;
 
 /// How far an open run has come, as the center knows it.
@@ -34,7 +34,7 @@ impl Stage {
     }
 }
 
-/// Why a run shall not start; it ends `skipped` with this when it was to be started.
+/// Why a run shall not start; it ends `skipped` with this at its scheduled_at.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cancelled {
     /// The reason: `stopped by admin at …`.
@@ -52,8 +52,6 @@ pub struct OpenRun {
     pub stage: Stage,
     /// Whether, and why, it shall not start.
     pub cancelled: Option<Cancelled>,
-    /// Why its agent did not take it, where it was not given anew since.
-    pub refused: Option<String>,
 }
 
 impl OpenRun {
@@ -69,7 +67,7 @@ impl OpenRun {
 
     /// Whether it is a rule's run that has not started, so that a change of its task may still change it.
     pub fn is_pending(&self) -> bool {
-        !self.stage.has_started() && self.row.run.cause.is_of_rule()
+        !self.stage.has_started() && self.row.run.cause == Cause::Rule
     }
 }
 
@@ -84,7 +82,7 @@ pub struct OpenRuns {
 }
 
 impl OpenRuns {
-    /// Takes a run in; it is looked at when it is to be started.
+    /// Takes a run in; it is looked at when it is due.
     pub fn insert(&mut self, run: OpenRun) {
         let id = run.id().clone();
         self.by_task.insert((run.row.run.task.clone(), id.clone()));
@@ -93,7 +91,7 @@ impl OpenRuns {
         } else {
             self.homeless.insert(id.clone());
         }
-        self.looks.insert((run.row.run.fire_at(), id.clone()));
+        self.looks.insert((run.row.run.scheduled_at, id.clone()));
         self.runs.insert(id, run);
     }
 
@@ -156,15 +154,6 @@ impl OpenRuns {
     /// Asks for a look at this run at this instant.
     pub fn look_at(&mut self, id: &RunId, at: UnixMs) {
         self.looks.insert((at, id.clone()));
-    }
-
-    /// Asks for a look at every run when it is due, and at those that are now: the clock was set back, and what was
-    /// asked for by it as it was would be late.
-    pub fn look_again(&mut self, now: UnixMs) {
-        let runs = self.runs.values();
-        self.looks = runs
-            .map(|run| (run.row.run.fire_at().max(now), run.id().clone()))
-            .collect();
     }
 
     /// The next instant at which a run wants a look.

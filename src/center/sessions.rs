@@ -8,7 +8,6 @@ use super::changes::ChangeId;
 use super::core::{Core, CoreSettings, Health};
 use super::event::{Effect, LogLevel, Now, Outstanding, SessionId};
 use super::events::{Audience, EventLog};
-use super::watch::Touched;
 use crate::model::{AgentId, HostPolicy, Incarnation, Revision, SessionLease, TaskId, UnixMs};
 use crate::proto::agent::{FromAgent, Heartbeat, HeartbeatAck, State, ToAgent};
 use crate::proto::hello::{AgentHello, ErrorFrame, Hello, LinkError, PROTOCOL, Welcome};
@@ -43,8 +42,6 @@ pub struct AgentSession {
     pub heard: Duration,
     /// Its clock less the center's.
     pub skew_ms: Option<i64>,
-    /// What is wrong on its host, as it says.
-    pub problems: Vec<String>,
     /// What its host allows, once it has said so.
     pub policy: Option<Box<HostPolicy>>,
 }
@@ -259,7 +256,6 @@ impl Core {
             outstanding: BTreeMap::new(),
             heard: now.mono,
             skew_ms: None,
-            problems: Vec::new(),
             policy: None,
         });
         self.greet(now, id, &row, PROTOCOL.min(hello.protocol_max));
@@ -299,7 +295,6 @@ impl Core {
             FromAgent::Policy(policy) => session.policy = Some(policy),
             FromAgent::Confirm(confirm) => self.confirmed(now, id, &confirm),
             FromAgent::Report(report) => self.reported(now, id, report),
-            FromAgent::Problems(said) => self.agent_problems(id, said.problems),
             FromAgent::Log(chunk) => self.log_chunk(id, chunk),
             FromAgent::LogEnd(end) => self.log_end(id, end),
             FromAgent::Error(error) => {
@@ -310,22 +305,6 @@ impl Core {
                 );
                 self.agent_down(now, id, &error.message);
             }
-        }
-    }
-
-    /// An agent says what is wrong on its host: it stands in `status` from here on.
-    fn agent_problems(&mut self, id: SessionId, mut problems: Vec<String>) {
-        /// Further ones say nothing new to a person.
-        const MOST: usize = 20;
-        problems.truncate(MOST);
-        let name = self.session_name(id);
-        for problem in &problems {
-            self.log(LogLevel::Warn, format!("agent {name}: {problem}"));
-        }
-        if let Some(session) = self.sessions.get_mut(id) {
-            session.problems = problems;
-            let agent = session.agent.clone();
-            self.touch(&Touched::Agent(agent));
         }
     }
 
@@ -433,9 +412,8 @@ impl Core {
         }
     }
 
-    /// Lets go of every link: agents reconcile when the store can be written again. What still comes on them is
-    /// not heard: it would be decided on memory that is thrown away, and written beside what is read anew.
-    pub(super) fn close_agents(&mut self, now: Now, trouble: &str) {
+    /// Closes every link: agents reconcile when the store can be written again.
+    pub(super) fn close_agents(&mut self, trouble: &str) {
         let all: Vec<SessionId> = self.sessions.iter().map(|session| session.id).collect();
         for id in all {
             let message = trouble.to_owned();
@@ -446,7 +424,6 @@ impl Core {
                     message,
                 },
             ));
-            self.agent_down(now, id, trouble);
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Saving a task: the one place where a task's row, its index and what others are told change together.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use super::clients::Asker;
 use super::core::Core;
@@ -10,10 +9,10 @@ use super::events::{Audience, EventLog};
 use super::fleet::TaskEntry;
 use super::runs::Cancelled;
 use super::watch::Touched;
-use crate::model::{AgentId, GroupName, RunId, Task, UnixMs};
+use crate::model::{GroupName, RunId, Task, UnixMs};
 use crate::proto::agent::Kill;
 use crate::proto::view::TaskView;
-use crate::rule::{RuleKind, Schedule};
+use crate::rule::Schedule;
 use crate::store::{RunRow, Write};
 
 impl Core {
@@ -26,8 +25,6 @@ impl Core {
         task: &Task,
         old: Option<&Task>,
     ) {
-        // What was due before this is told by what the task was then.
-        self.settle_past(now, &task.id, false);
         self.write(Write::PutTask(Box::new(task.clone())));
         if old.is_none() {
             self.write(Write::SetCursor {
@@ -86,33 +83,21 @@ impl Core {
     pub(super) fn cancelled_by_store(&self, row: &RunRow) -> Option<Cancelled> {
         let reason = match self.fleet.tasks.get(&row.run.task) {
             None => "its task was removed".to_owned(),
-            Some(_) if !row.run.cause.is_of_rule() => return None,
+            Some(entry) if entry.task.enabled || row.run.cause != crate::model::Cause::Rule => {
+                return None;
+            }
             Some(entry) => {
-                let verb = self.why_unwanted(entry, row)?;
-                let task = &entry.task;
-                let at = super::views::hms(task.changed_at);
-                format!("{verb} by {} at {at}", task.changed_by)
+                format!(
+                    "stopped by {} at {}",
+                    entry.task.changed_by,
+                    super::views::hms(entry.task.changed_at)
+                )
             }
         };
         Some(Cancelled {
             reason,
             confirmed: row.agent.is_none(),
         })
-    }
-
-    /// What was done to a task that a run of it shall not start; what was due before is left alone.
-    fn why_unwanted(&self, entry: &TaskEntry, row: &RunRow) -> Option<&'static str> {
-        let (task, at) = (&entry.task, row.run.scheduled_at);
-        if !task.enabled {
-            return Some("stopped");
-        }
-        let ahead = at > task.changed_at && task.spec.rule.kind() != RuleKind::Reboot;
-        let before = at.minus(Duration::from_millis(1));
-        let due = entry.schedule.next_after(before).unwrap_or_default() == Some(at);
-        let wanted = row.run.revision == task.revision || (due && fits(task, row));
-        let of_group = |agent: &AgentId| self.fleet.candidates(task).any(|row| row.id == *agent);
-        let has_agent = row.agent.as_ref().is_none_or(of_group);
-        (ahead && !(wanted && has_agent)).then_some("changed")
     }
 
     /// A daemon's slots are left to end; they are not started again.
@@ -164,11 +149,4 @@ impl TaskEntry {
     fn unsaved(task: Task, schedule: Schedule) -> Self {
         Self::new(task, schedule, UnixMs(0), std::time::Duration::ZERO)
     }
-}
-
-/// Whether a task as it is now has such a run: of its kind of target, and of one of its slots.
-pub(super) fn fits(task: &Task, row: &RunRow) -> bool {
-    let one = row.target.is_none();
-    let target = one == task.spec.target.is_one() || row.agent.is_none();
-    target && row.run.slot.0 < task.spec.work.processes
 }

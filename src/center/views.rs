@@ -8,8 +8,8 @@ use crate::model::{
     UnixMs,
 };
 use crate::proto::agent::SlotReport;
-use crate::proto::view::{AgentView, ProcessView, RunView, SpanView, TaskView};
-use crate::store::{AgentRow, Folded, RunRow, StoredRun};
+use crate::proto::view::{AgentView, ProcessView, RunView, TaskView};
+use crate::store::{AgentRow, RunRow, StoredRun};
 
 use super::fleet::TaskEntry;
 use super::runs::SlotKey;
@@ -137,7 +137,7 @@ impl Core {
             view.attempt = *attempt;
             view.pid = *pid;
             view.started_at = Some(*started_at);
-            view.late_ms = Some(started_at.0 - run.row.run.fire_at().0);
+            view.late_ms = Some(started_at.0 - view.scheduled_at.0);
         }
         view
     }
@@ -178,7 +178,7 @@ impl Core {
             self.path_or_id(&row.run),
             self.name_of(row.agent.as_ref()),
         );
-        close(&mut view, ending, row.run.fire_at());
+        close(&mut view, ending);
         view
     }
 
@@ -189,9 +189,8 @@ impl Core {
         }
         let mut view = bare(&stored.row, stored.path.clone(), stored.agent_name.clone());
         if let Some(ending) = &stored.ending {
-            close(&mut view, ending, stored.row.run.fire_at());
+            close(&mut view, ending);
         }
-        view.span = stored.span.map(span_view);
         view
     }
 
@@ -204,7 +203,6 @@ impl Core {
             slot: key.slot,
             cause: Cause::Daemon,
             scheduled_at: slot.since,
-            delay: std::time::Duration::ZERO,
         };
         let agent = Some(key.agent.clone());
         let row = RunRow {
@@ -295,33 +293,20 @@ fn bare(row: &RunRow, task: TaskPath, agent: Option<AgentName>) -> RunView {
         signal: None,
         pid: None,
         output_bytes: None,
-        peak_memory_bytes: None,
-        cpu_ms: None,
         revision: row.run.revision,
         tail: None,
-        span: None,
     }
 }
 
-/// What a span tells beside its last occurrence.
-pub(super) fn span_view(span: Folded) -> SpanView {
-    SpanView {
-        from: span.from,
-        count: span.count,
-    }
-}
-
-fn close(view: &mut RunView, ending: &Ending, fire_at: UnixMs) {
+fn close(view: &mut RunView, ending: &Ending) {
     view.attempt = ending.attempt;
     view.started_at = ending.started_at;
     view.finished_at = Some(ending.finished_at);
-    view.late_ms = ending.started_at.map(|at| at.0 - fire_at.0);
+    view.late_ms = ending.started_at.map(|at| at.0 - view.scheduled_at.0);
     view.outcome = Some(ending.outcome);
     view.reason.clone_from(&ending.reason);
     view.exit_code = ending.exit_code;
     view.signal = ending.signal;
     view.pid = ending.pid;
     view.output_bytes = ending.output_bytes;
-    view.peak_memory_bytes = ending.peak_memory_bytes;
-    view.cpu_ms = ending.cpu_ms;
 }

@@ -178,10 +178,10 @@ impl Core {
 
     /// Tells every watcher what it has credit for.
     pub(super) fn flush_watchers(&mut self, now: Now) {
-        if self.flushed_at.is_some_and(|at| at + EVERY > now.mono) {
+        if self.flushed_at.plus(EVERY) > now.at {
             return;
         }
-        self.flushed_at = Some(now.mono);
+        self.flushed_at = now.at;
         for (session, request) in self.clients.watching() {
             self.flush(now, session, request);
         }

@@ -75,11 +75,8 @@ pub fn run(group: &str, name: &str) -> RunView {
         signal: None,
         pid: Some(4711),
         output_bytes: Some(12),
-        peak_memory_bytes: Some(9 << 20),
-        cpu_ms: Some(31),
         revision: Revision(3),
         tail: None,
-        span: None,
     }
 }
 

@@ -88,7 +88,6 @@ fn apply(flags: &TaskFlags, spec: &mut TaskSpec) {
     set(&mut spec.target, flags.target.as_ref());
     set(&mut spec.misfire_grace, flags.misfire_grace.as_ref());
     set(&mut spec.jitter, flags.jitter.as_ref());
-    set(&mut spec.max_rate, flags.max_rate.as_ref());
     set(
         &mut spec.timezone,
         flags.timezone.clone().map(Some).as_ref(),
@@ -131,7 +130,6 @@ fn apply_policy(flags: &TaskFlags, work: &mut Work) {
     set(&mut work.output, flags.output.as_ref());
     set(&mut work.stop_signal, flags.stop_signal.as_ref());
     set(&mut work.grace, flags.grace.as_ref());
-    set(&mut work.leftovers, flags.leftovers.as_ref());
     set(&mut work.restart, flags.restart.as_ref());
     set(&mut work.start_seconds, flags.start_seconds.as_ref());
     set(&mut work.start_retries, flags.start_retries.as_ref());
@@ -156,7 +154,6 @@ fn reset(flag: &str, spec: &mut TaskSpec) -> Result<(), Fault> {
         "catch-up" => spec.catch_up = fresh.catch_up,
         "misfire-grace" => spec.misfire_grace = fresh.misfire_grace,
         "jitter" => spec.jitter = fresh.jitter,
-        "max-rate" => spec.max_rate = fresh.max_rate,
         "note" => spec.note = fresh.note,
         "target" => spec.target = fresh.target,
         "daemon" => work.daemon = new.daemon,
@@ -168,7 +165,6 @@ fn reset(flag: &str, spec: &mut TaskSpec) -> Result<(), Fault> {
         "overlap" => work.overlap = new.overlap,
         "stop-signal" => work.stop_signal = new.stop_signal,
         "grace" => work.grace = new.grace,
-        "leftovers" => work.leftovers = new.leftovers,
         "output" => work.output = new.output,
         "cwd" => work.cwd = new.cwd,
         "umask" => work.umask = new.umask,

@@ -40,10 +40,6 @@ pub enum Verb {
         #[arg(long)]
         leave: bool,
     },
-    /// The places at which tests end this program.
-    #[cfg(debug_assertions)]
-    #[command(hide = true)]
-    Failpoints,
     /// Start the keeper for an agent that is not root any more; the agent starts this.
     #[command(hide = true)]
     Attend {
@@ -101,11 +97,6 @@ fn perform(arguments: Arguments, prefix: &[OsString]) -> anyhow::Result<()> {
             keeper::run(settings)?;
         }
         Verb::Stop { state, leave } => stop(&state, leave)?,
-        #[cfg(debug_assertions)]
-        Verb::Failpoints => {
-            let list = super::failpoint::Point::list(false);
-            std::io::stdout().write_all(list.as_bytes())?;
-        }
         Verb::Attend { state } => attend(&state, &KeeperProgram::own(prefix.iter().cloned())?)?,
         Verb::Stub { args } => run_stub(&args)?,
     }

@@ -91,18 +91,6 @@ impl StateDir {
         self.own().join("journal")
     }
 
-    /// Damaged journals that were kept aside.
-    pub fn kept_aside(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.own())
-            .into_iter()
-            .flatten()
-            .flatten();
-        let paths = entries.map(|entry| entry.path().display().to_string());
-        let mut kept: Vec<String> = paths.filter(|path| path.contains(".bad-")).collect();
-        kept.sort();
-        kept
-    }
-
     pub fn marks(&self) -> PathBuf {
         self.own().join("started")
     }

@@ -11,7 +11,6 @@ use rustix::process::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 
 use super::account::Account;
-use super::cgroup::Controllers;
 use super::mark::Mark;
 use super::supervise::{Failure, Order};
 use super::sys::{self, Directory, Identity, Rlimit, Spawn};
@@ -66,7 +65,7 @@ impl Launch {
             stdout: output,
             stderr: output,
             keep: Vec::new(),
-            until_exec: vec![lock],
+            lock: Some(lock),
             cgroup,
             mark: Some(Mark {
                 fd: marks,
@@ -84,8 +83,6 @@ pub(super) struct Host {
     pub root: bool,
     /// The limit of open files with which it was started; its own is higher.
     pub nofile: Rlimit,
-    /// What its runs' cgroups limit.
-    pub controllers: Controllers,
 }
 
 /// Puts a start together.
@@ -123,7 +120,7 @@ pub(super) fn prepare(
         or_root: work.cwd.is_none(),
         umask: u32::from(work.umask),
         nice: (host.root || work.nice != 0).then(|| i32::from(work.nice)),
-        limits: limits(work, host)?,
+        limits: limits(work, host),
     })
 }
 
@@ -238,56 +235,40 @@ fn parse_env_file(text: &str) -> Result<Vec<(String, String)>, String> {
     Ok(pairs)
 }
 
-/// What its cgroup does not keep; of each process then, for want of better.
-fn limits(work: &Work, host: &Host) -> Result<Vec<Rlimit>, Failure> {
+fn limits(work: &Work, host: &Host) -> Vec<Rlimit> {
     let mut limits = vec![host.nofile];
-    let mut rest = work.limits.iter();
-    for limit in rest.by_ref().filter(|of| !host.controllers.keep(of.kind)) {
-        let Some((resource, _)) = resource(limit.kind) else {
-            let why = "its limit cpu-percent needs the cgroup controller `cpu`";
-            return Err(Failure::Setup(format!(
-                "{why}, which this host does not give"
-            )));
-        };
-        limits.push(Rlimit {
-            resource,
-            soft: limit.value,
-            hard: limit.value,
-        });
-    }
-    Ok(limits)
+    limits.extend(work.limits.iter().map(|limit| Rlimit {
+        resource: resource(limit.kind).0,
+        soft: limit.value,
+        hard: limit.value,
+    }));
+    limits
 }
 
 /// The first limit of the task that lies above the keeper's own.
 pub(super) fn raised(limits: &[Limit], host: &Host) -> Option<&'static str> {
     let above = |limit: &&Limit| {
-        let own = match (limit.kind, resource(limit.kind)) {
-            (LimitKind::Nofile, _) => Some(host.nofile.hard),
-            (kind, Some((_, resource))) if !host.controllers.keep(kind) => {
-                getrlimit(resource).maximum
-            }
-            _ => None,
+        let own = match limit.kind {
+            LimitKind::Nofile => Some(host.nofile.hard),
+            kind => getrlimit(resource(kind).1).maximum,
         };
         own.is_some_and(|own| limit.value > own)
     };
     limits.iter().find(above).map(|limit| limit.kind.as_str())
 }
 
-/// What limits each process; none where only a cgroup can.
-fn resource(kind: LimitKind) -> Option<(u32, Resource)> {
-    Some(match kind {
-        LimitKind::CpuPercent => return None,
-        // What it allocates, however it does; address space is reserved by many programs and never used.
-        LimitKind::Memory | LimitKind::Data => (libc::RLIMIT_DATA, Resource::Data),
-        LimitKind::Processes | LimitKind::Nproc => (libc::RLIMIT_NPROC, Resource::Nproc),
+fn resource(kind: LimitKind) -> (u32, Resource) {
+    match kind {
         LimitKind::Nofile => (libc::RLIMIT_NOFILE, Resource::Nofile),
         LimitKind::As => (libc::RLIMIT_AS, Resource::As),
         LimitKind::Cpu => (libc::RLIMIT_CPU, Resource::Cpu),
+        LimitKind::Nproc => (libc::RLIMIT_NPROC, Resource::Nproc),
         LimitKind::Core => (libc::RLIMIT_CORE, Resource::Core),
         LimitKind::Fsize => (libc::RLIMIT_FSIZE, Resource::Fsize),
+        LimitKind::Data => (libc::RLIMIT_DATA, Resource::Data),
         LimitKind::Stack => (libc::RLIMIT_STACK, Resource::Stack),
         LimitKind::Memlock => (libc::RLIMIT_MEMLOCK, Resource::Memlock),
-    })
+    }
 }
 
 /// Raises the keeper's own limit of open files; what it was, for the runs. What root starts gets the soft limit of

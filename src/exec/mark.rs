@@ -34,17 +34,14 @@ impl Mark<'_> {
     }
 
     fn fill(&self, kind: u8, first: u64, second: u64, line: &mut [u8; LINE]) -> usize {
-        // First: half a line that a full disk left must not hide this one.
         let mut pen = Pen { line, len: 0 };
-        pen.bytes(b"\n");
-        let from = pen.len;
         pen.bytes(&[kind, b' ']);
         pen.bytes(self.run_id.as_bytes());
         for number in [u64::from(self.attempt), first, second] {
             pen.bytes(b" ");
             pen.number(number);
         }
-        let sum = checksum(&pen.line[from..pen.len]);
+        let sum = checksum(&pen.line[..pen.len]);
         pen.bytes(b" ");
         pen.number(sum);
         pen.bytes(b"\n");
@@ -100,32 +97,11 @@ pub enum Marked {
     },
 }
 
-/// All marks of a file.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Marks {
-    of: HashMap<(RunId, u16), Marked>,
-    /// A line could not be read: whose mark it was is not known.
-    pub torn: bool,
-}
-
-impl Marks {
-    /// Reads them; the last of an attempt counts.
-    pub fn read(text: &[u8]) -> Self {
-        let lines = text.split(|byte| *byte == b'\n');
-        let mut marks = Self::default();
-        for line in lines.filter(|line| !line.is_empty()) {
-            match parse(line) {
-                Some((key, marked)) => drop(marks.of.insert(key, marked)),
-                None => marks.torn = true,
-            }
-        }
-        marks
-    }
-
-    /// What an attempt's mark says.
-    pub fn get(&self, key: &(RunId, u16)) -> Option<Marked> {
-        self.of.get(key).copied()
-    }
+/// Reads all marks; a torn or foreign line is passed over. The last of an attempt counts.
+pub fn read(text: &[u8]) -> HashMap<(RunId, u16), Marked> {
+    text.split(|byte| *byte == b'\n')
+        .filter_map(parse)
+        .collect()
 }
 
 fn parse(line: &[u8]) -> Option<((RunId, u16), Marked)> {
@@ -174,16 +150,10 @@ mod tests {
             boot_ns: u64::MAX,
         };
         let key = (run_id.clone(), 3);
-        let check = |text: &[u8], wanted: Option<Marked>, torn: bool| {
-            let marks = Marks::read(text);
-            assert_eq!((marks.get(&key), marks.torn), (wanted, torn));
-        };
-        check(&text, Some(started), false);
-        check(&text[..len - 2], None, true);
-        let half = text[..9].to_vec();
-        check(&[half, text.clone()].concat(), Some(started), true);
+        assert_eq!(read(&text), HashMap::from([(key.clone(), started)]));
+        assert_eq!(read(&text[..len - 2]), HashMap::new());
         let len = mark.failed(2, &mut line);
         text.extend_from_slice(&line[..len]);
-        check(&text, Some(Marked::Failed { errno: 2 }), false);
+        assert_eq!(read(&text)[&key], Marked::Failed { errno: 2 });
     }
 }

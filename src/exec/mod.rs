@@ -4,13 +4,11 @@
 mod account;
 pub mod arguments;
 mod attend;
-mod cgroup;
 mod client;
 mod clock;
 mod connection;
 mod dir;
 mod error;
-pub mod failpoint;
 mod find;
 pub mod journal;
 pub mod keeper;

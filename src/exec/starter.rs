@@ -14,17 +14,14 @@ use std::sync::{Arc, Mutex};
 use rustix::fs::MemfdFlags;
 
 use super::account::Accounts;
-use super::cgroup;
 use super::clock::boot_now;
 use super::dir::{file_name, open_append};
-use super::failpoint::{self, Point};
 use super::launch::{self, Host, Launch};
-use super::mark::{Marked, Marks};
 use super::output::{self, Retention};
 use super::policy::{PolicyFile, Question};
 use super::stub;
 use super::supervise::{Failure, Key, Order};
-use super::sys::{self, Spawn, Stage};
+use super::sys::{self, Spawn};
 use super::tree::{Tree, Trees, cgroup_of, make_cgroup};
 use super::wire::BootMs;
 use crate::model::AgentName;
@@ -240,19 +237,14 @@ impl Workshop {
         if order.not_after.is_some_and(|limit| limit < boot_now()) {
             return Err(Failure::Lease);
         }
-        failpoint::reach(Point::KeeperBeforeClone);
         match &self.trees {
             Trees::Cgroup(base) => {
-                let limits = &order.text.work.limits;
-                let started = cgroup::limit(&cgroup_of(base, key), limits)
-                    .map_err(|e| Failure::Setup(format!("limiting its cgroup: {e}")))
-                    .and_then(|()| self.start_in_cgroup(&launch, &ready));
+                let started = self.start_in_cgroup(&launch, &ready);
                 let tree = Tree::Cgroup(cgroup_of(base, key));
                 if started.is_err() {
                     tree.remove();
                 }
                 let (pid, pidfd) = started?;
-                failpoint::reach(Point::KeeperCloned);
                 Ok(Child {
                     pid,
                     pidfd: Some(pidfd),
@@ -336,24 +328,8 @@ impl Workshop {
         File::from(from_stub)
             .read_to_string(&mut line)
             .map_err(setup)?;
-        let pid = match serde_json::from_str(&line) {
-            Ok(stub::Line::Started { pid, .. }) => Ok(pid),
-            Ok(stub::Line::Failed { stage, errno }) => Err((stage, errno)),
-            // It was ended by somebody; whether it came to start the command is in the marks.
-            _ => match self.marked(key) {
-                Some(Marked::Started { pid, .. }) => Ok(pid),
-                Some(Marked::Failed { errno }) => Err((Stage::Exec, errno)),
-                None => {
-                    wait_for(&spawned.pidfd);
-                    drop(std::fs::remove_file(record_path));
-                    let why = "its sub-reaper was ended by somebody before the command";
-                    return Err(Failure::Setup(why.to_owned()));
-                }
-            },
-        };
-        failpoint::reach(Point::KeeperCloned);
-        match pid {
-            Ok(pid) => Ok(Child {
+        match serde_json::from_str(&line) {
+            Ok(stub::Line::Started { pid, .. }) => Ok(Child {
                 pid,
                 pidfd: None,
                 tree: Tree::Stub {
@@ -361,19 +337,20 @@ impl Workshop {
                     pidfd: spawned.pidfd,
                 },
             }),
-            Err((stage, errno)) => {
+            other => {
                 wait_for(&spawned.pidfd);
                 drop(std::fs::remove_file(record_path));
-                let error = io::Error::from_raw_os_error(errno);
-                Err(launch::failure(launch, stage, &error))
+                match other {
+                    Ok(stub::Line::Failed { stage, errno }) => {
+                        let error = io::Error::from_raw_os_error(errno);
+                        Err(launch::failure(launch, stage, &error))
+                    }
+                    _ => Err(Failure::Setup(
+                        "its sub-reaper ended before the command".to_owned(),
+                    )),
+                }
             }
         }
-    }
-
-    fn marked(&self, key: &Key) -> Option<Marked> {
-        let path = format!("/proc/self/fd/{}", self.marks.as_raw_fd());
-        let marks = std::fs::read(path).unwrap_or_default();
-        Marks::read(&marks).get(key)
     }
 
     fn stub_spawn<'a>(&'a self, key: &Key, fds: [BorrowedFd<'a>; 6]) -> Spawn<'a> {
@@ -390,7 +367,7 @@ impl Workshop {
                 .into_iter()
                 .filter_map(|arg| CString::new(arg.into_vec()).ok())
                 .collect(),
-            envp: stub_environment(),
+            envp: Vec::new(),
             identity: None,
             directory: None,
             umask: 0o077,
@@ -400,19 +377,11 @@ impl Workshop {
             stdout: self.null.as_fd(),
             stderr: self.null.as_fd(),
             keep: fds.to_vec(),
-            until_exec: Vec::new(),
+            lock: None,
             cgroup: None,
             mark: None,
         }
     }
-}
-
-/// None; in debug builds where a test's failpoints are.
-fn stub_environment() -> Vec<CString> {
-    #[cfg(debug_assertions)]
-    return super::failpoint::environment();
-    #[cfg(not(debug_assertions))]
-    Vec::new()
 }
 
 /// Whether the host, not the task, is what fails.

@@ -6,15 +6,13 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
 
 use rustix::process::{WaitOptions, getpid, set_child_subreaper, wait};
 use serde::{Deserialize, Serialize};
 
 use super::clock::boot_now;
-use super::failpoint::{self, Point};
 use super::launch::Launch;
-use super::supervise::{Exit, Used};
+use super::supervise::Exit;
 use super::sys::{self, Stage};
 use super::tree::stat;
 use super::wire::BootMs;
@@ -46,13 +44,6 @@ pub(super) enum Line {
     },
     /// Nothing of the tree is left; stands before the exit.
     Alone,
-    /// What the tree took until its command ended; stands before the exit.
-    Used {
-        /// Most bytes of memory of one process.
-        peak_memory: Option<u64>,
-        /// Microseconds of processor time.
-        cpu_us: u64,
-    },
     /// The command exited with this code.
     Code(i32),
     /// The command was ended by this signal.
@@ -67,36 +58,22 @@ pub(super) struct Record {
     pub failed: Option<(Stage, i32)>,
     /// Nothing was left when the command ended.
     pub alone: bool,
-    pub used: Used,
     pub exit: Option<Exit>,
-    /// A line could not be read: what it said is not known.
-    pub torn: bool,
 }
 
-/// Reads a record; of a torn line only that it is there.
+/// Reads a record; a torn line is passed over.
 pub(super) fn read(path: &std::path::Path) -> Record {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let mut record = Record::default();
-    for line in text.lines() {
-        let Ok(line) = serde_json::from_str(line) else {
-            record.torn = true;
-            continue;
-        };
+    for line in text
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+    {
         match line {
             Line::Stub { pid, start } => record.stub = Some((pid, start)),
             Line::Started { pid, at } => record.started = Some((pid, at)),
             Line::Failed { stage, errno } => record.failed = Some((stage, errno)),
             Line::Alone => record.alone = true,
-            Line::Used {
-                peak_memory,
-                cpu_us,
-            } => {
-                record.used = Used {
-                    peak_memory,
-                    cpu: Some(Duration::from_micros(cpu_us)),
-                    out_of_memory: 0,
-                };
-            }
             Line::Code(code) => record.exit = Some(Exit::Code(code)),
             Line::Signal(signal) => record.exit = Some(Exit::Signal(signal)),
         }
@@ -137,27 +114,22 @@ pub fn run(args: &[OsString]) -> io::Result<()> {
     nix::sys::signal::SigSet::all().thread_block()?;
     set_child_subreaper(Some(getpid()))?;
     let mut record = File::from(fds.record);
-    failpoint::reach(Point::StubBegun);
     let pid = getpid().as_raw_pid();
     let start = stat(pid).map_or(0, |stat| stat.start);
     write(&mut record, &Line::Stub { pid, start })?;
-    failpoint::reach(Point::StubRecorded);
     let mut text = String::new();
     File::from(fds.launch).read_to_string(&mut text)?;
     let launch: Launch = serde_json::from_str(&text)?;
     let null = File::open("/dev/null")?;
-    let mut spawn = launch.spawn(
+    let spawn = launch.spawn(
         null.as_fd(),
         fds.output.as_fd(),
         fds.marks.as_fd(),
         fds.lock.as_fd(),
         None,
     );
-    // Where this process is ended meanwhile, the keeper hears of it only when the command was reached, or never will be.
-    spawn.until_exec.push(fds.report.as_fd());
     let started = sys::spawn(&spawn);
     drop(spawn);
-    failpoint::reach(Point::StubCloned);
     let at = boot_now();
     let line = match &started {
         Ok(child) => Line::Started { pid: child.pid, at },
@@ -167,7 +139,6 @@ pub fn run(args: &[OsString]) -> io::Result<()> {
         },
     };
     write(&mut record, &line)?;
-    failpoint::reach(Point::StubStartedWritten);
     // Nobody may be left to read it.
     drop(write(&mut File::from(fds.report), &line));
     drop((fds.output, fds.marks, fds.lock, null, launch, text));
@@ -186,19 +157,12 @@ fn reap(command: i32, record: &mut File) -> io::Result<()> {
                     (Some(code), _) => Line::Code(code),
                     (None, signal) => Line::Signal(signal.unwrap_or(0)),
                 };
-                let took = sys::children_took();
-                let used = Line::Used {
-                    peak_memory: took.peak_memory,
-                    cpu_us: u64::try_from(took.cpu.as_micros()).unwrap_or(u64::MAX),
-                };
-                failpoint::reach(Point::StubExitSeen);
-                // In one write: the keeper sees all or none.
+                // In one write: the keeper sees both or none.
                 if is_alone() {
-                    write_all(record, &[Line::Alone, used, line])?;
+                    write_all(record, &[Line::Alone, line])?;
                 } else {
-                    write_all(record, &[used, line])?;
+                    write_all(record, &[line])?;
                 }
-                failpoint::reach(Point::StubExitWritten);
             }
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(_) => return Ok(()),

@@ -14,13 +14,8 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
-#[cfg(debug_assertions)]
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::Duration;
 
-#[cfg(debug_assertions)]
-use super::failpoint::{self, Point, Who};
 use super::mark::{self, Mark};
 
 /// Bytes of the child's stack: its frames are small and its calls shallow.
@@ -88,8 +83,8 @@ pub struct Spawn<'a> {
     pub stderr: BorrowedFd<'a>,
     /// Descriptors that stay open, under their numbers.
     pub keep: Vec<BorrowedFd<'a>>,
-    /// Held by the child until its execve: what says "half started" to whoever waits for their end.
-    pub until_exec: Vec<BorrowedFd<'a>>,
+    /// Held by the child until its execve: the lock that says "half started".
+    pub lock: Option<BorrowedFd<'a>>,
     /// The cgroup in which it is born.
     pub cgroup: Option<BorrowedFd<'a>>,
     /// Where the child writes its pid before execve.
@@ -194,8 +189,6 @@ pub fn spawn(spawn: &Spawn<'_>) -> Result<Spawned, SpawnError> {
         join: None,
         stage: AtomicI32::new(0),
         errno: AtomicI32::new(0),
-        #[cfg(debug_assertions)]
-        strike: spawn.mark.as_ref().and_then(|_| strike()),
     };
     let failed = |error| SpawnError {
         stage: Stage::Clone,
@@ -220,7 +213,7 @@ fn held(spawn: &Spawn<'_>) -> Vec<u32> {
     let mut held: Vec<u32> = spawn
         .keep
         .iter()
-        .chain(&spawn.until_exec)
+        .chain(&spawn.lock)
         .chain(mark)
         .map(|fd| fd.as_raw_fd().unsigned_abs())
         .collect();
@@ -292,70 +285,6 @@ struct Child<'a> {
     join: Option<OwnedFd>,
     stage: AtomicI32,
     errno: AtomicI32,
-    /// Where a test ends this child or its parent; looked up before, because the child allocates nothing.
-    #[cfg(debug_assertions)]
-    strike: Option<Strike>,
-}
-
-/// Where, and whom. A child that has dropped its privileges cannot signal its parent: a thread of the parent does.
-#[cfg(debug_assertions)]
-#[derive(Clone, Copy)]
-struct Strike {
-    point: Point,
-    who: Who,
-}
-
-/// Set by a child in the memory that it shares with its parent.
-#[cfg(debug_assertions)]
-static PARENT_ENDS: AtomicBool = AtomicBool::new(false);
-
-#[cfg(debug_assertions)]
-fn strike() -> Option<Strike> {
-    let points = [
-        Point::ChildBeforeMark,
-        Point::ChildMarked,
-        Point::ChildExecFailed,
-    ];
-    let strike = points.into_iter().find_map(|point| {
-        let who = failpoint::armed(point)?;
-        Some(Strike { point, who })
-    })?;
-    if strike.who == Who::Parent {
-        std::thread::spawn(|| {
-            while !PARENT_ENDS.load(Ordering::SeqCst) {
-                std::thread::yield_now();
-            }
-            failpoint::end_self();
-        });
-    }
-    Some(strike)
-}
-
-impl Child<'_> {
-    /// Strikes if a test asked for it; a child that outlives its parent stays half started for a moment.
-    #[cfg(debug_assertions)]
-    fn reach(&self, point: Point) {
-        let Some(strike) = self.strike.filter(|strike| strike.point == point) else {
-            return;
-        };
-        let moment = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 500_000_000,
-        };
-        PARENT_ENDS.store(strike.who == Who::Parent, Ordering::SeqCst);
-        // SAFETY: raw system calls; the one pointer is to a live timespec.
-        unsafe {
-            if strike.who == Who::Itself {
-                let own = libc::syscall(libc::SYS_getpid);
-                libc::syscall(libc::SYS_kill, own, libc::SIGKILL);
-            }
-            libc::syscall(
-                libc::SYS_nanosleep,
-                &raw const moment,
-                ptr::null_mut::<libc::timespec>(),
-            );
-        }
-    }
 }
 
 fn clone_child(child: &mut Child<'_>, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Spawned> {
@@ -688,18 +617,12 @@ fn exec(child: &Child<'_>) -> (Stage, i32) {
             SIGSET_BYTES,
         );
     }
-    #[cfg(debug_assertions)]
-    child.reach(Point::ChildBeforeMark);
     if let Some(mark) = &spawn.mark
         && let Err(errno) = write_mark(mark, |mark, line| mark.started(own_pid(), boot_ns(), line))
     {
         return (Stage::Mark, errno);
     }
-    #[cfg(debug_assertions)]
-    child.reach(Point::ChildMarked);
     let errno = try_files(child);
-    #[cfg(debug_assertions)]
-    child.reach(Point::ChildExecFailed);
     if let Some(mark) = &spawn.mark {
         // The parent hears of it anyway; the record is for the case that there is none any more.
         let _ = write_mark(mark, |mark, line| mark.failed(errno, line));
@@ -847,83 +770,6 @@ pub fn close_inherited_on_exec() {
             u32::MAX,
             libc::CLOSE_RANGE_CLOEXEC,
         );
-    }
-}
-
-/// How a child ended, and what it and its reaped children took.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Reaped {
-    /// Its exit code, where it exited.
-    pub code: Option<i32>,
-    /// Else the signal that ended it.
-    pub signal: i32,
-    /// What they took.
-    pub took: Took,
-}
-
-/// What processes took, as the kernel counts it for their parent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Took {
-    /// Bytes of memory of the largest. Not known where it is no more than this program's own: a child that shared
-    /// its memory until execve is charged with that.
-    pub peak_memory: Option<u64>,
-    /// Processor time of all.
-    pub cpu: Duration,
-}
-
-/// Reaps a child that has ended; `None` while it lives.
-pub fn reap_ended(pidfd: BorrowedFd<'_>) -> io::Result<Option<Reaped>> {
-    // SAFETY: both are plain numbers, for which zeros are values.
-    let (mut info, mut usage): (libc::siginfo_t, libc::rusage) =
-        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
-    // SAFETY: stores a siginfo and a rusage in the live values; the C library's wrapper has no place for the latter.
-    let ret = unsafe {
-        libc::syscall(
-            libc::SYS_waitid,
-            libc::P_PIDFD,
-            pidfd.as_raw_fd(),
-            &raw mut info,
-            libc::WEXITED | libc::WNOHANG,
-            &raw mut usage,
-        )
-    };
-    if ret < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: waitid has filled the fields of a SIGCHLD, or left zeros.
-    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
-    let exited = info.si_code == libc::CLD_EXITED;
-    Ok((pid != 0).then(|| Reaped {
-        code: exited.then_some(status),
-        signal: if exited { 0 } else { status },
-        took: took(&usage),
-    }))
-}
-
-/// What all reaped children of this program took.
-pub fn children_took() -> Took {
-    took(&usage_of(libc::RUSAGE_CHILDREN))
-}
-
-fn usage_of(whom: libc::c_int) -> libc::rusage {
-    // SAFETY: plain numbers, for which zeros are values; getrusage stores into the live value.
-    unsafe {
-        let mut usage = std::mem::zeroed();
-        libc::getrusage(whom, &raw mut usage);
-        usage
-    }
-}
-
-fn took(usage: &libc::rusage) -> Took {
-    let own = usage_of(libc::RUSAGE_SELF).ru_maxrss;
-    let span = |time: libc::timeval| {
-        let part = u32::try_from(time.tv_usec).unwrap_or(0);
-        Duration::new(time.tv_sec.unsigned_abs(), part * 1000)
-    };
-    let kibibytes = usage.ru_maxrss.unsigned_abs();
-    Took {
-        peak_memory: (usage.ru_maxrss > own).then_some(kibibytes * 1024),
-        cpu: span(usage.ru_utime) + span(usage.ru_stime),
     }
 }
 

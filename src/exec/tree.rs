@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -207,8 +207,6 @@ pub(super) struct Stat {
     /// Ticks after boot.
     pub start: u64,
     pub zombie: bool,
-    /// The wait status of a zombie, where [`exit_of_zombie`] says that this may be seen.
-    status: i32,
 }
 
 /// Reads `/proc/PID/stat`.
@@ -222,25 +220,7 @@ pub(super) fn stat(pid: i32) -> Option<Stat> {
         parent: words.get(1)?.parse().ok()?,
         session: words.get(3)?.parse().ok()?,
         start: words.get(19)?.parse().ok()?,
-        status: words.get(49)?.trim_end().parse().ok()?,
     })
-}
-
-/// The wait status of an ended process that its parent, somebody else, has not reaped yet (proc_pid_stat(5), field
-/// 52). To those who may not see it the kernel shows 0 there; the same permission is asked by a link of `/proc`.
-pub(super) fn exit_of_zombie(pid: i32, pidfd: &OwnedFd) -> Option<i32> {
-    std::fs::read_link(format!("/proc/{pid}/ns/user")).ok()?;
-    let stat = stat(pid).filter(|stat| stat.zombie)?;
-    // It held its pid all the time, so that was its own.
-    is_unreaped(pid, pidfd).then_some(stat.status)
-}
-
-/// Whether a descriptor's process still has its pid.
-pub(super) fn is_unreaped(pid: i32, pidfd: &OwnedFd) -> bool {
-    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let shown = text.lines().find_map(|line| line.strip_prefix("Pid:"));
-    shown.and_then(|shown| shown.trim().parse().ok()) == Some(pid)
 }
 
 fn all_stats() -> HashMap<i32, Stat> {
@@ -254,36 +234,8 @@ fn all_stats() -> HashMap<i32, Stat> {
         .collect()
 }
 
-/// The children of a process; none where it has ended or the kernel does not list them.
-fn children(of: i32) -> Option<Vec<i32>> {
-    let threads = std::fs::read_dir(format!("/proc/{of}/task")).ok()?;
-    let mut children = Vec::new();
-    for thread in threads.flatten() {
-        let text = std::fs::read_to_string(thread.path().join("children")).ok()?;
-        children.extend(text.split(' ').filter_map(|pid| pid.parse::<i32>().ok()));
-    }
-    Some(children)
-}
-
-/// Everything below a process, zombies left out: from child to child where the kernel lists them, which takes a
-/// fraction of the time in which a chain of processes, each of which starts the next and ends, runs on.
+/// Everything below a process, zombies left out.
 fn descendants(of: i32) -> Vec<(i32, Stat)> {
-    let Some(mut open) = children(of) else {
-        return descendants_in_proc(of);
-    };
-    let mut found = HashMap::new();
-    while let Some(pid) = open.pop() {
-        let Some(stat) = stat(pid).filter(|_| !found.contains_key(&pid)) else {
-            continue;
-        };
-        open.extend(children(pid).unwrap_or_default());
-        found.insert(pid, stat);
-    }
-    found.retain(|_, stat| !stat.zombie);
-    found.into_iter().collect()
-}
-
-fn descendants_in_proc(of: i32) -> Vec<(i32, Stat)> {
     let stats = all_stats();
     let is_below = |mut pid: i32| {
         for _ in 0..stats.len() {
@@ -327,40 +279,6 @@ fn signal_descendants(stub: i32, stub_pidfd: &OwnedFd, signal: i32) {
     }
 }
 
-/// Kills a command whose sub-reaper is gone, and what has stayed in its session. The session's number belongs to it
-/// while its leader lives, whose descriptor this is; what has left the session is nobody's to find any more. All of it
-/// stops first: nothing goes on with what a killed child did not give it.
-pub(super) fn kill_session(leader: i32, pidfd: &OwnedFd) {
-    send(pidfd, libc::SIGSTOP);
-    for _ in 0..ROUNDS {
-        let members = members(leader);
-        if members.is_empty() || has_ended(pidfd) {
-            break;
-        }
-        for signal in [libc::SIGSTOP, libc::SIGKILL] {
-            for member in &members {
-                send(member, signal);
-            }
-        }
-    }
-    send(pidfd, libc::SIGKILL);
-}
-
-/// The processes of a session, its leader and zombies left out.
-fn members(leader: i32) -> Vec<OwnedFd> {
-    let is_member = |pid: i32, stat: &Stat| stat.session == leader && pid != leader && !stat.zombie;
-    all_stats()
-        .into_iter()
-        .filter(|(pid, seen)| is_member(*pid, seen))
-        .filter_map(|(pid, seen)| {
-            let pidfd = open_pid(pid).ok()?;
-            // The same one is behind the descriptor.
-            let same = stat(pid).is_some_and(|now| now.start == seen.start && is_member(pid, &now));
-            same.then_some(pidfd)
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -370,26 +288,7 @@ mod tests {
         let own = i32::try_from(std::process::id()).unwrap();
         let found = stat(own).unwrap();
         assert!(!found.zombie && found.start > 0);
-        for below in [descendants, descendants_in_proc] {
-            assert!(below(found.parent).iter().any(|(pid, _)| *pid == own));
-        }
+        assert!(descendants(found.parent).iter().any(|(pid, _)| *pid == own));
         assert!(stat(i32::MAX).is_none());
-    }
-
-    #[test]
-    fn the_status_of_a_zombie_is_read_until_it_is_reaped() {
-        #[allow(clippy::disallowed_methods, reason = "a test needs a process")]
-        let mut child = std::process::Command::new("sh")
-            .args(["-c", "exit 7"])
-            .spawn()
-            .unwrap();
-        let pid = i32::try_from(child.id()).unwrap();
-        let pidfd = open_pid(pid).unwrap();
-        while !has_ended(&pidfd) {
-            std::thread::yield_now();
-        }
-        assert_eq!(exit_of_zombie(pid, &pidfd), Some(7 << 8));
-        child.wait().unwrap();
-        assert_eq!(exit_of_zombie(pid, &pidfd), None);
     }
 }

@@ -205,9 +205,6 @@ pub enum Event {
         boot_id: BootId,
         /// Account the keeper runs as (`root` runs every user that its policy allows).
         user: String,
-        /// Its damaged journals, kept aside until somebody has looked at them.
-        #[serde(default)]
-        kept: Vec<String>,
     },
     /// What this host allows; after the hello, and whenever it has changed.
     Policy(Box<HostPolicy>),

@@ -25,13 +25,11 @@ pub use outcome::{Ending, Outcome};
 pub use peer::{Fingerprint, FingerprintError, PeerRole, PeerUri, PeerUriError};
 pub use policy::{HostPolicy, PolicyRules, RunAs};
 pub use run::{Cause, RunKey, RunRef};
-pub use task::{
-    HIGHEST_RATE, MAX_RATE, START_WITHIN, Target, TargetWord, Task, TaskSpec, TaskText,
-};
+pub use task::{Target, TargetWord, Task, TaskSpec, TaskText};
 pub use token::{Token, TokenError};
 pub use work::{
-    Backoff, Execute, Leftovers, Limit, LimitKind, Output, Overlap, Parole, Restart, SpecError,
-    StopSignal, Work,
+    Backoff, Execute, Limit, LimitKind, Output, Overlap, Parole, Restart, SpecError, StopSignal,
+    Work,
 };
 
 /// What may be imported for reading a rule or an instant beside the nouns.

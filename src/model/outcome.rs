@@ -97,12 +97,6 @@ pub struct Ending {
     pub finished_at: UnixMs,
     /// Bytes of output of the last attempt.
     pub output_bytes: Option<u64>,
-    /// Most memory that the last attempt held at a time, in bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub peak_memory_bytes: Option<u64>,
-    /// Processor time of the last attempt, all its processes, until its command ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cpu_ms: Option<u64>,
     /// The returned end of the output, at most 64 KiB, where the task asks for it; invalid UTF-8 replaced.
     pub tail: Option<String>,
 }
@@ -120,8 +114,6 @@ impl Ending {
             started_at: None,
             finished_at: at,
             output_bytes: None,
-            peak_memory_bytes: None,
-            cpu_ms: None,
             tail: None,
         }
     }

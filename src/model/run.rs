@@ -2,11 +2,10 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AgentId, Revision, RunId, Slot, TaskId, UnixMs, ms};
+use super::{AgentId, Revision, RunId, Slot, TaskId, UnixMs};
 
 /// Why a run exists.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -16,19 +15,13 @@ pub enum Cause {
     Rule,
     /// An operator said `ucron run`.
     Operator,
-    /// The task's rule was due, and the run was started late because the task catches up. Never part of a run's
-    /// key: caught up or not, it is the same run.
+    /// A missed occurrence, run late.
     CatchUp,
     /// A daemon's slot was started by its keeper.
     Daemon,
 }
 
 impl Cause {
-    /// Whether the task's rule made it, on time or caught up.
-    pub fn is_of_rule(self) -> bool {
-        matches!(self, Self::Rule | Self::CatchUp)
-    }
-
     /// The word in tables, JSON and `UCRON_CAUSE`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -68,7 +61,7 @@ pub struct RunKey {
     pub target: Option<AgentId>,
     /// The slot on that agent.
     pub slot: Slot,
-    /// Why it exists; of what the rule made always [`Cause::Rule`].
+    /// Why it runs.
     pub cause: Cause,
 }
 
@@ -88,19 +81,4 @@ pub struct RunRef {
     pub cause: Cause,
     /// When it is due, in the center's time.
     pub scheduled_at: UnixMs,
-    /// How long after that it is started: the task's jitter on this agent.
-    #[serde(
-        rename = "delay_ms",
-        with = "ms",
-        default,
-        skip_serializing_if = "Duration::is_zero"
-    )]
-    pub delay: Duration,
-}
-
-impl RunRef {
-    /// When it is to be started, from which lateness counts.
-    pub fn fire_at(&self) -> UnixMs {
-        self.scheduled_at.plus(self.delay)
-    }
 }

@@ -169,32 +169,8 @@ words!(
     Tail = "tail",
 );
 words!(
-    /// What becomes of the processes that a command has left behind when it ends by itself.
-    Leftovers, "--leftovers", "end and leave",
-    /// The stop sequence ends them.
-    End = "end",
-    /// They live on; the run has nothing to do with them any more.
-    Leave = "leave",
-);
-
-impl Leftovers {
-    /// Whether this is the default, which is left out of messages.
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
-    fn is_end(&self) -> bool {
-        *self == Self::End
-    }
-}
-
-words!(
-    /// What a limit is of: of the whole run, kept by its cgroup where the host has one; and, named as in
-    /// `setrlimit(2)`, of each process.
-    LimitKind, "--limit", "memory, processes, cpu-percent, nofile, as, cpu, nproc, core, fsize, data, stack and memlock",
-    /// Memory of the whole run, bytes.
-    Memory = "memory",
-    /// Processes and threads of the whole run.
-    Processes = "processes",
-    /// Processor time of the whole run, in hundredths of one core.
-    CpuPercent = "cpu-percent",
+    /// What a limit is of; named as in `setrlimit(2)`.
+    LimitKind, "--limit", "nofile, as, cpu, nproc, core, fsize, data, stack and memlock",
     /// Open files.
     Nofile = "nofile",
     /// Address space, bytes.
@@ -215,21 +191,6 @@ words!(
     Memlock = "memlock",
 );
 
-impl LimitKind {
-    /// Whether the whole run is limited, and not each of its processes.
-    pub fn is_of_the_run(self) -> bool {
-        matches!(self, Self::Memory | Self::Processes | Self::CpuPercent)
-    }
-
-    /// Whether its unit is a byte.
-    fn is_bytes(self) -> bool {
-        !matches!(
-            self,
-            Self::Processes | Self::CpuPercent | Self::Nofile | Self::Cpu | Self::Nproc
-        )
-    }
-}
-
 /// One resource limit, soft and hard alike.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -247,28 +208,14 @@ impl FromStr for Limit {
         let unknown = || SpecError::Word {
             what: "--limit",
             found: text.to_owned(),
-            allowed: "KIND=NUMBER, for example nofile=4096 or memory=512M",
+            allowed: "KIND=NUMBER, for example nofile=4096",
         };
         let (kind, value) = text.split_once('=').ok_or_else(unknown)?;
-        let kind: LimitKind = kind.parse()?;
-        let value = amount(value, kind.is_bytes()).ok_or_else(unknown)?;
-        Ok(Self { kind, value })
+        Ok(Self {
+            kind: kind.parse()?,
+            value: value.parse().map_err(|_| unknown())?,
+        })
     }
-}
-
-/// A number; one of bytes may end in K, M, G or T, powers of 1024.
-fn amount(text: &str, bytes: bool) -> Option<u64> {
-    let digits = text.trim_end_matches(['K', 'M', 'G', 'T']);
-    let shift = match &text[digits.len()..] {
-        "" => 0,
-        "K" if bytes => 10,
-        "M" if bytes => 20,
-        "G" if bytes => 30,
-        "T" if bytes => 40,
-        _ => return None,
-    };
-    let number: u64 = digits.parse().ok()?;
-    number.checked_mul(1 << shift)
 }
 
 /// Time between attempts: the first wait, doubling up to the longest.
@@ -423,9 +370,6 @@ pub struct Work {
     /// Time between that signal and KILL.
     #[serde(rename = "grace_ms", with = "ms")]
     pub grace: Duration,
-    /// What becomes of processes that the command leaves behind.
-    #[serde(default = "end_leftovers", skip_serializing_if = "Leftovers::is_end")]
-    pub leftovers: Leftovers,
     /// Daemons: when a slot is started again.
     pub restart: Restart,
     /// Daemons: how long a process must run to count as running.
@@ -435,10 +379,6 @@ pub struct Work {
     pub start_retries: u16,
     /// Daemons: when a fatal slot is tried again.
     pub parole: Parole,
-}
-
-fn end_leftovers() -> Leftovers {
-    Leftovers::End
 }
 
 impl Work {
@@ -466,7 +406,6 @@ impl Work {
             limits: Vec::new(),
             stop_signal: StopSignal::TERM,
             grace: Duration::from_secs(10),
-            leftovers: Leftovers::End,
             restart: Restart::Always,
             start_seconds: Duration::from_secs(1),
             start_retries: 3,
@@ -538,14 +477,6 @@ impl Work {
             self.nice.to_string(),
             "-20-19",
         )?;
-        let none = self
-            .limits
-            .iter()
-            .find(|limit| limit.value == 0 && limit.kind.is_of_the_run());
-        if let Some(limit) = none {
-            let what = "--limit";
-            return range(false, what, format!("{}=0", limit.kind), "1 and more");
-        }
         let timeout = self.timeout.is_none_or(|span| !span.is_zero());
         range(timeout, "--timeout", "0".to_owned(), "1ms and more")?;
         let codes = !self.success_codes.is_empty();

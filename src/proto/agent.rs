@@ -24,8 +24,6 @@ pub enum FromAgent {
     Confirm(Confirm),
     /// What happened to runs; repeated until acknowledged.
     Report(Report),
-    /// What is wrong on the agent's host.
-    Problems(Problems),
     /// A piece of output.
     Log(LogChunk),
     /// A stream of output is over.
@@ -68,15 +66,6 @@ pub struct Heartbeat {
     pub skew_ms: Option<i64>,
     /// Runs under way.
     pub running: u32,
-}
-
-/// All that is wrong on the agent's host and needs somebody's look, for operators; empty when nothing is any more.
-/// A center that has heard no such frame on a link takes it for empty.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Problems {
-    /// A sentence each.
-    pub problems: Vec<String>,
 }
 
 /// The center's answer to a heartbeat.
@@ -184,9 +173,6 @@ pub struct PlannedRun {
     pub run: RunRef,
     /// A first attempt after this is refused.
     pub start_before: UnixMs,
-    /// Whether its task catches up: started late, its cause is `catch-up`.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub catch_up: bool,
 }
 
 /// A run that shall not start.

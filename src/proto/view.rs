@@ -82,29 +82,10 @@ pub struct RunView {
     pub pid: Option<i32>,
     /// Bytes of output.
     pub output_bytes: Option<u64>,
-    /// Most memory that its last attempt held at a time.
-    #[serde(default)]
-    pub peak_memory_bytes: Option<u64>,
-    /// Processor time of its last attempt.
-    #[serde(default)]
-    pub cpu_ms: Option<u64>,
     /// The task's revision that ran.
     pub revision: Revision,
     /// The returned end of the output; only in `show`, elsewhere null.
     pub tail: Option<String>,
-    /// The misses in a row that it stands for, where they are told as one; the run is the last of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub span: Option<SpanView>,
-}
-
-/// Misses in a row, told as one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SpanView {
-    /// The first occurrence.
-    pub from: UnixMs,
-    /// How many there are.
-    pub count: u64,
 }
 
 /// A process.
@@ -287,7 +268,7 @@ pub struct EventView {
     pub cursor: String,
     /// When, in the center's time.
     pub at: UnixMs,
-    /// What: `run_started run_ended runs_missed attempt_ended slot agent_online agent_offline task_saved task_stopped
+    /// What: `run_started run_ended attempt_ended slot agent_online agent_offline task_saved task_stopped
     /// task_started task_removed group operator …`.
     pub event: String,
     /// The task, `group/name`.

@@ -3,7 +3,7 @@
 //!
 //! In reading order: `definition` (what a rule is) and `parse` (how its text becomes one, with
 //! `field` for one field and `error` for what can be wrong), `calendar` and `pattern` (which local
-//! times match), `zone` (local times to instants) and `schedule` (the occurrences; `stretch` counts them), then `words`,
+//! times match), `zone` (local times to instants) and `schedule` (the occurrences), then `words`,
 //! `duration`, `moment` and `time` for what people read and write.
 
 mod calendar;
@@ -18,7 +18,6 @@ mod near;
 mod parse;
 mod pattern;
 mod schedule;
-mod stretch;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -32,7 +31,6 @@ pub use error::{Field, Problem, RuleError};
 pub use instant::UnixMs;
 pub(crate) use near::nearest;
 pub use schedule::{Schedule, ScheduleError, Shift};
-pub use stretch::Counted;
 pub use time::{TimeError, parse_time, parse_time_ahead};
 pub use words::words;
 pub use zone::{Zone, ZoneError};

@@ -8,7 +8,6 @@ mod error;
 mod mysql;
 mod place;
 mod rows;
-mod span;
 mod sqlite;
 mod task_row;
 #[cfg(test)]
@@ -27,7 +26,6 @@ pub use rows::{
     AgentRow, AnswerRow, AuditRow, GroupRow, Keep, Lead, LeaseGuard, OperatorRow, RunQuery, RunRow,
     Snapshot, StoredRun, TokenFor, TokenRow, Write,
 };
-pub use span::{Folded, SpanRow};
 
 use copy::Page;
 use mysql::Mysql;
@@ -151,7 +149,7 @@ impl Store {
         }
     }
 
-    /// The runs asked for, newest first by `scheduled_at`, then id; the occurrences of spans among them.
+    /// The runs asked for, newest first by `scheduled_at`, then id.
     pub async fn runs(&self, query: RunQuery) -> Result<Vec<StoredRun>, StoreError> {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.runs(query).await,
@@ -172,7 +170,7 @@ impl Store {
         }
     }
 
-    /// Deletes at most `step` ended runs, and as many spans, that need not be kept, and says how many. The work of one call is
+    /// Deletes at most `step` ended runs that need not be kept, and says how many. The work of one call is
     /// bounded, so it is made again and again: at once after a full step, else after some time.
     pub async fn prune(&self, keep: &Keep, now: UnixMs, step: usize) -> Result<usize, StoreError> {
         match &self.engine {

@@ -10,8 +10,6 @@ use crate::model::{
     UnixMs,
 };
 
-use super::span::{Folded, SpanRow};
-
 /// Proof of the lead under which a batch is written; a batch of a deposed center changes nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LeaseGuard {
@@ -54,8 +52,6 @@ pub struct Snapshot {
     pub tokens: Vec<TokenRow>,
     /// Runs without an outcome.
     pub open_runs: Vec<RunRow>,
-    /// Spans that are not counted yet.
-    pub open_spans: Vec<SpanRow>,
     /// Where each daemon of target `one` was last given to.
     pub holders: BTreeMap<TaskId, AgentId>,
     /// The latest ended run of each task, for `last_run`.
@@ -165,8 +161,6 @@ pub struct StoredRun {
     pub agent_name: Option<AgentName>,
     /// Its ending; none while open.
     pub ending: Option<Ending>,
-    /// The occurrences that it stands for where a span is told as one, of which it is the last.
-    pub span: Option<Folded>,
 }
 
 /// An answer kept for a repeated request.
@@ -277,23 +271,7 @@ pub enum Write {
         run_id: RunId,
         /// The revision.
         revision: Revision,
-        /// How long after its instant it is started now.
-        delay: Duration,
-        /// A first attempt after this is refused now.
-        start_before: UnixMs,
     },
-    /// An open run is started late because its task catches up.
-    CatchUpRun {
-        /// The run.
-        run_id: RunId,
-    },
-    /// An open run of which nothing was handed out is missed; a span written with this tells it, and its row goes.
-    FoldRun {
-        /// The run.
-        run_id: RunId,
-    },
-    /// Misses in a row: a new span, or what became of the one with this task, target, slot and beginning.
-    PutSpan(Box<SpanRow>),
     /// An open run of target `one` is given to another agent, if it is still with the first.
     ReassignRun {
         /// The run.
@@ -314,8 +292,6 @@ pub enum Write {
     EndRun {
         /// The run.
         run_id: RunId,
-        /// Only while the run is this agent's: one that started nothing speaks for itself alone.
-        only_of: Option<AgentId>,
         /// Its ending.
         ending: Box<Ending>,
     },
@@ -347,12 +323,6 @@ pub struct RunQuery {
     pub since: Option<UnixMs>,
     /// Only scheduled before this.
     pub until: Option<UnixMs>,
-    /// Only what comes after this instant and run in the order of the answer.
-    pub after: Option<(UnixMs, RunId)>,
-    /// Of spans only what was due before this: they may reach ahead of what is told yet.
-    pub missed_until: Option<UnixMs>,
-    /// Spans as one run each, not as their occurrences.
-    pub fold: bool,
     /// Only runs whose id ends with this.
     pub id_suffix: Option<String>,
     /// Also runs without an outcome.
@@ -361,7 +331,7 @@ pub struct RunQuery {
     pub limit: u32,
 }
 
-/// How long ended runs, and spans by their last occurrence, are kept. A failure is `failed`, `timed_out` or `lost`; the latest run of a task that is
+/// How long ended runs are kept. A failure is `failed`, `timed_out` or `lost`; the latest run of a task that is
 /// not removed always stays.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Keep {

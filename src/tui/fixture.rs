@@ -65,11 +65,8 @@ pub fn run(task: &str, agent: &str, ago: i64, outcome: Outcome, reason: &str) ->
         signal: None,
         pid: Some(4711),
         output_bytes: Some(12),
-        peak_memory_bytes: Some(9 << 20),
-        cpu_ms: Some(31),
         revision: Revision(3),
         tail: Some(format!("one\n{HOSTILE}\nlast")),
-        span: None,
     }
 }
 

@@ -1,21 +1,17 @@
 //! The built programs together: every test makes a real fleet in a directory of its own.
 
 mod accounting;
-mod crashing;
 mod daemons;
-mod damaged;
 #[path = "../database/mod.rs"]
 mod database;
 mod dev;
 mod dialing;
 mod editing;
-mod enduring;
 mod examples;
 mod installing;
 mod ledger;
 mod logs;
 mod membership;
-mod missing;
 mod overlapping;
 mod page;
 mod programs;
@@ -25,6 +21,5 @@ mod stopping;
 mod storing;
 mod story;
 mod terminal;
-mod upgrading;
 mod workload;
 mod world;

@@ -163,18 +163,12 @@ impl World {
         let mut log = std::fs::File::options();
         let log = log.append(true).create(true).open(path).unwrap();
         command.args(["run", "--state"]).arg(self.path(state));
-        command.env("UCRON_FAILPOINT", self.failpoint(state));
         command.args(flags);
         command
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .unwrap()
-    }
-
-    /// The file that names where a program of this state directory is to end.
-    pub fn failpoint(&self, state: &str) -> PathBuf {
-        self.path(&format!("{state}.failpoint"))
     }
 
     pub fn start_center(&mut self) {
@@ -226,18 +220,6 @@ impl World {
         child.wait().unwrap();
     }
 
-    /// Whether an agent's process has ended by itself, or by a failpoint; it is taken off the list then.
-    pub fn has_ended(&mut self, agent: &str) -> bool {
-        let child = self.agents.get_mut(agent).unwrap();
-        let ended = child
-            .as_mut()
-            .is_none_or(|child| child.try_wait().unwrap().is_some());
-        if ended {
-            *child = None;
-        }
-        ended
-    }
-
     /// Asks an agent to end, and waits for that.
     pub fn end_agent(&mut self, agent: &str) -> ExitStatus {
         let mut child = self.agents.get_mut(agent).unwrap().take().unwrap();
@@ -254,10 +236,7 @@ impl World {
                 std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|bytes| {
                     let text = String::from_utf8_lossy(&bytes).into_owned();
                     let words: Vec<_> = text.split('\0').collect();
-                    words
-                        .first()
-                        .is_some_and(|word| word.ends_with("ucron-keeper"))
-                        && words.contains(&"run")
+                    words.first() == Some(&KEEPER) && words.contains(&"run")
                 })
             };
             processes_with(&state).into_iter().find(is_keeper)

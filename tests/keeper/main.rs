@@ -3,11 +3,9 @@
 //! the caller's own, and what needs root says so.
 
 mod daemons;
-mod doubting;
 mod ending;
 mod hostile;
 mod privileges;
 mod starting;
 mod surviving;
-mod trees;
 mod world;

@@ -113,14 +113,14 @@ fn what_ended_without_a_keeper_is_lost_or_known_to_its_sub_reaper() {
         eventually("it is gone", || !is_alive(pid));
         world.start();
         let ending = world.agent().ended(&run);
-        // With a cgroup it is known as long as init has not reaped it.
-        if world.trees == "subreaper" || ending.outcome != Outcome::Lost {
+        if world.trees == "subreaper" {
             assert_eq!(
                 (ending.outcome, ending.signal),
                 (Outcome::Failed, Some(9)),
                 "{ending:?}"
             );
         } else {
+            assert_eq!(ending.outcome, Outcome::Lost);
             assert!(ending.reason.contains("no keeper"), "{}", ending.reason);
         }
     });

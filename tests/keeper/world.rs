@@ -289,7 +289,6 @@ pub fn start(work: Work) -> Start {
             slot: Slot(0),
             cause: Cause::Rule,
             scheduled_at: UnixMs(1_795_366_200_007),
-            delay: Duration::ZERO,
         },
         text,
         epoch: Epoch(7),

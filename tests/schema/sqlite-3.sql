@@ -101,7 +101,7 @@ CREATE TABLE run (
   finished_at  INTEGER,
   output_bytes INTEGER,
   tail         TEXT              -- last, because it may be long
-, delay_ms INTEGER NOT NULL DEFAULT 0, caught_up INTEGER NOT NULL DEFAULT 0) STRICT;
+) STRICT;
 CREATE UNIQUE INDEX run_key ON run (task, scheduled_at, target, slot, cause);
 CREATE INDEX run_by_time ON run (scheduled_at);
 CREATE INDEX run_by_outcome ON run (outcome, scheduled_at);
@@ -131,28 +131,7 @@ CREATE TABLE audit (
 CREATE UNIQUE INDEX audit_digest ON audit (digest);
 CREATE INDEX audit_by_time ON audit (at);
 CREATE INDEX audit_by_group ON audit (gid, at);
-CREATE TABLE span (
-  task        TEXT    NOT NULL REFERENCES task (id),
-  target      TEXT    NOT NULL, -- as in run
-  slot        INTEGER NOT NULL,
-  from_at     INTEGER NOT NULL, -- the first occurrence
-  to_at       INTEGER NOT NULL, -- the last; until they are counted the end of the time that is told
-  occurrences INTEGER,          -- null until they are counted
-  agent       TEXT,
-  revision    INTEGER NOT NULL,
-  rule        TEXT    NOT NULL, -- as it was then
-  timezone    TEXT    NOT NULL,
-  reason      TEXT    NOT NULL,
-  began_at    INTEGER NOT NULL, -- when the first miss was written
-  closed_at   INTEGER NOT NULL, -- when the last was
-  PRIMARY KEY (task, target, slot, from_at)
-) STRICT;
-CREATE INDEX span_by_task ON span (task, to_at);
-CREATE INDEX span_by_time ON span (to_at);
-CREATE INDEX span_by_agent ON span (agent, to_at);
-CREATE INDEX span_uncounted ON span (to_at) WHERE occurrences IS NULL;
 INSERT INTO schema_migration VALUES (1, '561304eb104942a5d33428646d9ef0c04c3ef336f9f8beb386eab33daf9fbdd5', 0);
-INSERT INTO schema_migration VALUES (2, 'd0535ea8161b7920e75e986525dff56dcccf8f82fdc5403f6d839e07f36d61a1', 0);
 INSERT INTO schema_migration VALUES (3, 'b395454206154d4d5453ff2adf2a9de8359bda3190424a55e7f36070c147bfff', 0);
 INSERT INTO lease VALUES ('center', 'c1', 1, 1800000003000);
 INSERT INTO fleet_group VALUES ('Web', '["www-data","x y"]', 1799996400000);
@@ -170,12 +149,9 @@ INSERT INTO operator VALUES ('01hz0000000000000000000001', 'admin', 1, 5, NULL);
 INSERT INTO operator_role VALUES ('01hz0000000000000000000001', '', 'viewer');
 INSERT INTO operator_role VALUES ('01hz0000000000000000000001', 'web', 'admin');
 INSERT INTO token VALUES ('aa11', 'agent', NULL, '["web"]', 30);
-INSERT INTO run VALUES ('3x2yytqdr0nanpqxpx6tfkyc0j', 'j0cykft6', '01hz0000000000000000000001', 4, '01hz0000000000000000000001', '01hz0000000000000000000001', 2, 'rule', 1000, 61000, 'failed', 'exit code 3', 3, 15, 4711, 2, 20, 21, 1099511627776, CAST(x'6c696e65000a' AS TEXT), 0, 0);
-INSERT INTO run VALUES ('4xq90trfmsm2j0hqdmekaf5pfd', 'dfp5fake', '01hz0000000000000000000001', 4, '01hz0000000000000000000001', '01hz0000000000000000000001', 2, 'rule', 2000, 62000, 'succeeded', 'exit code 3', 3, 15, 4711, 2, 20, 21, 1099511627776, CAST(x'6c696e65000a' AS TEXT), 0, 0);
-INSERT INTO run VALUES ('00p55h074jgay6h7yetvenhjyw', 'wyjhnevt', '01hz0000000000000000000002', 5, '', '01hz0000000000000000000002', 2, 'rule', 3000, 63000, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0);
-INSERT INTO run VALUES ('14cz2bc8ynt4fsp9yt37gcenwm', 'mwnecg73', '01hz0000000000000000000001', 4, '01hz0000000000000000000001', '01hz0000000000000000000001', 2, 'daemon', 4000, 64000, 'stopped', 'exit code 3', 3, 15, 4711, 2, 20, 21, 1099511627776, CAST(x'6c696e65000a' AS TEXT), 0, 0);
-INSERT INTO run VALUES ('09vbhwcb4fscga088zwmbb228f', 'f822bbmw', '01hz0000000000000000000001', 4, '01hz0000000000000000000001', '01hz0000000000000000000001', 2, 'rule', 5000, 65000, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 700, 1);
+INSERT INTO run VALUES ('3x2yytqdr0nanpqxpx6tfkyc0j', 'j0cykft6', '01hz0000000000000000000001', 4, '01hz0000000000000000000001', '01hz0000000000000000000001', 2, 'rule', 1000, 61000, 'failed', 'exit code 3', 3, 15, 4711, 2, 20, 21, 1099511627776, CAST(x'6c696e65000a' AS TEXT));
+INSERT INTO run VALUES ('4xq90trfmsm2j0hqdmekaf5pfd', 'dfp5fake', '01hz0000000000000000000001', 4, '01hz0000000000000000000001', '01hz0000000000000000000001', 2, 'rule', 2000, 62000, 'succeeded', 'exit code 3', 3, 15, 4711, 2, 20, 21, 1099511627776, CAST(x'6c696e65000a' AS TEXT));
+INSERT INTO run VALUES ('00p55h074jgay6h7yetvenhjyw', 'wyjhnevt', '01hz0000000000000000000002', 5, '', '01hz0000000000000000000002', 2, 'rule', 3000, 63000, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO run VALUES ('14cz2bc8ynt4fsp9yt37gcenwm', 'mwnecg73', '01hz0000000000000000000001', 4, '01hz0000000000000000000001', '01hz0000000000000000000001', 2, 'daemon', 4000, 64000, 'stopped', 'exit code 3', 3, 15, 4711, 2, 20, 21, 1099511627776, CAST(x'6c696e65000a' AS TEXT));
 INSERT INTO answer VALUES ('r1', '01hz0000000000000000000001', '{"ok":true}', 1800000000000);
 INSERT INTO audit VALUES (1, 'b9ab3b0d620bf74f686e497f53cb963eaa1212ff63db81d4037e9aace6d47c44', 1, 'admin', '10.0.0.1:55', 'task edit', 'web/dump', 'web', '{}', NULL);
-INSERT INTO span VALUES ('01hz0000000000000000000001', '01hz0000000000000000000001', 2, 1799028300000, 1799030000000, NULL, '01hz0000000000000000000001', 4, '*/5 3 * * *', 'Europe/Berlin', 'agent a1 offline since T', 1799028300000, 1800000000000);
-INSERT INTO span VALUES ('01hz0000000000000000000002', '', 2, 1799028300000, 1799028600000, 2, NULL, 4, '*/5 3 * * *', 'Europe/Berlin', 'agent a1 offline since T', 1799028300000, 1800000000000);

@@ -34,11 +34,6 @@ pub struct Center {
     committing: Option<Vec<Write>>,
     /// The store's health.
     pub disk: Disk,
-    /// Whether the center is killed at its next commit, and whether that is durable then.
-    pub crash_at: Option<bool>,
-    /// Whether its clock was ever set back.
-    pub set_back: bool,
-
     /// How long a batch takes.
     pub commit_takes: i64,
     /// Its clock less the true time.
@@ -55,8 +50,6 @@ impl Default for Center {
             alarm: 0,
             committing: None,
             disk: Disk::Well,
-            crash_at: None,
-            set_back: false,
             commit_takes: 2,
             skew: 0,
             lost_after: Duration::from_hours(1),
@@ -71,19 +64,6 @@ impl World {
         Now {
             at: UnixMs(BEGIN + self.time + self.center.skew),
             mono: Duration::from_millis(up),
-        }
-    }
-
-    /// The center's wall clock is set; nobody tells it.
-    pub fn set_center_clock(&mut self, skew: i64) {
-        self.note(&format!("the center's clock is {skew} ms off"));
-        self.center.set_back |= skew < self.center.skew;
-        self.store.latest = self.store.latest.max(self.center_now().at);
-        self.center.skew = skew;
-        if self.center.set_back {
-            // An agent that has not heard of it starts by the clock as it was.
-            self.truth.tolerance = i64::MAX;
-            self.store.set_back = true;
         }
     }
 
@@ -136,11 +116,6 @@ impl World {
                     self.center.committing.is_none(),
                     "two batches are under way"
                 );
-                if self.loud {
-                    for write in &batch {
-                        eprintln!("          center: {write:?}");
-                    }
-                }
                 self.center.committing = Some(batch);
                 self.after(delay, Happening::Committed { life });
             }
@@ -184,9 +159,6 @@ impl World {
     pub fn committed(&mut self, life: u64) {
         if self.center.life != life || self.center.core.is_none() {
             return;
-        }
-        if let Some(durable) = self.center.crash_at.take() {
-            return self.center_crashes(durable);
         }
         let Some(batch) = self.center.committing.take() else {
             return;

@@ -1,21 +1,16 @@
 //! Histories from a seed: random tasks, agents, faults and operators, then everything is healed and every promise
 //! that holds at the end is checked.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
-use std::time::Duration;
-
-use ucron::model::{AgentName, Cause, Outcome, Target, Task, UnixMs};
+use ucron::model::{AgentName, Cause, Outcome, Task, UnixMs};
 use ucron::proto::request::{
-    AgentDrain, AgentRemove, GroupAssign, Request, RunKill, TaskRemove, TaskRestart, TaskRun,
-    TaskStart, TaskStop,
+    AgentDrain, GroupAssign, Request, TaskRemove, TaskRun, TaskStart, TaskStop,
 };
 use ucron::rule::{RuleKind, Schedule, Zone};
 
-use crate::plant::Plant;
+use crate::center::Disk;
 use crate::random::Dice;
 use crate::task::TaskText;
-use crate::world::{World, group};
+use crate::world::{BEGIN, World, group};
 
 /// How long faults happen, and how long the world is whole after them; at the end of that all tasks are stopped.
 const FAULTY: i64 = 120_000;
@@ -35,38 +30,21 @@ const RULES: [&str; 8] = [
 ];
 const TAKES: [&str; 6] = ["0s", "100ms", "900ms", "2500ms", "12s", "4s"];
 
-/// What a history came to.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct Played {
-    /// Instants at which tasks were due.
-    pub occurrences: usize,
-    /// Runs with an outcome: one for each occurrence, target and slot.
-    pub runs: usize,
-    /// Commands started.
-    pub starts: usize,
-}
-
-/// Plays one seed, with a bug planted or none; panics where a promise is broken.
-pub fn play(seed: u64, plant: Option<Plant>) -> Played {
+/// Plays one seed; panics where a promise is broken.
+pub fn play(seed: u64) {
     let mut dice = Dice::new(seed);
     let mut history = History::new(&mut dice, seed);
-    history.world.plant = plant;
     history.begin(&mut dice);
     while history.world.time < FAULTY {
-        let pause = if dice.percent(30) { 60 } else { 1_500 };
+        let pause = if dice.percent(30) { 60 } else { 2_500 };
         history.pass(1 + dice.below_i64(pause));
         history.something(&mut dice);
     }
-    history.world.heal_all();
-    // By the clock that shows less: the other may be taken back.
-    let healed_at = history.world.center_now().at.min(history.world.true_time());
+    history.heal();
     history.pass(WHOLE);
-    history.is_settled(healed_at);
-    let stopped_at = history.world.center_now().at;
     history.stop_all();
     history.pass(ENDING);
-    history.judge(stopped_at);
-    history.played()
+    history.judge();
 }
 
 struct History {
@@ -82,23 +60,17 @@ impl History {
             .map(|number| (format!("a{number}"), vec!["g".to_owned()]))
             .collect();
         let mut world = World::new(&agents, seed ^ 0xabcd);
-        world.center.lost_after = Duration::from_mins(1);
+        world.center.lost_after = std::time::Duration::from_mins(1);
         world.center.commit_takes = dice.pick(&[0, 2, 2, 15, 400]);
         world.hop = dice.pick(&[0, 0, 1, 5]);
         for net in &mut world.nets {
             net.delay = dice.pick(&[0, 1, 1, 20, 300]);
             net.jitter = dice.pick(&[0, 0, 3, 200]);
-            net.spread = dice.pick(&[0, 0, 400]);
-            net.repeats = dice.pick(&[0, 0, 20]);
-        }
-        for host in &mut world.hosts {
-            host.skew = dice.pick(&[0, 0, 0, 700, -700, 600_000, -600_000]);
         }
         // An estimate may be wrong by half of what a round trip takes.
-        world.truth.tolerance = 1_200;
+        world.truth.tolerance = 600;
         let count = 1 + dice.below(5);
-        let mut tasks: Vec<_> = (0..count).map(|number| task(dice, number)).collect();
-        be_late(&mut tasks, &mut Dice::new(seed ^ 0x1a7e));
+        let tasks = (0..count).map(|number| task(dice, number)).collect();
         Self {
             world,
             tasks,
@@ -131,10 +103,28 @@ impl History {
 
     fn something(&mut self, dice: &mut Dice) {
         let host = usize::try_from(dice.below(self.hosts as u64)).unwrap();
-        if dice.percent(80) {
-            self.world.fault(dice, host);
-        } else {
-            self.operator(dice, host);
+        let takes = 500 + dice.below_i64(25_000);
+        match dice.below(24) {
+            0 => self.world.center_crashes(dice.percent(50)),
+            1..=3 => self.world.center_starts(),
+            4 => self.world.agent_crashes(host),
+            5..=7 => self.world.agent_starts(host),
+            8 => self.world.keeper_crashes(host),
+            9..=10 => self.world.keeper_starts(host),
+            11 => {
+                self.world.nets[host].cut = true;
+                self.world.reset_links(host);
+            }
+            12 => {
+                self.world.nets[host].stall_up |= dice.percent(70);
+                self.world.nets[host].stall_down |= dice.percent(70);
+            }
+            13..=15 => self.world.heal(host),
+            16 if dice.percent(40) => self.world.reboot(host, takes, dice.percent(50)),
+            17 => self.world.center.disk = dice.pick(&[Disk::Full, Disk::Lies]),
+            18 => self.world.center.disk = Disk::Well,
+            19 => self.world.hosts[host].disk_full = dice.percent(30),
+            _ => self.operator(dice, host),
         }
     }
 
@@ -142,21 +132,7 @@ impl History {
         let number = usize::try_from(dice.below(self.tasks.len() as u64)).unwrap();
         let task = self.tasks[number].name().to_owned();
         let agent = AgentName::parse(&format!("a{}", host + 1)).unwrap();
-        let ask = match dice.below(12) {
-            10 => {
-                let Some(run) = self.live_run(dice) else {
-                    return;
-                };
-                Request::RunKill(RunKill { run, signal: None })
-            }
-            11 if dice.percent(60) => Request::TaskRestart(TaskRestart {
-                task,
-                one_by_one: dice.percent(50),
-            }),
-            11 if host > 0 && dice.percent(10) => {
-                self.world.truth.removed.insert(host);
-                Request::AgentRemove(AgentRemove { agent })
-            }
+        let ask = match dice.below(10) {
             0 | 1 => Request::TaskStop(TaskStop {
                 task,
                 finish: dice.percent(30),
@@ -194,12 +170,6 @@ impl History {
         self.world.ask("admin", ask);
     }
 
-    fn live_run(&self, dice: &mut Dice) -> Option<String> {
-        let alive: Vec<_> = self.world.truth.alive().collect();
-        let at = usize::try_from(dice.below(alive.len() as u64)).unwrap();
-        Some(alive.get(at)?.run.run_id.to_string())
-    }
-
     fn edit(&mut self, dice: &mut Dice, number: usize) -> Option<Request> {
         let old = self.stored(number)?;
         let text = &mut self.tasks[number];
@@ -224,31 +194,15 @@ impl History {
         tasks.find(|task| task.name.as_str() == name).cloned()
     }
 
-    /// What was due before everything was healed has its outcome by now, unless it may yet be caught up.
-    fn is_settled(&self, healed_at: UnixMs) {
-        let runs: BTreeSet<_> = self.world.truth.alive().map(|p| &p.run.run_id).collect();
-        let now = self.world.center_now().at;
-        let open = self.world.store.runs.values().filter(|run| {
-            let old = run.row.run.scheduled_at < healed_at && run.row.start_before < now;
-            run.ending.is_none() && old && !runs.contains(&run.row.run.run_id)
-        });
-        let open: Vec<_> = open.map(|run| &run.row).collect();
-        assert!(
-            open.is_empty(),
-            "open long after everything was healed: {open:#?}\n{}",
-            self.world.last_log()
-        );
-    }
-
-    fn played(&self) -> Played {
-        let runs = self.world.store.runs.values();
-        let instants: BTreeSet<_> = runs
-            .map(|run| (&run.row.run.task, run.row.run.scheduled_at))
-            .collect();
-        Played {
-            occurrences: instants.len(),
-            runs: self.world.store.runs.len(),
-            starts: self.world.truth.processes.len(),
+    fn heal(&mut self) {
+        self.world.note("everything is healed");
+        self.world.center.disk = Disk::Well;
+        self.world.center_starts();
+        for host in 0..self.hosts {
+            self.world.heal(host);
+            self.world.hosts[host].disk_full = false;
+            self.world.keeper_starts(host);
+            self.world.agent_starts(host);
         }
     }
 
@@ -264,10 +218,10 @@ impl History {
         }
     }
 
-    fn judge(&mut self, stopped_at: UnixMs) {
+    fn judge(&mut self) {
         let mut broken = Vec::new();
         self.judge_runs(&mut broken);
-        self.judge_occurrences(stopped_at, &mut broken);
+        self.judge_occurrences(&mut broken);
         for asked in &self.world.desk.asked {
             if asked.answer.is_none() {
                 broken.push(format!("never answered: {:?}", asked.ask));
@@ -277,7 +231,6 @@ impl History {
             .world
             .truth
             .alive()
-            .filter(|process| !self.world.truth.removed.contains(&process.host))
             .map(|process| format!("still alive: {:?}", process.run))
             .collect();
         broken.extend(alive);
@@ -293,10 +246,6 @@ impl History {
             let id = &run.row.run.run_id;
             let started = self.world.truth.has_started(id);
             let Some(ending) = &run.ending else {
-                // By a clock that was set back it is not due yet.
-                if run.row.run.scheduled_at > self.world.center_now().at {
-                    continue;
-                }
                 broken.push(format!("run {id} is open: {:?}", run.row));
                 continue;
             };
@@ -312,9 +261,7 @@ impl History {
                 let of = |host: &&crate::host::Host| host.id == *agent;
                 self.world.hosts.iter().find(of)
             });
-            let known = host.is_some_and(|host| {
-                host.boots == 1 && !self.world.truth.removed.contains(&host.number)
-            });
+            let known = host.is_some_and(|host| host.boots == 1);
             if ending.outcome == Outcome::Lost && known && started {
                 broken.push(format!("run {id} ended and its end was lost: {ending:?}"));
             }
@@ -324,88 +271,51 @@ impl History {
         }
         for process in self.world.truth.processes.values() {
             // What a keeper alone decided may be gone with the power of its host.
-            let forgotten = process.run.cause == Cause::Daemon
-                && (self.world.hosts[process.host].boots > 1
-                    || self.world.truth.removed.contains(&process.host));
+            let forgotten =
+                process.run.cause == Cause::Daemon && self.world.hosts[process.host].boots > 1;
             if !forgotten && !self.world.store.runs.contains_key(&process.run.run_id) {
                 broken.push(format!("started and nobody knows: {process:?}"));
             }
         }
     }
 
-    /// Every occurrence of an enabled task has a run; where the members never changed, one for each and its slots.
-    fn judge_occurrences(&self, stopped_at: UnixMs, broken: &mut Vec<String>) {
+    /// Every occurrence of an enabled task has a run; where the members never changed, one for each.
+    fn judge_occurrences(&self, broken: &mut Vec<String>) {
         let store = &self.world.store;
-        for (id, versions) in &store.versions {
-            let mut runs: BTreeMap<UnixMs, usize> = BTreeMap::new();
-            let of = store.runs.values().map(|run| &run.row.run);
-            for run in of.filter(|run| run.task == *id && run.cause.is_of_rule()) {
-                *runs.entry(run.scheduled_at).or_default() += 1;
-            }
+        let end = UnixMs(BEGIN + FAULTY + WHOLE);
+        for versions in store.versions.values() {
             for (at, version) in versions.iter().enumerate() {
                 let Some(task) = &version.task else { continue };
-                let until = versions.get(at + 1).map_or(stopped_at, |next| next.from);
+                let until = versions.get(at + 1).map_or(end, |next| next.from);
                 if task.enabled && !task.spec.work.daemon {
-                    let span = version.due_after..until.min(stopped_at);
-                    self.judge_version(task, span, &runs, broken);
+                    self.judge_version(task, version.from, until.min(end), broken);
                 }
             }
         }
     }
 
-    fn judge_version(
-        &self,
-        task: &Task,
-        span: Range<UnixMs>,
-        runs: &BTreeMap<UnixMs, usize>,
-        broken: &mut Vec<String>,
-    ) {
+    fn judge_version(&self, task: &Task, from: UnixMs, until: UnixMs, broken: &mut Vec<String>) {
         if task.spec.rule.kind() == RuleKind::Reboot {
             return;
         }
         let schedule = Schedule::new(task.spec.rule.clone(), Zone::utc());
-        let wanted = self.runs_wanted(task);
-        let mut at = span.start;
+        let due: std::collections::BTreeSet<UnixMs> = self
+            .world
+            .store
+            .runs
+            .values()
+            .filter(|run| run.row.run.task == task.id)
+            .map(|run| run.row.run.scheduled_at)
+            .collect();
+        let mut at = from;
         while let Ok(Some(next)) = schedule.next_after(at) {
-            if next >= span.end {
+            if next >= until {
                 return;
             }
-            let found = runs.get(&next).copied().unwrap_or(0);
-            if found < wanted {
-                let path = task.path();
-                broken.push(format!(
-                    "{path} was due at {next}: {found} runs of {wanted}"
-                ));
+            if !due.contains(&next) {
+                broken.push(format!("{} was due at {next} and has no run", task.path()));
             }
             at = next;
-        }
-    }
-
-    /// How many runs an occurrence has at least.
-    fn runs_wanted(&self, task: &Task) -> usize {
-        let agents = match &task.spec.target {
-            Target::Named(names) => names.len(),
-            // Where no agent could take it there is one run, whatever the slots.
-            target if target.is_one() => return 1,
-            Target::Word(_) => self.hosts,
-        };
-        let steady = self.world.store.regrouped.len() == self.hosts;
-        if steady {
-            agents * usize::from(task.spec.work.processes)
-        } else {
-            1
-        }
-    }
-}
-
-/// Some tasks catch up, some spread their starts; from dice of their own, so that a seed stays what it was.
-fn be_late(tasks: &mut [TaskText], dice: &mut Dice) {
-    for task in tasks {
-        if dice.percent(25) {
-            task.set_catch_up(dice.pick(&["5s", "30s", "1h"]));
-        }
-        if dice.percent(15) {
-            task.set_jitter(dice.pick(&["300ms", "4s", "30s"]));
         }
     }
 }

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use ucron::center::{Event, SessionId};
-use ucron::model::OperatorId;
+use ucron::model::{OperatorId, TaskId};
 use ucron::proto::client::{Credit, FromClient, RequestFrame, ToClient};
 use ucron::proto::hello::ErrorFrame;
 use ucron::proto::request::{Answer, Changed, Item, Request};
 
-use crate::truth::Stop;
 use crate::world::{BEGIN, Happening, World};
 
 /// One operator's client.
@@ -35,8 +34,8 @@ pub struct Asked {
     pub ask: Request,
     /// Names it for a repetition.
     pub request_id: String,
-    /// Whose stop it is.
-    pub stops: Option<Stop>,
+    /// A task whose stop it is.
+    pub stops: Option<TaskId>,
     /// The answer in words.
     pub answer: Option<String>,
 }
@@ -102,29 +101,19 @@ impl World {
     /// An operator asks; the number of the request.
     pub fn ask(&mut self, operator: &str, ask: Request) -> usize {
         let request_id = format!("request-{}", self.desk.asked.len());
-        let stops = self.before_asking(&ask);
-        self.ask_as(operator, ask, &request_id, stops)
+        self.ask_as(operator, ask, &request_id)
     }
 
-    /// An operator asks the same as before once more: one that was answered is answered from memory and changes
-    /// nothing, so that a stop repeated after a start stops nothing (seed 2353).
+    /// An operator asks the same as before once more.
     pub fn ask_again(&mut self, number: usize) -> usize {
         let asked = self.desk.asked[number].clone();
-        if matches!(asked.ask, Request::TaskStart(_)) {
-            self.before_asking(&asked.ask);
-        }
-        self.ask_as(&asked.operator, asked.ask, &asked.request_id, asked.stops)
+        self.ask_as(&asked.operator, asked.ask, &asked.request_id)
     }
 
-    fn ask_as(
-        &mut self,
-        operator: &str,
-        ask: Request,
-        request_id: &str,
-        stops: Option<Stop>,
-    ) -> usize {
+    fn ask_as(&mut self, operator: &str, ask: Request, request_id: &str) -> usize {
         let number = self.desk.asked.len();
         let id = number as u64 + 1;
+        let stops = self.before_asking(&ask);
         self.note(&format!("{operator} asks {ask:?}"));
         self.desk.asked.push(Asked {
             operator: operator.to_owned(),
@@ -149,10 +138,10 @@ impl World {
     }
 
     /// A task that is started or changed may run again from the moment at which that is asked.
-    fn before_asking(&mut self, ask: &Request) -> Option<Stop> {
-        let (text, stop, finish) = match ask {
-            Request::TaskStop(ask) => (&ask.task, true, ask.finish),
-            Request::TaskStart(ask) => (&ask.task, false, false),
+    fn before_asking(&mut self, ask: &Request) -> Option<TaskId> {
+        let (text, stop) = match ask {
+            Request::TaskStop(ask) => (&ask.task, true),
+            Request::TaskStart(ask) => (&ask.task, false),
             _ => return None,
         };
         let task = self
@@ -164,17 +153,12 @@ impl World {
             self.truth.stopped.remove(&id);
             // A stop that is still under way may be answered after this start.
             for asked in &mut self.desk.asked {
-                if asked.stops.as_ref().is_some_and(|stop| stop.task == id) {
+                if asked.stops.as_ref() == Some(&id) {
                     asked.stops = None;
                 }
             }
         }
-        let asked_at = self.center_now().at;
-        stop.then_some(Stop {
-            task: id,
-            asked_at,
-            finish,
-        })
+        stop.then_some(id)
     }
 
     /// A message for a client.
@@ -231,10 +215,10 @@ impl World {
             return;
         }
         asked.answer = Some(text);
-        if let (Some(stop), Answer::Changed(hit)) = (asked.stops.clone(), answer)
+        if let (Some(task), Answer::Changed(hit)) = (asked.stops.clone(), answer)
             && hit.unconfirmed.is_empty()
         {
-            self.truth.stopped.insert(stop.task.clone(), stop);
+            self.truth.stopped.insert(task);
         }
     }
 

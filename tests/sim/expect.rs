@@ -28,16 +28,6 @@ impl Player {
                 );
             }
         }
-        let untold = |run: &Run| {
-            let name = &self.world.store.task(&run.row.run.task).unwrap().name;
-            let text = self
-                .script
-                .task
-                .iter()
-                .find(|task| task.name() == name.as_str());
-            text.is_some_and(|task| task.untold)
-        };
-        left.retain(|(_, run)| !untold(run));
         // What is planned for after the end is not told yet.
         let end = BEGIN + self.world.time;
         left.retain(|(_, run)| run.ending.is_some() || run.row.run.scheduled_at.0 < end);
@@ -66,14 +56,6 @@ impl Player {
         }
     }
 
-    /// Misses in a row are one row: so many there are, if the file says.
-    pub fn compare_spans(&self) {
-        let told = self.world.store.spans.values();
-        let told: Vec<String> = told.map(|span| format!("{span:?}")).collect();
-        let wanted = self.script.spans.unwrap_or(told.len());
-        assert_eq!(told.len(), wanted, "{told:#?}");
-    }
-
     fn agent_of(&self, run: &Run) -> String {
         let agent = run.row.agent.as_ref();
         let row = agent.and_then(|id| self.world.store.agent(id));
@@ -83,7 +65,7 @@ impl Player {
 
 fn late(run: &Run) -> Option<i64> {
     let started = run.ending.as_ref()?.started_at?;
-    Some(started.0 - run.row.run.fire_at().0)
+    Some(started.0 - run.row.run.scheduled_at.0)
 }
 
 /// Milliseconds that links, disks and the estimate of a clock may add to a lateness.
@@ -146,7 +128,7 @@ impl Wanted {
             (None, _) => true,
             // A late start follows from what happened, and every hop on the way took its milliseconds.
             (Some(late), Some(wanted)) => (late - wanted).abs() <= HOPS,
-            (Some(late), None) => late == 0 || !row.cause.is_of_rule(),
+            (Some(late), None) => late == 0 || row.cause != ucron::model::Cause::Rule,
         };
         let by = self
             .by

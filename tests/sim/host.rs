@@ -3,40 +3,20 @@
 use ucron::agent::core::AgentCore;
 use ucron::agent::event::{Effect, Event, Now, Ticket};
 use ucron::agent::record::Record;
-use ucron::exec::wire::{self, BootMs};
-use ucron::model::{AgentId, BootId, Epoch, Incarnation, UnixMs};
+use ucron::exec::wire::BootMs;
+use ucron::model::{AgentId, BootId, Incarnation, UnixMs};
 use ucron::proto::agent::FromAgent;
 
 use std::time::Duration;
 
 use crate::keeper::Keeper;
 use crate::net::Item;
-use crate::pause::Pause;
-use crate::plant::Plant;
 use crate::world::{BEGIN, Happening, World};
 
 const HEARTBEAT: Duration = Duration::from_secs(3);
 const MAX_FRAME: usize = 1 << 20;
 /// How long an agent takes to look for its keeper again.
 const FIND_AGAIN: i64 = 300;
-
-/// A durable step at which an agent is killed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum CrashAt {
-    /// Before an append.
-    Append,
-    /// When it is written and not synced.
-    Written,
-    /// When it is synced and nobody was told.
-    Synced,
-}
-
-/// An append that failed and is in the file until that is cut; those after it wait.
-#[derive(Debug)]
-struct Jam {
-    len: usize,
-    failed: Vec<(Ticket, Vec<Record>)>,
-}
 
 /// One host.
 pub struct Host {
@@ -68,23 +48,8 @@ pub struct Host {
     /// How many records are on the disk for certain.
     synced: usize,
     appends: Vec<(Ticket, usize)>,
-    /// Whether its disk takes no appends.
+    /// Whether its disk takes appends.
     pub disk_full: bool,
-    /// Whether what it does not take is in the journal for a while all the same.
-    pub disk_torn: bool,
-    jam: Option<Jam>,
-    /// Where the agent is killed next.
-    pub crash_at: Option<CrashAt>,
-    /// The highest epoch that its agent has known in this life.
-    pub highest: Epoch,
-    /// When a fault last befell it.
-    pub disturbed: i64,
-    /// Whether its agent is stopped.
-    pub agent_pause: Pause,
-    /// Whether its keeper is.
-    pub keeper_pause: Pause,
-    /// Whether its commands are.
-    pub suspend: Pause,
     wake: u64,
     /// Its keeper.
     pub keeper: Keeper,
@@ -110,14 +75,6 @@ impl Host {
             synced: 0,
             appends: Vec::new(),
             disk_full: false,
-            disk_torn: false,
-            jam: None,
-            crash_at: None,
-            highest: Epoch::default(),
-            disturbed: 0,
-            agent_pause: Pause::default(),
-            keeper_pause: Pause::default(),
-            suspend: Pause::default(),
             wake: 0,
             keeper: Keeper::default(),
         }
@@ -126,11 +83,6 @@ impl Host {
     /// Whether its agent runs.
     pub fn agent_runs(&self) -> bool {
         self.agent.is_some()
-    }
-
-    /// Counts its keeper's starts.
-    pub fn keeper_life(&self) -> u64 {
-        self.keeper.life
     }
 
     /// This boot's id.
@@ -154,7 +106,7 @@ impl World {
     /// Starts a host's agent on its journal.
     pub fn agent_starts(&mut self, host: usize) {
         let h = &mut self.hosts[host];
-        if h.agent_runs() || !h.on || h.suspend.stopped {
+        if h.agent_runs() || !h.on {
             return;
         }
         h.life += 1;
@@ -166,30 +118,13 @@ impl World {
         h.journal.push(opened);
         h.synced = h.journal.len();
         h.appends.clear();
-        h.jam = None;
         h.agent = Some(AgentCore::new(HEARTBEAT, MAX_FRAME));
         h.pause = 0;
         let (life, records) = (h.life, h.journal.clone());
         self.note(&format!("agent {} starts", self.hosts[host].name));
         self.agent_event(host, Event::Loaded(records));
-        let h = &mut self.hosts[host];
-        h.highest = h.agent.as_ref().map_or(Epoch::default(), AgentCore::epoch);
-        self.knows_its_epochs(host);
         self.after(0, Happening::FindKeeper { host, life });
         self.after(0, Happening::Dial { host, life });
-    }
-
-    /// A new life takes no order that is lower than one on its disk.
-    fn knows_its_epochs(&mut self, host: usize) {
-        let h = &self.hosts[host];
-        let on_disk = h.journal.iter().filter_map(|record| match record {
-            Record::Epoch { epoch } => Some(*epoch),
-            _ => None,
-        });
-        if on_disk.max().unwrap_or_default() > h.highest {
-            let forgot = format!("agent {} forgot an epoch on its disk", h.name);
-            self.truth.broken.push(forgot);
-        }
     }
 
     /// Kills a host's agent: what it wrote stays, synced or not.
@@ -198,7 +133,6 @@ impl World {
             return;
         }
         self.note(&format!("agent {} crashes", self.hosts[host].name));
-        self.hosts[host].agent_pause = Pause::default();
         self.agent_ends_link(host, true);
         self.hosts[host].keeper.talk += 1;
     }
@@ -215,9 +149,6 @@ impl World {
         let h = &mut self.hosts[host];
         h.on = false;
         h.life += 1;
-        h.agent_pause = Pause::default();
-        h.keeper_pause = Pause::default();
-        h.suspend = Pause::default();
         if power_cut {
             h.journal.truncate(h.synced);
         }
@@ -238,9 +169,6 @@ impl World {
 
     /// Brings an event to an agent's core and carries out what it wants.
     pub fn agent_event(&mut self, host: usize, event: Event) {
-        let Some(event) = self.agent_hears_later(host, event) else {
-            return;
-        };
         let now = self.agent_now(host);
         let Some(core) = self.hosts[host].agent.as_mut() else {
             return;
@@ -252,12 +180,8 @@ impl World {
                 eprintln!("          {name}: {effect:?}");
             }
         }
-        let life = self.hosts[host].life;
         for effect in effects {
-            // It may be killed by one of them.
-            if self.hosts[host].agent_runs() && self.hosts[host].life == life {
-                self.agent_effect(host, effect);
-            }
+            self.agent_effect(host, effect);
         }
     }
 
@@ -268,9 +192,6 @@ impl World {
             } => self.append(host, ticket, records),
             Effect::Compact(records) => {
                 let h = &mut self.hosts[host];
-                if h.jam.is_some() {
-                    return;
-                }
                 h.journal = records;
                 h.synced = h.journal.len();
                 h.appends.iter_mut().for_each(|(_, len)| *len = h.synced);
@@ -286,10 +207,6 @@ impl World {
                 self.agent_closes(link.0);
             }
             Effect::Keeper(command) => {
-                let start = matches!(*command, wire::Command::Start(_));
-                if start && self.plant == Some(Plant::Drops) && self.dice.percent(2) {
-                    return;
-                }
                 let talk = self.hosts[host].keeper.talk;
                 let at = self.hop_at(host);
                 self.at(
@@ -309,65 +226,23 @@ impl World {
     }
 
     fn append(&mut self, host: usize, ticket: Ticket, records: Vec<Record>) {
-        if self.agent_dies_at(host, CrashAt::Append) {
-            return;
-        }
         let h = &mut self.hosts[host];
-        if let Some(jam) = &mut h.jam {
-            return jam.failed.push((ticket, records));
-        }
-        if h.disk_full && h.disk_torn {
-            h.jam = Some(Jam {
-                len: h.journal.len(),
-                failed: vec![(ticket, records.clone())],
-            });
-            h.journal.extend(records);
-            let life = h.life;
-            let cut = 1 + self.dice.below_i64(3_000);
-            return self.after(cut, Happening::TakenBack { host, life });
-        }
         if h.disk_full {
-            return self.not_written(host, ticket, records);
+            let reason = "no space".to_owned();
+            return self.agent_event(
+                host,
+                Event::NotWritten {
+                    ticket,
+                    records,
+                    reason,
+                },
+            );
         }
         h.journal.extend(records);
         h.appends.push((ticket, h.journal.len()));
         let life = h.life;
         let delay = 1 + self.dice.below_i64(self.hop + 1);
         self.after(delay, Happening::Synced { host, life, ticket });
-        self.agent_dies_at(host, CrashAt::Written);
-    }
-
-    fn not_written(&mut self, host: usize, ticket: Ticket, records: Vec<Record>) {
-        let reason = "no space".to_owned();
-        self.agent_event(
-            host,
-            Event::NotWritten {
-                ticket,
-                records,
-                reason,
-            },
-        );
-    }
-
-    /// The journal could be cut: what failed is certainly not in it, and is said to have failed.
-    pub fn taken_back(&mut self, host: usize, life: u64) {
-        let h = &mut self.hosts[host];
-        let Some(jam) = h.jam.take_if(|_| h.life == life) else {
-            return;
-        };
-        h.journal.truncate(jam.len);
-        for (ticket, records) in jam.failed {
-            self.not_written(host, ticket, records);
-        }
-    }
-
-    fn agent_dies_at(&mut self, host: usize, at: CrashAt) -> bool {
-        let dies = self.hosts[host].crash_at == Some(at);
-        if dies {
-            self.hosts[host].crash_at = None;
-            self.agent_crashes(host);
-        }
-        dies
     }
 
     /// An append is on the disk, and all before it.
@@ -381,9 +256,6 @@ impl World {
         };
         h.synced = h.synced.max(len);
         h.appends.retain(|(t, _)| *t > ticket);
-        if self.agent_dies_at(host, CrashAt::Synced) {
-            return;
-        }
         self.agent_event(host, Event::Synced(ticket));
     }
 

@@ -3,37 +3,19 @@
 
 use ucron::agent::event::Event as AgentEvent;
 use ucron::exec::supervise::{
-    Attempt, Effect, Event, Exit, Failure, Key, Now, Order, OutputEnd, Record, Supervisor, Used,
+    Attempt, Effect, Event, Exit, Failure, Key, Now, Order, OutputEnd, Record, Supervisor,
 };
 use ucron::exec::wire;
-use ucron::model::{Execute, Outcome, RunId, UnixMs};
+use ucron::model::{Execute, UnixMs};
 
-use crate::pause::Pause;
-use crate::plant::Plant;
 use crate::truth::Process;
-use crate::world::{BEGIN, Happening, World};
-
-/// A durable step at which a keeper is killed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum CrashAt {
-    /// Before it writes a record.
-    Record,
-    /// When the record is written and nothing that follows was done.
-    Written,
-    /// When a command was cloned and nobody was told.
-    Cloned,
-}
+use crate::world::{Happening, World};
 
 /// The process.
 #[derive(Default)]
 pub struct Keeper {
     supervisor: Option<Supervisor>,
-    /// Counts its starts.
-    pub life: u64,
-    /// Whether its disk takes no start.
-    pub full: bool,
-    /// Where it is killed next.
-    pub crash_at: Option<CrashAt>,
+    life: u64,
     /// Names the connection with the agent; what is said on another is not heard.
     pub talk: u64,
     records: Vec<Record>,
@@ -52,8 +34,6 @@ impl Keeper {
 }
 
 const KILL: i32 = 9;
-/// A stop sequence reaches what it is for sooner, and agent and keeper find each other sooner.
-const LONG: i64 = 3_500;
 
 impl World {
     fn keeper_now(&self, host: usize) -> Now {
@@ -78,8 +58,7 @@ impl World {
 
     /// Starts a keeper on its records.
     pub fn keeper_starts(&mut self, host: usize) {
-        let h = &self.hosts[host];
-        if h.keeper.runs() || !h.on || h.suspend.stopped {
+        if self.hosts[host].keeper.runs() || !self.hosts[host].on {
             return;
         }
         self.note(&format!("keeper of {} starts", self.hosts[host].name));
@@ -102,16 +81,12 @@ impl World {
             self.recover(host, &attempt);
         }
         let now = self.keeper_now(host);
-        // It may have been killed once more by now.
-        let Some(supervisor) = self.hosts[host].keeper.supervisor.as_mut() else {
-            return;
-        };
-        let settled = supervisor.settle(now);
-        let records = supervisor.snapshot();
+        let keeper = &mut self.hosts[host].keeper;
+        let settled = keeper.supervisor.as_mut().unwrap().settle(now);
         self.keeper_effects(host, settled);
         let keeper = &mut self.hosts[host].keeper;
-        keeper.synced = records.len();
-        keeper.records = records;
+        keeper.records = keeper.supervisor.as_ref().unwrap().snapshot();
+        keeper.synced = keeper.records.len();
         self.set_keeper_alarm(host);
     }
 
@@ -130,9 +105,6 @@ impl World {
             let at = self.keeper_now(host).boot;
             let key = key.clone();
             self.keeper_event(host, Event::Launched { key, pid, at });
-        }
-        if self.plant == Some(Plant::Doubles) && attempt.active {
-            return self.keeper_event(host, Event::NotExecuted { key });
         }
         if !self.truth.processes[&pid].alive {
             let exit = Exit::Code(self.truth.processes[&pid].exit);
@@ -158,22 +130,7 @@ impl World {
             return;
         }
         self.note(&format!("keeper of {} crashes", self.hosts[host].name));
-        self.hosts[host].keeper_pause = Pause::default();
-        if self.plant == Some(Plant::Forgets) {
-            self.forget_results(host);
-        }
         self.part(host, "it ended");
-    }
-
-    fn forget_results(&mut self, host: usize) {
-        let records = &mut self.hosts[host].keeper.records;
-        let ended = |record: &Record| match record {
-            Record::Ended { run_id, .. } => Some(run_id.clone()),
-            _ => None,
-        };
-        let ended: Vec<RunId> = records.iter().filter_map(ended).collect();
-        let forgotten = ended.into_iter().map(|run_id| Record::Forgotten { run_id });
-        records.extend(forgotten);
     }
 
     fn part(&mut self, host: usize, reason: &str) {
@@ -246,38 +203,13 @@ impl World {
 
     /// Brings an event to the supervisor and carries out what it wants.
     pub fn keeper_event(&mut self, host: usize, event: Event) {
-        let Some(event) = self.keeper_hears_later(host, event) else {
-            return;
-        };
         let now = self.keeper_now(host);
         let Some(supervisor) = self.hosts[host].keeper.supervisor.as_mut() else {
             return;
         };
         let effects = supervisor.handle(now, event);
-        let records = effects.iter().any(|e| matches!(e, Effect::Record(_)));
-        if records && self.keeper_dies_at(host, CrashAt::Record) {
-            return;
-        }
-        if records && self.hosts[host].keeper.crash_at == Some(CrashAt::Written) {
-            let records = effects.into_iter().filter_map(|effect| match effect {
-                Effect::Record(record) => Some(record),
-                _ => None,
-            });
-            self.hosts[host].keeper.records.extend(records);
-            self.keeper_dies_at(host, CrashAt::Written);
-            return;
-        }
         self.keeper_effects(host, effects);
         self.set_keeper_alarm(host);
-    }
-
-    fn keeper_dies_at(&mut self, host: usize, at: CrashAt) -> bool {
-        let dies = self.hosts[host].keeper.crash_at == Some(at);
-        if dies {
-            self.hosts[host].keeper.crash_at = None;
-            self.keeper_crashes(host);
-        }
-        dies
     }
 
     fn keeper_effects(&mut self, host: usize, effects: Vec<Effect>) {
@@ -355,10 +287,6 @@ impl World {
             let failure = Failure::Lease;
             return self.keeper_event(host, Event::NotLaunched { key, failure });
         }
-        if self.hosts[host].keeper.full {
-            let failure = Failure::Unrecorded("no space".to_owned());
-            return self.keeper_event(host, Event::NotLaunched { key, failure });
-        }
         let (takes, exit, ignores_term) = behaviour(&order.text.work.execute);
         let pid = self.truth.start(Process {
             host,
@@ -383,34 +311,11 @@ impl World {
         if let Some(takes) = takes {
             self.after(takes, Happening::Exit { pid });
         }
-        self.was_not_given_up(&order.run.run_id);
-        if !self.keeper_dies_at(host, CrashAt::Cloned) {
-            self.keeper_event(host, Event::Launched { key, pid, at });
-        }
-    }
-
-    /// Nothing starts of which the history says already that nothing was started.
-    fn was_not_given_up(&mut self, id: &RunId) {
-        let ending = self.store.runs.get(id).and_then(|run| run.ending.as_ref());
-        if let Some(ending) = ending
-            && matches!(ending.outcome, Outcome::Missed | Outcome::Skipped)
-        {
-            let (outcome, reason) = (ending.outcome, &ending.reason);
-            let late = format!("run {id} is {outcome} ({reason}) and is started now");
-            self.truth.broken.push(late);
-        }
+        self.keeper_event(host, Event::Launched { key, pid, at });
     }
 
     /// A command ends by itself.
     pub fn exit(&mut self, pid: i32) {
-        let process = self.truth.processes[&pid].clone();
-        let h = &self.hosts[process.host];
-        let ran = self.time - (process.started_at.0 - BEGIN - self.center.skew);
-        let reachable = h.keeper.runs() && h.agent_runs() && !h.keeper_pause.stopped;
-        let undisturbed = self.time - h.disturbed > LONG && reachable;
-        if process.alive && undisturbed && ran > LONG {
-            self.truth.ran_out(&process);
-        }
         let exit = Exit::Code(self.truth.processes[&pid].exit);
         self.end_process(pid, exit);
     }
@@ -443,15 +348,7 @@ impl World {
     fn tell_exit(&mut self, host: usize, key: Key, exit: Exit) {
         let output = OutputEnd::default();
         let gone = key.clone();
-        self.keeper_event(
-            host,
-            Event::Exited {
-                key,
-                exit,
-                output,
-                used: Used::default(),
-            },
-        );
+        self.keeper_event(host, Event::Exited { key, exit, output });
         self.keeper_event(host, Event::TreeGone { key: gone });
     }
 }

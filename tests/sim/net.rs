@@ -2,15 +2,13 @@
 //! arrives and nobody is told, until it heals or a side gives up).
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use ucron::agent::event as agent_event;
 use ucron::center::{Event as CenterEvent, SessionId};
 use ucron::exec::wire::BootMs;
-use ucron::proto::agent::{FromAgent, HeartbeatAck, ToAgent};
+use ucron::proto::agent::{FromAgent, ToAgent};
 use ucron::proto::hello::{AgentHello, Hello, PROTOCOL, PROTOCOL_MIN, PeerRole};
 
-use crate::plant::Plant;
 use crate::world::{Happening, World};
 
 /// How a host's network is.
@@ -26,10 +24,6 @@ pub struct Net {
     pub delay: i64,
     /// Random milliseconds more, at most.
     pub jitter: u64,
-    /// How much longer one link may take than another, at most: words of an old one come after those of a new one.
-    pub spread: u64,
-    /// Of 100 frames so many are sent twice.
-    pub repeats: u64,
 }
 
 impl Default for Net {
@@ -40,8 +34,6 @@ impl Default for Net {
             stall_down: false,
             delay: 1,
             jitter: 0,
-            spread: 0,
-            repeats: 0,
         }
     }
 }
@@ -53,15 +45,6 @@ pub enum Item<F> {
     Frame(Box<F>),
     /// The end.
     Close,
-}
-
-impl<F: Clone> Item<F> {
-    fn copy(&self) -> Self {
-        match self {
-            Self::Frame(frame) => Self::Frame(frame.clone()),
-            Self::Close => Self::Close,
-        }
-    }
 }
 
 /// One link.
@@ -88,7 +71,6 @@ pub struct Conn {
     down: VecDeque<Item<ToAgent>>,
     up_at: i64,
     down_at: i64,
-    lag: i64,
 }
 
 /// Time for a handshake.
@@ -106,7 +88,6 @@ impl World {
             return self.redial(host);
         }
         let number = self.conns.len() as u64 + 1;
-        let lag = self.dice.below_i64(self.nets[host].spread + 1);
         let now = self.agent_now(host);
         let h = &mut self.hosts[host];
         h.conn = Some(number);
@@ -137,7 +118,6 @@ impl World {
                 down: VecDeque::new(),
                 up_at: 0,
                 down_at: 0,
-                lag,
             },
         );
         self.send_up(number, Item::Frame(Box::new(FromAgent::Hello(hello))));
@@ -164,29 +144,18 @@ impl World {
         }
     }
 
-    fn arrival(&mut self, number: u64, net: Net) -> i64 {
-        let lag = self.conns[&number].lag;
-        self.time + lag + net.delay + self.dice.below_i64(net.jitter + 1)
-    }
-
     /// Sends towards the center.
     pub fn send_up(&mut self, number: u64, item: Item<FromAgent>) {
         let net = self.nets[self.conns[&number].host];
-        let again = matches!(&item, Item::Frame(frame) if matches!(**frame, FromAgent::Report(_) | FromAgent::Confirm(_)));
-        let copy =
-            (again && net.repeats > 0 && self.dice.percent(net.repeats)).then(|| item.copy());
-        let at = self.arrival(number, net);
+        let delay = net.delay + self.dice.below_i64(net.jitter + 1);
+        let at = self.time + delay;
         let Some(conn) = self.conns.get_mut(&number).filter(|conn| conn.agent_open) else {
             return;
         };
+        conn.up.push_back(item);
         conn.up_at = conn.up_at.max(at);
         let at = conn.up_at;
-        for item in std::iter::once(item).chain(copy) {
-            self.conns
-                .entry(number)
-                .and_modify(|conn| conn.up.push_back(item));
-            self.at(at, Happening::Up(number));
-        }
+        self.at(at, Happening::Up(number));
     }
 
     /// Sends towards the agent.
@@ -196,21 +165,15 @@ impl World {
             eprintln!("          down {number}: {item:?}");
         }
         let net = self.nets[self.conns[&number].host];
-        let again = matches!(&item, Item::Frame(frame) if matches!(**frame, ToAgent::Order(_) | ToAgent::Acknowledge(_)));
-        let copy =
-            (again && net.repeats > 0 && self.dice.percent(net.repeats)).then(|| item.copy());
-        let at = self.arrival(number, net);
+        let delay = net.delay + self.dice.below_i64(net.jitter + 1);
+        let at = self.time + delay;
         let Some(conn) = self.conns.get_mut(&number).filter(|conn| conn.center_sends) else {
             return;
         };
+        conn.down.push_back(item);
         conn.down_at = conn.down_at.max(at);
         let at = conn.down_at;
-        for item in std::iter::once(item).chain(copy) {
-            self.conns
-                .entry(number)
-                .and_modify(|conn| conn.down.push_back(item));
-            self.at(at, Happening::Down(number));
-        }
+        self.at(at, Happening::Down(number));
     }
 
     /// The center closes its end; it reads on until the agent has closed its own.
@@ -309,9 +272,8 @@ impl World {
                         },
                     );
                 }
-                // An error ends a link, as it does in `proto`, and a handshake.
-                ToAgent::Error(_) => self.agent_loses(number),
-                ToAgent::HeartbeatAck(ack) => self.hear_beat(host, link, ack),
+                // An error instead of a welcome ends the handshake.
+                ToAgent::Error(_) if !conn.welcomed => self.agent_closes(number),
                 frame => self.agent_event(
                     host,
                     agent_event::Event::Frame {
@@ -320,39 +282,25 @@ impl World {
                     },
                 ),
             },
-            Item::Close => self.agent_loses(number),
+            Item::Close => {
+                if conn.welcomed {
+                    self.agent_event(host, agent_event::Event::LinkDown { link });
+                }
+                self.agent_closes(number);
+            }
         }
-    }
-
-    fn agent_loses(&mut self, number: u64) {
-        let conn = &self.conns[&number];
-        let (host, link) = (conn.host, agent_event::LinkId(number));
-        if conn.welcomed {
-            self.agent_event(host, agent_event::Event::LinkDown { link });
-        }
-        self.agent_closes(number);
-    }
-
-    fn hear_beat(&mut self, host: usize, link: agent_event::LinkId, mut ack: HeartbeatAck) {
-        if self.plant == Some(Plant::LongLease) {
-            ack.lease.length += Duration::from_secs(30);
-        }
-        let frame = Box::new(ToAgent::HeartbeatAck(ack));
-        self.agent_event(host, agent_event::Event::Frame { link, frame });
     }
 
     /// Both sides of a host's links are told that they are gone; what is under way is lost.
     pub fn reset_links(&mut self, host: usize) {
         let numbers: Vec<u64> = self.links_of(host);
         for number in numbers {
-            let Some(conn) = self.conns.get_mut(&number) else {
-                continue;
-            };
-            conn.up = VecDeque::from([Item::Close]);
-            conn.down = VecDeque::from([Item::Close]);
-            conn.center_sends = false;
-            self.after(0, Happening::Up(number));
-            self.after(0, Happening::Down(number));
+            if let Some(conn) = self.conns.get_mut(&number) {
+                conn.up.clear();
+                conn.down.clear();
+            }
+            self.send_up(number, Item::Close);
+            self.send_down(number, Item::Close);
         }
     }
 

@@ -30,7 +30,7 @@ pub struct Script {
     #[serde(default)]
     operators: Vec<String>,
     #[serde(default)]
-    pub task: Vec<TaskText>,
+    task: Vec<TaskText>,
     /// How long it goes on.
     until: String,
     #[serde(default)]
@@ -40,9 +40,6 @@ pub struct Script {
     /// The lines of the history.
     #[serde(default)]
     pub runs: Vec<String>,
-    /// How many rows tell all that was missed in a row.
-    #[serde(default)]
-    pub spans: Option<usize>,
 }
 
 /// Plays a file; panics where something is not as it says, or a promise is broken.
@@ -112,7 +109,6 @@ impl Player {
         self.until(millis(&self.script.until.clone()));
         self.compare_answers();
         self.compare_runs();
-        self.compare_spans();
     }
 
     fn begin(&mut self) {
@@ -332,7 +328,6 @@ impl Player {
                 "takes" => text.takes = Some(value.to_owned()),
                 "exit" => text.exit = value.parse().unwrap(),
                 "target" => text.target = Some(value.to_owned()),
-                "jitter" => text.set_jitter(value),
                 "processes" => text.processes = Some(value.parse().unwrap()),
                 "group" => value.clone_into(&mut text.group),
                 other => panic!("unknown key {other}"),

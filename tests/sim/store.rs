@@ -4,19 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ucron::model::{
-    AgentId, Cause, Ending, GroupName, OperatorId, Outcome, RequestId, RunId, Slot, Task, TaskId,
-    TaskPath, UnixMs,
+    AgentId, Ending, GroupName, OperatorId, Outcome, RequestId, RunId, Task, TaskId, TaskPath,
+    UnixMs,
 };
 use ucron::store::{
-    AgentRow, AnswerRow, AuditRow, GroupRow, OperatorRow, RunQuery, RunRow, Snapshot, SpanRow,
-    StoredRun, TokenRow, Write,
+    AgentRow, AnswerRow, AuditRow, GroupRow, OperatorRow, RunQuery, RunRow, Snapshot, StoredRun,
+    TokenRow, Write,
 };
-
-/// Milliseconds that an estimate of the center's clock may be off.
-const EARLY: i64 = 800;
-
-/// How long an agent may start what is due by a clock that was set back, milliseconds.
-const UNHEARD: i64 = 60_000;
 
 /// A run's row.
 #[derive(Clone, Debug)]
@@ -38,8 +32,6 @@ pub struct Run {
 pub struct Version {
     /// Since when.
     pub from: UnixMs,
-    /// What it is due at is due after this.
-    pub due_after: UnixMs,
     /// The task; none once it is removed.
     pub task: Option<Task>,
 }
@@ -58,18 +50,12 @@ pub struct MemStore {
     holders: BTreeMap<TaskId, AgentId>,
     answers: BTreeMap<(RequestId, OperatorId), AnswerRow>,
     audit: Vec<AuditRow>,
-    /// Spans by task, target, slot and beginning; their occurrences are among the runs, too.
-    pub spans: BTreeMap<(TaskId, Option<AgentId>, Slot, UnixMs), SpanRow>,
     /// Runs by id.
     pub runs: BTreeMap<RunId, Run>,
     /// Every version of every task, for who asks what was due.
     pub versions: BTreeMap<TaskId, Vec<Version>>,
     /// When the members of a group, or who of them is drained, last changed.
     pub regrouped: Vec<(UnixMs, AgentId)>,
-    /// Whether the center's clock was set back, so that what is stored is no measure of time.
-    pub set_back: bool,
-    /// The latest instant that the center's clock has shown.
-    pub latest: UnixMs,
     /// Broken promises.
     pub broken: Vec<String>,
 }
@@ -80,7 +66,6 @@ impl MemStore {
         for write in batch {
             self.apply(now, write);
         }
-        self.latest = self.latest.max(now);
     }
 
     fn apply(&mut self, now: UnixMs, write: Write) {
@@ -92,7 +77,6 @@ impl MemStore {
                 self.removed_tasks.insert(task.clone());
                 let version = Version {
                     from: at,
-                    due_after: at,
                     task: None,
                 };
                 self.versions.entry(task).or_default().push(version);
@@ -123,27 +107,9 @@ impl MemStore {
     fn apply_run(&mut self, now: UnixMs, write: Write) {
         match write {
             Write::PlanRun(row) => self.plan(row),
-            Write::CatchUpRun { run_id } => {
-                if let Some(run) = self.open(&run_id) {
-                    run.row.run.cause = Cause::CatchUp;
-                }
-            }
-            Write::FoldRun { run_id } => {
-                if self.open(&run_id).is_some() {
-                    self.runs.remove(&run_id);
-                }
-            }
-            Write::PutSpan(span) => self.put_span(now, *span),
-            Write::ReviseRun {
-                run_id,
-                revision,
-                delay,
-                start_before,
-            } => {
+            Write::ReviseRun { run_id, revision } => {
                 if let Some(run) = self.open(&run_id) {
                     run.row.run.revision = revision;
-                    run.row.run.delay = delay;
-                    run.row.start_before = start_before;
                 }
             }
             Write::ReassignRun { run_id, from, to } => {
@@ -153,17 +119,7 @@ impl MemStore {
                     run.given.push(Some(to));
                 }
             }
-            Write::EndRun {
-                run_id,
-                only_of,
-                ending,
-            } => {
-                let run = self.runs.get(&run_id);
-                let others = only_of.is_some() && run.is_some_and(|run| run.row.agent != only_of);
-                if !others {
-                    self.end(now, &run_id, *ending);
-                }
-            }
+            Write::EndRun { run_id, ending } => self.end(now, &run_id, *ending),
             Write::RecordRun { row, ending } => {
                 let id = row.run.run_id.clone();
                 self.plan(*row);
@@ -173,54 +129,15 @@ impl MemStore {
         }
     }
 
-    /// A span's occurrences stand among the runs, each once.
-    fn put_span(&mut self, now: UnixMs, span: SpanRow) {
-        let key = (span.task.clone(), span.target.clone(), span.slot, span.from);
-        let known = self
-            .spans
-            .get(&key)
-            .map_or(UnixMs(span.from.0 - 1), |known| known.to);
-        let schedule = span.schedule();
-        let mut at = known;
-        while let Some(next) = schedule.first_in(at, span.to) {
-            let (row, ending) = (span.run(next), span.ending(next));
-            let id = row.run.run_id.clone();
-            if self.runs.contains_key(&id) {
-                self.broken.push(format!(
-                    "run {id}, due at {next}, has a row and is in {span:?}"
-                ));
-            }
-            self.plan(row);
-            if let Some(run) = self.runs.get_mut(&id) {
-                run.ending = Some(ending);
-                run.ended_at = Some(now.max(next));
-            }
-            at = next;
-        }
-        let first = UnixMs(span.from.0 - 1);
-        let counted = schedule.count_in(first, span.to, u64::MAX).count;
-        if span.count.is_some_and(|count| count != counted) {
-            self.broken.push(format!(
-                "{counted} occurrences were counted wrong: {span:?}"
-            ));
-        }
-        self.spans.insert(key, span);
-    }
-
     fn put_task(&mut self, task: Task) {
-        let versions = self.versions.entry(task.id.clone()).or_default();
-        // What was due by the clock before it was set back was due by an older version.
-        let is_old = self.set_back && !versions.is_empty();
-        let from = task.changed_at;
-        versions.push(Version {
-            from,
-            due_after: if is_old {
-                from.max(UnixMs(self.latest.0 + UNHEARD))
-            } else {
-                from
-            },
+        let version = Version {
+            from: task.changed_at,
             task: Some(task.clone()),
-        });
+        };
+        self.versions
+            .entry(task.id.clone())
+            .or_default()
+            .push(version);
         self.tasks.insert(task.id.clone(), task);
     }
 
@@ -253,9 +170,8 @@ impl MemStore {
                 .broken
                 .push(format!("run {id} ended that was never planned: {ending:?}"));
         };
-        // An agent decides by its estimate of the center's clock.
-        let early = now.0 + EARLY < run.row.run.scheduled_at.0 && ending.attempt == 0;
-        if early && ending.outcome == Outcome::Skipped && !self.set_back {
+        let early = now < run.row.run.scheduled_at && ending.attempt == 0;
+        if early && ending.outcome == Outcome::Skipped {
             self.broken
                 .push(format!("run {id} was skipped before its scheduled_at"));
         }
@@ -269,9 +185,7 @@ impl MemStore {
                 // sides that both know that nothing was started the first one's reason stands.
                 let both_unstarted = ending.attempt == 0 && old.attempt == 0;
                 let other = ending.outcome != old.outcome && ending.outcome != Outcome::Lost;
-                // After its clock was set back a center may plan it again, and miss it, which changes nothing.
-                let planned_again = self.set_back && ending.attempt == 0;
-                if other && !both_unstarted && !planned_again {
+                if other && !both_unstarted {
                     self.broken.push(format!(
                         "run {id} has two outcomes: {} ({}), then {} ({})",
                         old.outcome, old.reason, ending.outcome, ending.reason
@@ -301,12 +215,6 @@ impl MemStore {
                 .values()
                 .filter(|run| run.ending.is_none())
                 .map(|run| run.row.clone())
-                .collect(),
-            open_spans: self
-                .spans
-                .values()
-                .filter(|span| span.count.is_none())
-                .cloned()
                 .collect(),
             holders: self
                 .holders
@@ -367,7 +275,6 @@ impl MemStore {
             },
             agent_name: agent.map(|row| row.name.clone()),
             ending: run.ending.clone(),
-            span: None,
         }
     }
 

@@ -45,18 +45,7 @@ pub struct TaskText {
     #[serde(default)]
     timeout: Option<String>,
     #[serde(default)]
-    catch_up: bool,
-    #[serde(default)]
-    misfire_grace: Option<String>,
-    #[serde(default)]
-    jitter: Option<String>,
-    #[serde(default)]
-    max_rate: Option<u32>,
-    #[serde(default)]
     env: BTreeMap<String, String>,
-    /// The file tells nothing of its runs.
-    #[serde(default)]
-    pub untold: bool,
     /// Added by an `add` among the events, not at the beginning.
     #[serde(default)]
     pub later: bool,
@@ -66,11 +55,11 @@ fn default_group() -> String {
     "g".to_owned()
 }
 
-/// Milliseconds of `10s`, `0s`, `1m30s`, `1.5s`, `1m1.5s`.
+/// Milliseconds of `10s`, `0s`, `1m30s`, `1.5s`.
 pub fn millis(text: &str) -> i64 {
     if let Some((seconds, part)) = text.strip_suffix('s').and_then(|text| text.split_once('.')) {
         let thousandths: i64 = format!("{part:0<3}").parse().unwrap();
-        return millis(&format!("{seconds}s")) + thousandths;
+        return seconds.parse::<i64>().unwrap() * 1_000 + thousandths;
     }
     let span = parse_duration_or_zero(text);
     let span = span.unwrap_or_else(|e| panic!("`{text}` is no duration: {e}"));
@@ -98,12 +87,7 @@ impl TaskText {
             processes: None,
             retries: None,
             timeout: None,
-            catch_up: false,
-            misfire_grace: None,
-            jitter: None,
-            max_rate: None,
             env: BTreeMap::new(),
-            untold: false,
             later: false,
         }
     }
@@ -154,17 +138,6 @@ impl TaskText {
         self.overlap = Some(overlap.to_owned());
     }
 
-    /// Sets over how long its starts are spread.
-    pub fn set_jitter(&mut self, jitter: &str) {
-        self.jitter = Some(jitter.to_owned());
-    }
-
-    /// Lets it catch up for so long.
-    pub fn set_catch_up(&mut self, grace: &str) {
-        self.catch_up = true;
-        self.misfire_grace = Some(grace.to_owned());
-    }
-
     /// Sets how its command ends.
     pub fn set_behaviour(&mut self, exit: i32, ignores_term: bool, retries: u16) {
         self.exit = exit;
@@ -209,16 +182,6 @@ impl TaskText {
             None => "@always",
         };
         let mut spec = TaskSpec::new(Rule::parse(rule).unwrap(), work);
-        spec.catch_up = self.catch_up;
-        if let Some(grace) = &self.misfire_grace {
-            spec.misfire_grace = span(grace);
-        }
-        if let Some(jitter) = &self.jitter {
-            spec.jitter = span(jitter);
-        }
-        if let Some(rate) = self.max_rate {
-            spec.max_rate = rate;
-        }
         spec.target = target(self.target.as_deref().unwrap_or("all"));
         spec
     }

@@ -27,31 +27,6 @@ pub struct Process {
     pub alive: bool,
 }
 
-/// A task's stop.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Stop {
-    /// The task.
-    pub task: TaskId,
-    /// When it was asked for, by the center's clock.
-    pub asked_at: UnixMs,
-    /// What runs may end.
-    pub finish: bool,
-}
-
-impl Stop {
-    /// What was due before may be under way to the keeper, or wait there for the end of what it replaces: the answer
-    /// counts it as started, and the stop sequence follows it.
-    fn forbids(&self, process: &Process) -> bool {
-        let due_before = process.run.fire_at() <= self.asked_at;
-        process.run.cause.is_of_rule() && process.attempt == 1 && !due_before
-    }
-
-    /// Whether the stop sequence is to end it.
-    fn ends(&self, process: &Process) -> bool {
-        process.run.cause.is_of_rule() && !self.finish && !process.ignores_term
-    }
-}
-
 /// Everything that was started.
 #[derive(Debug, Default)]
 pub struct Truth {
@@ -60,10 +35,8 @@ pub struct Truth {
     started: BTreeSet<(RunId, u16)>,
     /// Runs by id that had a start.
     pub runs: BTreeSet<RunId>,
-    /// Tasks whose stop was confirmed by every agent, with its kind.
-    pub stopped: BTreeMap<TaskId, Stop>,
-    /// Hosts whose agents were removed.
-    pub removed: BTreeSet<usize>,
+    /// Tasks whose stop was confirmed by every agent.
+    pub stopped: BTreeSet<TaskId>,
     /// How much earlier than due a host may believe it is, by its estimate of the center's clock.
     pub tolerance: i64,
     /// Broken promises.
@@ -78,7 +51,7 @@ impl Truth {
         if !self.started.insert((run.run_id.clone(), process.attempt)) {
             self.broken.push(format!("{what} was started twice"));
         }
-        let early = run.fire_at().0 - process.started_at.0;
+        let early = run.scheduled_at.0 - process.started_at.0;
         if early > self.tolerance && run.cause != Cause::Daemon {
             self.broken
                 .push(format!("{what} was started {early} ms early"));
@@ -91,12 +64,7 @@ impl Truth {
             )
         });
         self.broken.extend(beside);
-        let stop = self.stopped.get(&run.task);
-        // What a removed agent holds nobody can stop any more.
-        let removed = self.removed.contains(&process.host);
-        // Nor is known what was due before by a clock that was set back.
-        let known = !removed && self.tolerance < i64::MAX;
-        if known && stop.is_some_and(|stop| stop.forbids(&process)) {
+        if run.cause == Cause::Rule && self.stopped.contains(&run.task) && process.attempt == 1 {
             self.broken
                 .push(format!("{what} was started after its task was stopped"));
         }
@@ -104,18 +72,6 @@ impl Truth {
         let pid = i32::try_from(self.processes.len()).unwrap_or(0) + 1_000;
         self.processes.insert(pid, process);
         pid
-    }
-
-    /// A command ended by itself, so long after its start that no stop sequence can have been on its way to it;
-    /// nothing on its host kept one from it.
-    pub fn ran_out(&mut self, process: &Process) {
-        let stop = self.stopped.get(&process.run.task);
-        let removed = self.removed.contains(&process.host);
-        if !removed && stop.is_some_and(|stop| stop.ends(process)) {
-            let run = &process.run.run_id;
-            let why = format!("run {run} ran to its end though its task was stopped");
-            self.broken.push(why);
-        }
     }
 
     /// Commands that have not ended.

@@ -5,10 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ucron::agent::core::AgentCore;
-use ucron::agent::event::Event as AgentEvent;
 use ucron::center::{CoreSettings, Ticket};
-use ucron::exec::supervise::{Event as KeeperEvent, Order};
+use ucron::exec::supervise::Order;
 use ucron::exec::wire;
 use ucron::model::{
     AgentId, AgentName, Fingerprint, GroupName, Incarnation, OperatorId, OperatorName, Role, UnixMs,
@@ -20,7 +18,6 @@ use crate::center::Center;
 use crate::desk::Desk;
 use crate::host::Host;
 use crate::net::{Conn, Net};
-use crate::plant::Plant;
 use crate::random::Dice;
 use crate::store::MemStore;
 use crate::truth::Truth;
@@ -61,24 +58,6 @@ pub enum Happening {
         life: u64,
         ticket: ucron::agent::event::Ticket,
     },
-    /// What an append that failed left in the journal is taken out of it.
-    TakenBack { host: usize, life: u64 },
-    /// An agent that was stopped hears of something.
-    AgentTold {
-        host: usize,
-        life: u64,
-        event: Box<AgentEvent>,
-    },
-    /// Likewise a keeper.
-    KeeperTold {
-        host: usize,
-        life: u64,
-        event: Box<KeeperEvent>,
-    },
-    /// A host's wall clock is set.
-    HostClock { host: usize, skew: i64 },
-    /// The center's wall clock is set.
-    CenterClock { skew: i64 },
     /// An agent finds its keeper.
     FindKeeper { host: usize, life: u64 },
     /// A command for a keeper.
@@ -132,8 +111,6 @@ pub struct World {
     pub desk: Desk,
     /// What really happened.
     pub truth: Truth,
-    /// A bug to be found.
-    pub plant: Option<Plant>,
     /// Chance.
     pub dice: Dice,
     /// Random delays between agent and keeper, at most.
@@ -159,7 +136,6 @@ impl World {
             nets: Vec::new(),
             desk: Desk::default(),
             truth: Truth::default(),
-            plant: None,
             dice: Dice::new(seed),
             hop: 0,
             log: Vec::new(),
@@ -258,9 +234,6 @@ impl World {
     }
 
     fn happen(&mut self, what: Happening) {
-        let Some(what) = self.hold_back(what) else {
-            return;
-        };
         if self.loud {
             eprintln!("{:>9} {}", self.time, brief(&what));
         }
@@ -278,19 +251,6 @@ impl World {
             Happening::Handshake { conn } => self.handshake_over(conn),
             Happening::AgentWake { host, life, number } => self.agent_wake(host, life, number),
             Happening::Synced { host, life, ticket } => self.synced(host, life, ticket),
-            Happening::TakenBack { host, life } => self.taken_back(host, life),
-            Happening::AgentTold { host, life, event } => {
-                if self.hosts[host].life == life {
-                    self.agent_event(host, *event);
-                }
-            }
-            Happening::KeeperTold { host, life, event } => {
-                if self.hosts[host].keeper_life() == life {
-                    self.keeper_event(host, *event);
-                }
-            }
-            Happening::HostClock { host, skew } => self.set_clock(host, skew),
-            Happening::CenterClock { skew } => self.set_center_clock(skew),
             Happening::FindKeeper { host, life } => self.find_keeper(host, life),
             Happening::ToKeeper {
                 host,
@@ -308,8 +268,7 @@ impl World {
     }
 
     /// Panics if a promise was broken.
-    pub fn check(&mut self) {
-        self.epochs_grow();
+    pub fn check(&self) {
         let broken: Vec<&String> = self.store.broken.iter().chain(&self.truth.broken).collect();
         assert!(
             broken.is_empty(),
@@ -317,20 +276,6 @@ impl World {
             self.time,
             self.last_log()
         );
-    }
-
-    /// An agent never takes orders of a lower epoch than it has had.
-    fn epochs_grow(&mut self) {
-        for host in &mut self.hosts {
-            let Some(epoch) = host.agent.as_ref().map(AgentCore::epoch) else {
-                continue;
-            };
-            if epoch < host.highest {
-                let low = format!("agent {} fell back to epoch {epoch}", host.name);
-                self.truth.broken.push(low);
-            }
-            host.highest = epoch.max(host.highest);
-        }
     }
 
     /// The last lines of the log.

@@ -226,7 +226,6 @@ pub const PURE: &[(&str, &[&str])] = &[
     ("src/center/runs.rs", &[]),
     ("src/center/select.rs", &[]),
     ("src/center/sessions.rs", &[]),
-    ("src/center/steady.rs", &[]),
     ("src/center/tasks.rs", &[]),
     ("src/center/views.rs", &[]),
     ("src/center/watch.rs", &[]),

@@ -1,5 +1,4 @@
-//! Firing: armed runs become due, due runs are decided and given to the keeper. Nothing here waits for a disk; a run
-//! whose plan is not on it yet is not due.
+//! Firing: armed runs become due, due runs are decided and given to the keeper. Nothing here waits for a disk.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,9 +13,6 @@ use crate::model::{Cause, Ending, Outcome, Overlap, RunId, RunRef, TaskText};
 /// A run this late is overdue: it gives way to a later due run of its task and slot. Until then every occurrence
 /// starts, one after the other: an agent that is back within the usual lead (10 s) costs no fire.
 const OVERDUE: Duration = Duration::from_secs(10);
-
-/// A run of a task that catches up is caught up when it starts so late.
-const CAUGHT_UP: Duration = Duration::from_secs(1);
 
 /// How long a due run of target `one` waits for the lease while a leader is linked: the first heartbeat of a new
 /// link may still be under way.
@@ -69,7 +65,7 @@ impl AgentCore {
         let ready = self.keeper.is_ready();
         due.map(|held| {
             if ready && self.waits_for_late(held, now) {
-                self.clock.fire_at(held.run.fire_at(), now).plus(OVERDUE)
+                self.clock.fire_at(held.run.scheduled_at, now).plus(OVERDUE)
             } else if ready {
                 self.lease_wanted_by(held, now)
             } else {
@@ -80,11 +76,8 @@ impl AgentCore {
     }
 
     fn lease_wanted_by(&self, held: &Held, now: Now) -> BootMs {
-        let due = self.clock.fire_at(held.run.fire_at(), now);
-        let link = self.leader().and_then(|leader| self.links.get(&leader));
-        // A run that is caught up was due before the link was there.
-        let from = link.map_or(due, |link| due.max(link.up_at));
-        from.plus(LEASE_PATIENCE)
+        let due = self.clock.fire_at(held.run.scheduled_at, now);
+        due.plus(LEASE_PATIENCE)
     }
 
     fn expire_due(&mut self, now: Now) {
@@ -145,7 +138,7 @@ impl AgentCore {
     }
 
     fn is_overdue(&self, held: &Held, now: Now) -> bool {
-        self.clock.center(now).since(held.run.fire_at()) >= OVERDUE
+        self.clock.center(now).since(held.run.scheduled_at) >= OVERDUE
     }
 
     /// Whether a run's place is taken by one that started late because agent or keeper were away: had it been on
@@ -213,7 +206,7 @@ impl AgentCore {
         };
         let exempt = held.phase == Phase::Queued;
         let start = Start {
-            run: self.as_started(held, now),
+            run: held.run.clone(),
             text,
             epoch: held.epoch,
             start_before: (!exempt).then_some(held.start_before),
@@ -222,17 +215,6 @@ impl AgentCore {
         };
         self.runs.set(&held.run.run_id, Phase::Starting);
         self.tell(Command::Start(Box::new(start)));
-    }
-
-    /// The run as its command is told of it: caught up if it is late and its task catches up. A run that waited in
-    /// the queue was there on time.
-    fn as_started(&self, held: &Held, now: Now) -> RunRef {
-        let mut run = held.run.clone();
-        let late = self.clock.center(now).since(run.fire_at()) >= CAUGHT_UP;
-        if held.catch_up && late && held.phase == Phase::Due {
-            run.cause = Cause::CatchUp;
-        }
-        run
     }
 
     /// Starts every queued run whose place is free.

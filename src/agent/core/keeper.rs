@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::event::{Effect, Now};
-use super::super::record::{Closing, Record};
+use super::super::record::Closing;
 use super::super::runs::{Held, Phase};
-use super::{AgentCore, Assigned, Memory};
+use super::AgentCore;
 use crate::exec::wire::{Assignment, BootMs, Command, Event, RunState, SlotState, SlotStatus};
 use crate::model::{Ending, Outcome, Revision, RunId, RunRef, TaskId, UnixMs};
 use crate::proto::agent::{RunEvent, SlotReport};
@@ -60,22 +60,16 @@ impl AgentCore {
 
     /// Tells the keeper now, or when it is connected.
     pub(super) fn stop(&mut self, command: Command) {
-        let kept = if let Command::Stop { run_id, reason } = &command {
-            self.stops.insert(run_id.clone(), reason.clone());
-            true
-        } else {
-            false
-        };
         if self.keeper.is_ready() {
             self.tell(command);
-        } else if !kept {
+        } else {
             self.untold.push(command);
         }
     }
 
     pub(super) fn keeper_says(&mut self, event: Event, now: Now) {
         match event {
-            Event::Hello { kept, .. } => self.keeper_problems(&kept),
+            Event::Hello { .. } => {}
             Event::Policy(policy) => self.policy_changed(&policy),
             Event::Known { run, state } => self.known(&run, state),
             Event::Assigned { task, revision } => {
@@ -133,11 +127,7 @@ impl AgentCore {
     /// Moves a run to a phase, taking it in where only the keeper knew it.
     fn hold(&mut self, run: &RunRef, phase: Phase) {
         if self.runs.get(&run.run_id).is_some() {
-            self.runs.update(&run.run_id, |held| {
-                // It was told whether it is caught up.
-                held.run.cause = run.cause;
-                held.phase = phase;
-            });
+            self.runs.set(&run.run_id, phase);
         } else {
             let held = Held::known(run.clone(), BootMs(0), phase);
             self.runs.insert(held);
@@ -183,25 +173,13 @@ impl AgentCore {
             return;
         };
         self.settle_unknown(&runs, now);
-        self.settle_assigned(&daemons);
         for command in std::mem::take(&mut self.untold) {
             self.tell(command);
         }
-        self.stop_again();
         self.give_daemons(&daemons);
         self.arm_again();
         self.become_ready(now);
         self.start_queued(now);
-    }
-
-    /// What was to be stopped and has not ended is told once more; what has ended is told no longer.
-    fn stop_again(&mut self) {
-        let runs = &self.runs;
-        self.stops
-            .retain(|run_id, _| runs.get(run_id).is_some_and(Held::is_active));
-        for (run_id, reason) in self.stops.clone() {
-            self.tell(Command::Stop { run_id, reason });
-        }
     }
 
     /// Runs that memory holds as given to the keeper and that it does not know: a start that got lost on the
@@ -221,13 +199,13 @@ impl AgentCore {
             .into_iter()
             .filter(|(run_id, _)| !cancels.contains_key(run_id));
         for (run_id, on_the_way) in unknown {
-            let kill = self.untold.iter().find_map(|command| match command {
-                Command::Kill {
+            let stop = self.untold.iter().find_map(|command| match command {
+                Command::Stop { run_id: of, reason }
+                | Command::Kill {
                     run_id: of, reason, ..
                 } if *of == run_id => Some(reason.clone()),
                 _ => None,
             });
-            let stop = self.stops.get(&run_id).cloned().or(kill);
             match stop {
                 Some(reason) if on_the_way => self.end(&run_id, Outcome::Stopped, reason, now),
                 None if on_the_way => self.runs.set(&run_id, Phase::Armed),
@@ -237,26 +215,6 @@ impl AgentCore {
                 }
             }
         }
-    }
-
-    /// After a damaged journal the keeper's daemons are taken for those assigned, in no revision of which the text is
-    /// known: the center sends it, or withdraws them.
-    fn settle_assigned(&mut self, daemons: &BTreeMap<TaskId, Revision>) {
-        if std::mem::take(&mut self.memory) == Memory::Whole {
-            return;
-        }
-        for task in daemons.keys() {
-            if !self.assigned.contains_key(task) {
-                let unknown = Assigned::default();
-                self.assigned.insert(task.clone(), unknown);
-                self.write(Record::Assigned {
-                    task: task.clone(),
-                    revision: unknown.revision,
-                    epoch: unknown.epoch,
-                });
-            }
-        }
-        self.write(Record::Settled);
     }
 
     fn give_daemons(&mut self, daemons: &BTreeMap<TaskId, Revision>) {
@@ -323,7 +281,6 @@ impl AgentCore {
         if matches!(known, Some(Phase::Closed(closed)) if closed.by_keeper) {
             return;
         }
-        self.stops.remove(&run.run_id);
         self.hold(run, Phase::closed(Closing::Ended(Box::new(ending)), true));
         self.may_report(&run.run_id);
     }

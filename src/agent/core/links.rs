@@ -26,8 +26,6 @@ const CONFIRMS: usize = 32;
 pub(super) struct Link {
     /// The center's epoch, 0 while it stands by.
     pub epoch: Epoch,
-    /// When it came up.
-    pub up_at: BootMs,
     /// Whether the state was sent on it.
     pub stated: bool,
     /// Numbers of the reports sent on it and the closed runs in each.
@@ -80,7 +78,6 @@ impl AgentCore {
     pub(super) fn link_up(&mut self, link: LinkId, welcome: &Welcome, sent: BootMs, now: Now) {
         let held = Link {
             epoch: welcome.epoch,
-            up_at: now.boot,
             heard: now.boot,
             next_beat: now.boot,
             ..Link::default()
@@ -193,7 +190,6 @@ impl AgentCore {
         let Some((offset_ms, error_ms)) = self.clock.offset() else {
             return;
         };
-        self.furthest = self.furthest.max(Some(offset_ms));
         self.note(Record::Offset {
             offset_ms,
             error_ms,
@@ -265,15 +261,11 @@ impl AgentCore {
         for part in self.state() {
             self.send(link, FromAgent::State(part));
         }
-        self.told_armed.extend(self.cancelling.keys().cloned());
         if let Some(policy) = self.policy.clone() {
             self.send(link, FromAgent::Policy(Box::new(policy)));
         }
         if let Some(held) = self.links.get_mut(&link) {
             held.stated = true;
-        }
-        if self.has_problems() {
-            self.send_problems(link);
         }
         self.lead_changed();
     }

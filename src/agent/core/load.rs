@@ -8,7 +8,7 @@ use super::super::event::Now;
 use super::super::record::{Planned, Record};
 use super::super::runs::{Excuse, Held, Phase};
 use super::texts::TextKey;
-use super::{AgentCore, Assigned, KEEPER_PATIENCE, Memory};
+use super::{AgentCore, Assigned, KEEPER_PATIENCE};
 use crate::exec::wire::BootMs;
 use crate::model::{BootId, Incarnation, RunId};
 
@@ -38,22 +38,13 @@ impl AgentCore {
                 incarnation,
                 boot_id,
             } => self.open(incarnation, boot_id),
-            Record::Damaged => self.memory = Memory::Damaged,
-            Record::Settled => self.memory = Memory::Whole,
             Record::Epoch { epoch } => self.epoch = self.epoch.max(epoch),
             Record::Offset {
                 offset_ms,
                 error_ms,
-            } => {
-                self.furthest = self.furthest.max(Some(offset_ms));
-                self.clock.restore(offset_ms, error_ms);
-            }
+            } => self.clock.restore(offset_ms, error_ms),
             Record::Text { text } => self.texts.insert(*text, true),
-            Record::Planned(planned) => {
-                let mut held = Held::armed(planned);
-                held.on_disk = true;
-                self.runs.insert(held);
-            }
+            Record::Planned(planned) => self.runs.insert(Held::armed(planned)),
             Record::Cancelled { run_id } | Record::Dropped { run_id } => {
                 self.runs.remove(&run_id);
             }
@@ -86,7 +77,6 @@ impl AgentCore {
     /// What was good in the last boot only: armed runs, and every instant on its clock.
     fn forget_boot(&mut self) {
         self.clock = Estimate::default();
-        self.furthest = None;
         let old = std::mem::take(&mut self.runs);
         for held in old
             .iter()
@@ -103,25 +93,18 @@ impl AgentCore {
     fn excuse_overdue(&mut self, now: Now) {
         // The life before may have known the center's clock a little otherwise.
         let horizon = now.boot.plus(UNSURE);
-        self.doubted_until = horizon;
-        let armed = self.runs.iter().filter(|held| held.phase == Phase::Armed);
-        for mut held in armed.cloned().collect::<Vec<_>>() {
-            self.doubt(&mut held, now);
-            self.runs.insert(held);
-        }
-    }
-
-    /// Of a run that was due before this life only the keeper's set will tell whether a former one started it, also
-    /// where the journal does not know the run: its record may have failed after the start.
-    pub(super) fn doubt(&self, held: &mut Held, now: Now) {
-        // The center's clock may have been set back since that life.
-        let earlier = self.furthest.map_or(BootMs(u64::MAX), |offset_ms| {
-            BootMs(u64::try_from(held.run.fire_at().0 - offset_ms).unwrap_or(0))
-        });
-        let due = self.clock.fire_at(held.run.fire_at(), now).min(earlier);
-        if due <= self.doubted_until {
-            held.excuse = Excuse::AgentDown;
-            held.phase = Phase::Starting;
+        let overdue: Vec<RunId> = self
+            .runs
+            .iter()
+            .filter(|held| held.phase == Phase::Armed)
+            .filter(|held| self.clock.fire_at(held.run.scheduled_at, now) <= horizon)
+            .map(|held| held.run.run_id.clone())
+            .collect();
+        for run_id in overdue {
+            self.runs.update(&run_id, |held| {
+                held.excuse = Excuse::AgentDown;
+                held.phase = Phase::Starting;
+            });
         }
     }
 
@@ -135,16 +118,7 @@ impl AgentCore {
                 boot_id,
             });
         }
-        if self.memory == Memory::Damaged {
-            records.push(Record::Damaged);
-        }
         records.push(Record::Epoch { epoch: self.epoch });
-        if let Some(offset_ms) = self.furthest {
-            records.push(Record::Offset {
-                offset_ms,
-                error_ms: 0,
-            });
-        }
         if let Some((offset_ms, error_ms)) = self.clock.offset() {
             records.push(Record::Offset {
                 offset_ms,
@@ -209,7 +183,6 @@ fn snapshot_run(held: &Held, records: &mut Vec<Record>) {
             records.push(Record::Planned(Planned {
                 run: held.run.clone(),
                 start_before: held.start_before,
-                catch_up: held.catch_up,
                 epoch: held.epoch,
             }));
         }

@@ -10,7 +10,7 @@ use crate::exec::wire::{Assignment, Command};
 use crate::model::{Epoch, Outcome, Revision, RunId, TaskId};
 use crate::proto::agent::{
     Cancel, Confirm, FromAgent, HeldAssignment, Kill, Order, PlannedRun, RefusedRun, RestartSlots,
-    RunEvent, Withdraw,
+    Withdraw,
 };
 use crate::proto::hello::{ErrorFrame, LinkError};
 
@@ -154,9 +154,6 @@ impl AgentCore {
         } else if self.is_to_arm(&planned) {
             self.arm(planned, epoch, now);
             armed.push(run_id);
-        } else if self.runs.get(&run_id).is_some_and(|held| !held.on_disk) {
-            // Its record is under way: this order shares its fate.
-            armed.push(run_id);
         } else {
             self.report_again(&run_id);
         }
@@ -196,15 +193,10 @@ impl AgentCore {
         let planned = Planned {
             start_before: self.clock.boot(planned.start_before, now),
             run: run.clone(),
-            catch_up: planned.catch_up,
             epoch,
         };
         self.write(Record::Planned(planned.clone()));
-        let mut held = Held::armed(planned);
-        if !self.keeper.is_ready() {
-            self.doubt(&mut held, now);
-        }
-        self.runs.insert(held);
+        self.runs.insert(Held::armed(planned));
         self.tell(Command::Arm { run });
     }
 
@@ -295,13 +287,7 @@ impl AgentCore {
     pub(super) fn confirm(&mut self, link: LinkId, confirm: Confirm) {
         if let Some(held) = self.links.get_mut(&link) {
             held.confirmed(confirm.clone());
-            return self.send(link, FromAgent::Confirm(confirm));
-        }
-        // A state told since on another link named them as armed.
-        for RefusedRun { run_id, reason } in confirm.refused {
-            if self.runs.get(&run_id).is_none() {
-                self.say(RunEvent::NotStarted { run_id, reason });
-            }
+            self.send(link, FromAgent::Confirm(confirm));
         }
     }
 

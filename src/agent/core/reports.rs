@@ -21,22 +21,15 @@ pub(super) struct Pending {
 
 #[derive(Debug)]
 enum Saying {
-    Passing(Box<RunEvent>),
+    Passing(RunEvent),
     Closed(RunId),
-}
-
-impl Pending {
-    /// The link that is told of what happens.
-    pub fn to(&self) -> Option<LinkId> {
-        self.to
-    }
 }
 
 impl AgentCore {
     /// Says something that is not repeated; nothing where nobody leads.
     pub(super) fn say(&mut self, event: RunEvent) {
         if self.reports.to.is_some() {
-            self.reports.events.push(Saying::Passing(Box::new(event)));
+            self.reports.events.push(Saying::Passing(event));
         }
     }
 
@@ -66,7 +59,7 @@ impl AgentCore {
         closed.sort();
         let closed = closed.into_iter().map(|(_, id)| Saying::Closed(id));
         let slots = self.slots.values().cloned();
-        let slots = slots.map(|slot| Saying::Passing(Box::new(RunEvent::Slot(slot))));
+        let slots = slots.map(|slot| Saying::Passing(RunEvent::Slot(slot)));
         self.reports.events = closed.chain(slots).collect();
     }
 
@@ -92,7 +85,6 @@ impl AgentCore {
             start_before: held.start_before,
             closing: closing.clone(),
         });
-        self.stops.remove(run_id);
         self.runs.set(run_id, Phase::closed(closing, false));
         self.after.push(After::Report(run_id.clone()));
         self.tell(Command::Disarm {
@@ -150,7 +142,7 @@ impl AgentCore {
 
     fn event_of(&self, saying: Saying) -> Option<(RunEvent, Option<RunId>)> {
         let run_id = match saying {
-            Saying::Passing(event) => return Some((*event, None)),
+            Saying::Passing(event) => return Some((event, None)),
             Saying::Closed(run_id) => run_id,
         };
         let held = self.runs.get(&run_id)?;
@@ -306,7 +298,6 @@ mod tests {
                 slot: crate::model::Slot(0),
                 cause: crate::model::Cause::Rule,
                 scheduled_at: UnixMs(0),
-                delay: std::time::Duration::ZERO,
             },
             ending: Ending {
                 tail: Some(tail.to_owned()),

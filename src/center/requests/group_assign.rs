@@ -18,7 +18,9 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &GroupAssign
         rows.push(core.find_agent(asker, name)?.clone());
     }
     asker.may_change_fleet()?;
-    let change = core.changes.begin(now, asker.session, asker.request, None);
+    let change = core
+        .changes
+        .begin(now.at, asker.session, asker.request, None);
     core.drafts.change = Some(change);
     let deed = if ask.assign {
         "group assign"

@@ -72,7 +72,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: Request) -> 
         Request::TaskRestart(ask) => task_restart::answer(core, now, asker, &ask),
         Request::TaskRemove(ask) => task_remove::answer(core, now, asker, &ask),
         Request::TaskRun(ask) => task_run::answer(core, now, asker, &ask),
-        Request::RunList(ask) => run_list::answer(core, now, asker, ask),
+        Request::RunList(ask) => run_list::answer(core, asker, ask),
         Request::RunWait(ask) => Ok(run_wait::answer(core, asker, &ask)),
         Request::RunShow(ask) => run_show::answer(core, asker, &ask),
         Request::RunKill(ask) => run_kill::answer(core, now, asker, &ask),

@@ -27,7 +27,9 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &RunKill) ->
     };
     asker.may(Deed::TaskChange(&view.group), || no_run(&ask.run))?;
     refuse_away(core, &view)?;
-    let change = core.changes.begin(now, asker.session, asker.request, None);
+    let change = core
+        .changes
+        .begin(now.at, asker.session, asker.request, None);
     core.drafts.change = Some(change);
     let reason = format!("killed by {} at {}", asker.operator, hms(now.at));
     core.kill_run(&view, ask.signal, reason);

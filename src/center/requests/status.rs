@@ -84,13 +84,6 @@ fn problems(core: &Core, access: &Access, agents: &[AgentView]) -> Vec<String> {
             agent.name
         ));
     }
-    for session in core.sessions.iter() {
-        let seen = core.fleet.agents.get(&session.agent);
-        if let Some(row) = seen.filter(|row| Core::sees_agent(access, row)) {
-            let told = session.problems.iter();
-            problems.extend(told.map(|problem| format!("agent {}: {problem}", row.name)));
-        }
-    }
     for (key, slot) in core.slots.iter().filter(|(_, slot)| slot.state == "fatal") {
         let seen = core
             .fleet

@@ -155,22 +155,25 @@ fn named(agents: &[&str]) -> String {
     format!("{word} {}{more}", shown.join(", "))
 }
 
-/// What is kept with the task and has no effect on one like this.
-fn without_effect(spec: &TaskSpec) -> Vec<String> {
+/// What is kept with the task and counts only in a later version.
+fn without_effect(spec: &TaskSpec) -> Option<String> {
     let plain = TaskSpec::new(spec.rule.clone(), spec.work.clone());
-    let mut warnings = Vec::new();
-    if spec.misfire_grace != plain.misfire_grace && !spec.catch_up {
-        warnings.push("--misfire-grace has no effect without --catch-up".to_owned());
-    }
     let given = [
-        ("--catch-up", spec.catch_up),
-        ("--jitter", !spec.jitter.is_zero()),
-        ("--max-rate", spec.max_rate != plain.max_rate),
+        ("--catch-up", spec.catch_up != plain.catch_up),
+        ("--misfire-grace", spec.misfire_grace != plain.misfire_grace),
+        ("--jitter", spec.jitter != plain.jitter),
     ];
-    for (flag, _) in given.iter().filter(|(_, given)| *given && spec.work.daemon) {
-        warnings.push(format!("{flag} has no effect on a daemon"));
-    }
-    warnings
+    let flags: Vec<&str> = given
+        .into_iter()
+        .filter(|(_, given)| *given)
+        .map(|(flag, _)| flag)
+        .collect();
+    (!flags.is_empty()).then(|| {
+        format!(
+            "{} is kept but has no effect in this version",
+            flags.join(", ")
+        )
+    })
 }
 
 pub(super) fn unchanged(core: &Core, asker: &Asker, task: &Task) -> Answer {

@@ -87,7 +87,7 @@ fn save(
     }
     let change = core
         .changes
-        .begin(now, asker.session, asker.request, Some(new.id.clone()));
+        .begin(now.at, asker.session, asker.request, Some(new.id.clone()));
     core.drafts.change = Some(change);
     core.note_away(change, &new.id);
     core.put_task(now, asker, "task_saved", new, Some(old));

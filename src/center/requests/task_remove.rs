@@ -16,9 +16,8 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskRemove)
     let reason = format!("removed by {} at {}", asker.operator, hms(now.at));
     let change = core
         .changes
-        .begin(now, asker.session, asker.request, Some(task.id.clone()));
+        .begin(now.at, asker.session, asker.request, Some(task.id.clone()));
     core.drafts.change = Some(change);
-    core.settle_past(now, &task.id, false);
     let hit = Changed {
         changed: true,
         ..stop_runs(core, now, change, &task, &reason, true)
@@ -30,7 +29,6 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskRemove)
     });
     core.holders.remove(&task.id);
     core.fleet.remove_task(&task.id);
-    core.spans.forget_task(&task.id);
     core.touch(&Touched::Task(task.id.clone()));
     core.touch(&Touched::Group(task.group.clone()));
     let mut entry = Audited::new("rm", &task.path(), Some(task.group.clone()));

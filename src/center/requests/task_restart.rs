@@ -32,7 +32,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskRestart
     let reason = format!("restarted by {} at {}", asker.operator, hms(now.at));
     let change = core
         .changes
-        .begin(now, asker.session, asker.request, Some(task.id.clone()));
+        .begin(now.at, asker.session, asker.request, Some(task.id.clone()));
     core.drafts.change = Some(change);
     let stopped = core.live_slots(&task.id).len() as u64;
     let agents: Vec<AgentId> = core.daemon_agents(&task).into_iter().collect();

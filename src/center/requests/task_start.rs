@@ -14,7 +14,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskStart) 
     let reason = format!("started by {} at {}", asker.operator, hms(now.at));
     let change = core
         .changes
-        .begin(now, asker.session, asker.request, Some(old.id.clone()));
+        .begin(now.at, asker.session, asker.request, Some(old.id.clone()));
     core.drafts.change = Some(change);
     if old.enabled {
         start_fatal(core, &old, &reason);

@@ -16,7 +16,7 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskStop) -
     let reason = format!("stopped by {} at {}", asker.operator, hms(now.at));
     let change = core
         .changes
-        .begin(now, asker.session, asker.request, Some(old.id.clone()));
+        .begin(now.at, asker.session, asker.request, Some(old.id.clone()));
     core.drafts.change = Some(change);
     let task = Task {
         enabled: false,

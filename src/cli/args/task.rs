@@ -7,8 +7,8 @@ use clap::{Arg, ArgAction, ArgMatches, Args};
 
 use super::value;
 use crate::model::{
-    Backoff, GroupName, Leftovers, Limit, Output, Overlap, Parole, Restart, StopSignal, Target,
-    TaskName, UserName,
+    Backoff, GroupName, Limit, Output, Overlap, Parole, Restart, StopSignal, Target, TaskName,
+    UserName,
 };
 use crate::proto::request::IfExists;
 use crate::rule::{Rule, Zone};
@@ -36,9 +36,6 @@ pub struct TaskFlags {
     /// Spread the starts over the agents by up to this
     #[arg(long, value_name = "D", value_parser = value::duration_or_zero, help_heading = "When")]
     pub jitter: Option<Duration>,
-    /// Plan at most so many runs for one second; what is due beyond that is missed [default: 1000]
-    #[arg(long, value_name = "N", help_heading = "When")]
-    pub max_rate: Option<u32>,
 
     /// Account it runs as
     #[arg(long, value_name = "USER", value_parser = value::user, help_heading = "What and where")]
@@ -93,9 +90,6 @@ pub struct TaskFlags {
     /// Time between that signal and KILL [default: 10s]
     #[arg(long, value_name = "D", value_parser = value::duration_or_zero, help_heading = "How it ends")]
     pub grace: Option<Duration>,
-    /// What becomes of processes that the command leaves behind when it ends: end, leave [default: end]
-    #[arg(long, value_name = "WHAT", help_heading = "How it ends")]
-    pub leftovers: Option<Leftovers>,
     /// Keep the last 64 KiB of output in the center: none, tail [default: none; tail without a value]
     #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "tail", help_heading = "How it ends")]
     pub output: Option<Output>,
@@ -120,7 +114,7 @@ pub struct TaskFlags {
     /// File on the host with more NAME=value lines
     #[arg(long, value_name = "FILE", help_heading = "Its surroundings")]
     pub env_file: Option<String>,
-    /// Resource limit, as memory=512M or nofile=4096; may be repeated
+    /// Resource limit, as nofile=4096; may be repeated
     #[arg(long, value_name = "KIND=N", help_heading = "Its surroundings")]
     pub limit: Vec<Limit>,
 
@@ -232,14 +226,13 @@ pub struct EditArgs {
 pub struct Resets(pub BTreeSet<&'static str>);
 
 /// Flag, and the argument it excludes; `env` and `limit` go together with theirs.
-const RESETS: [(&str, Option<&str>); 30] = [
+const RESETS: [(&str, Option<&str>); 28] = [
     ("disabled", Some("disabled")),
     ("rule", Some("rule")),
     ("tz", Some("timezone")),
     ("catch-up", Some("catch_up")),
     ("misfire-grace", Some("misfire_grace")),
     ("jitter", Some("jitter")),
-    ("max-rate", Some("max_rate")),
     ("note", Some("note")),
     ("target", Some("target")),
     ("daemon", Some("daemon")),
@@ -251,7 +244,6 @@ const RESETS: [(&str, Option<&str>); 30] = [
     ("overlap", Some("overlap")),
     ("stop-signal", Some("stop_signal")),
     ("grace", Some("grace")),
-    ("leftovers", Some("leftovers")),
     ("output", Some("output")),
     ("cwd", Some("cwd")),
     ("umask", Some("umask")),

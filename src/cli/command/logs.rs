@@ -17,7 +17,7 @@ use crate::cli::fault::{Exit, Fault, FaultCode};
 use crate::cli::print::{Out, clean};
 use crate::cli::session::Items;
 use crate::model::{AgentName, Cause, RunId, Slot};
-use crate::proto::request::{Item, LogRead, Request, RunList};
+use crate::proto::request::{Answer, Item, LogRead, Request, RunList};
 use crate::proto::view::{LogView, RunView};
 
 /// Bytes without an end of line that are kept at most; then what is there is shown as a line.
@@ -63,8 +63,9 @@ async fn reads(client: &Client<'_>, args: &LogsArgs) -> Result<(Vec<Reading>, bo
         limit: if since.is_some() { 0 } else { 200 },
         ..RunList::default()
     };
-    let known = match runs::paged(client, list).await {
-        Ok((known, _)) => known,
+    let known = match client.ask(Request::RunList(list)).await {
+        Ok(Answer::Runs(page)) => page.runs,
+        Ok(_) => return Err(Fault::unexpected("`runs`")),
         // Not a task, so it is a run, of which there is one.
         Err(fault) if fault.code == FaultCode::NotFound && since.is_none() => Vec::new(),
         Err(fault) => return Err(fault),

@@ -6,7 +6,6 @@ use crate::cli::fault::{Exit, Fault};
 use crate::cli::hit::{self, Deed};
 use crate::cli::print::{Style, row, tables};
 use crate::proto::request::{Answer, ProcessList, Request, RunKill, RunList};
-use crate::proto::view::RunView;
 use crate::rule::{UnixMs, parse_time};
 
 /// A time on the command line, in the zone of this terminal.
@@ -28,50 +27,24 @@ pub fn listed(args: &RunsArgs, style: &Style) -> Result<Request, Fault> {
         outcome: args.outcome,
         since: since.transpose()?,
         until: None,
-        after: None,
-        fold: !style.is_json() && !style.quiet,
         limit: args.limit,
     }))
 }
 
-/// The runs that a list asks for, page by page as the center gives them, and whether there are more.
-pub async fn paged(client: &Client<'_>, mut page: RunList) -> Result<(Vec<RunView>, bool), Fault> {
-    let limit = page.limit;
-    let mut runs: Vec<RunView> = Vec::new();
-    loop {
-        let Answer::Runs(answer) = client.ask(Request::RunList(page.clone())).await? else {
-            return Err(Fault::unexpected("`runs`"));
-        };
-        let read = u32::try_from(answer.runs.len()).unwrap_or(u32::MAX);
-        runs.extend(answer.runs);
-        let left = page.limit.saturating_sub(read);
-        let Some(last) = runs.last().filter(|_| answer.more && read > 0) else {
-            return Ok((runs, answer.more));
-        };
-        if limit > 0 && left == 0 {
-            return Ok((runs, answer.more));
-        }
-        page.limit = left;
-        page.until = Some(UnixMs(last.scheduled_at.0 + 1));
-        page.after = Some(last.run_id.clone());
-    }
-}
-
 /// `ucron runs`.
 pub async fn runs(client: &mut Client<'_>, request: Request, limit: u32) -> Result<Exit, Fault> {
-    let Request::RunList(list) = request else {
-        return Err(Fault::unexpected("`runs`"));
-    };
-    let (runs, more) = paged(client, list).await?;
-    let zone = client.out.style.zone.clone();
-    let rows = runs.iter().map(|run| row::run(run, &zone)).collect();
-    client.out.list(&tables::RUNS, rows)?;
-    if more {
-        client.out.tell(&format!(
-            "there are more than {limit} runs; `--limit 0` shows all"
-        ));
+    match client.ask(request).await? {
+        Answer::Runs(page) => {
+            client.out.list(&tables::RUNS, row::plain_all(&page.runs))?;
+            if page.more {
+                client.out.tell(&format!(
+                    "there are more than {limit} runs; `--limit 0` shows all"
+                ));
+            }
+            Ok(Exit::DONE)
+        }
+        _ => Err(Fault::unexpected("`runs`")),
     }
-    Ok(Exit::DONE)
 }
 
 /// `ucron ps`.

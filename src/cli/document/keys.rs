@@ -8,11 +8,11 @@ use toml::de::DeValue;
 
 use super::{Draft, HIDDEN};
 use crate::cli::args::value;
-use crate::model::{AgentName, GroupName, Limit, LimitKind, SpecError, Target, TaskName};
+use crate::model::{AgentName, GroupName, Limit, LimitKind, Target, TaskName};
 use crate::rule::{Rule, Zone};
 
 /// Every key, in the order in which they are written.
-pub const KEYS: [&str; 34] = [
+pub const KEYS: [&str; 32] = [
     "group",
     "name",
     "rule",
@@ -27,7 +27,6 @@ pub const KEYS: [&str; 34] = [
     "catch-up",
     "misfire-grace",
     "jitter",
-    "max-rate",
     "timeout",
     "retries",
     "backoff",
@@ -35,7 +34,6 @@ pub const KEYS: [&str; 34] = [
     "overlap",
     "stop-signal",
     "grace",
-    "leftovers",
     "output",
     "cwd",
     "umask",
@@ -82,7 +80,6 @@ pub fn set(draft: &mut Draft, key: &str, found: Found<'_, '_>, text: &str) -> Re
         "catch-up" => flags.catch_up = truth(found)?,
         "misfire-grace" => flags.misfire_grace = Some(read(found, value::duration_or_zero)?),
         "jitter" => flags.jitter = Some(read(found, value::duration_or_zero)?),
-        "max-rate" => flags.max_rate = Some(number(found)?),
         "timeout" => flags.timeout = Some(read(found, value::duration)?),
         "retries" => flags.retries = Some(number(found)?),
         "backoff" => flags.backoff = Some(read(found, value::backoff)?),
@@ -90,7 +87,6 @@ pub fn set(draft: &mut Draft, key: &str, found: Found<'_, '_>, text: &str) -> Re
         "overlap" => flags.overlap = Some(read(found, str::parse)?),
         "stop-signal" => flags.stop_signal = Some(read(found, str::parse)?),
         "grace" => flags.grace = Some(read(found, value::duration_or_zero)?),
-        "leftovers" => flags.leftovers = Some(read(found, str::parse)?),
         "output" => flags.output = Some(read(found, str::parse)?),
         "cwd" => flags.cwd = Some(word(found)?.to_owned()),
         "umask" => flags.umask = Some(read(found, value::umask)?),
@@ -229,17 +225,8 @@ fn limits(draft: &mut Draft, found: Found<'_, '_>) -> Result<(), Slip> {
     for (name, found) in limits {
         let kind: Result<LimitKind, _> = name.get_ref().parse();
         let kind = kind.map_err(|error| Slip::new(name.span().start, error.to_string()))?;
-        // A text may have a unit, as the flag.
-        let limit = match found.get_ref() {
-            DeValue::String(text) => format!("{kind}={text}")
-                .parse()
-                .map_err(|error: SpecError| Slip::new(found.span().start, error.to_string()))?,
-            _ => Limit {
-                kind,
-                value: number(found)?,
-            },
-        };
-        draft.flags.limit.push(limit);
+        let value = number(found)?;
+        draft.flags.limit.push(Limit { kind, value });
     }
     Ok(())
 }

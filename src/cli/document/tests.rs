@@ -87,10 +87,6 @@ const ALL: &[&str] = &[
     "as=18446744073709551615",
     "--stop-signal",
     "INT",
-    "--leftovers",
-    "leave",
-    "--limit",
-    "memory=512M",
     "--grace",
     "0s",
     "--restart",
@@ -269,7 +265,7 @@ fn each_wrong_value_is_pointed_at() {
         ),
         (
             "limit.files = 1",
-            "7:7: --limit `files` is unknown; allowed are memory, processes, cpu-percent, nofile, as, cpu, nproc, core, fsize, data, stack and memlock",
+            "7:7: --limit `files` is unknown; allowed are nofile, as, cpu, nproc, core, fsize, data, stack and memlock",
         ),
         (
             "success-codes = 3",

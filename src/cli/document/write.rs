@@ -132,7 +132,6 @@ impl Lines {
             span,
         );
         self.changed("jitter", (spec.jitter, fresh.jitter), span);
-        self.changed("max-rate", (spec.max_rate, fresh.max_rate), int);
     }
 
     fn ending(&mut self, work: &Work, fresh: &Work) {
@@ -149,7 +148,6 @@ impl Lines {
         self.word("overlap", (work.overlap, fresh.overlap));
         self.word("stop-signal", (work.stop_signal, fresh.stop_signal));
         self.changed("grace", (work.grace, fresh.grace), span);
-        self.word("leftovers", (work.leftovers, fresh.leftovers));
         self.word("output", (work.output, fresh.output));
     }
 

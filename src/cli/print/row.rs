@@ -6,10 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::model::{Parole, TaskPath, Work};
 use crate::proto::request::{Changed, Saved};
-use crate::proto::view::{RunView, TaskView};
-use crate::rule::Zone;
-
-use super::time;
+use crate::proto::view::TaskView;
 
 /// A view whose fields are those of the contract already.
 pub fn plain<T: Serialize>(view: &T) -> Value {
@@ -19,44 +16,6 @@ pub fn plain<T: Serialize>(view: &T) -> Value {
 /// Many of them.
 pub fn plain_all<T: Serialize>(views: &[T]) -> Vec<Value> {
     views.iter().map(plain).collect()
-}
-
-/// A run; one that stands for misses in a row says so in its reason.
-pub fn run(view: &RunView, zone: &Zone) -> Value {
-    let mut row = plain(view);
-    if view.span.is_some()
-        && let Value::Object(fields) = &mut row
-    {
-        fields.remove("span");
-        fields.insert("reason".to_owned(), Value::String(reason(view, zone)));
-    }
-    row
-}
-
-/// A run's reason; of misses in a row how many there were, and since when.
-pub fn reason(view: &RunView, zone: &Zone) -> String {
-    let Some(span) = &view.span else {
-        return view.reason.clone();
-    };
-    let since = time::stamp(span.from, zone);
-    format!(
-        "{} in a row since {since}: {}",
-        thousands(span.count),
-        view.reason
-    )
-}
-
-/// A number with a comma before each three digits.
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// A task, flat: the fields of its spec and its work beside its own.
@@ -77,8 +36,6 @@ pub fn task(view: &TaskView) -> Value {
     // `timezone` is the zone in which the rule is read, `tz` the flag: the task's own, if it has one.
     row.insert("tz".to_owned(), plain(&view.spec.timezone));
     row.insert("timezone".to_owned(), plain(&view.zone));
-    // The wire leaves it out where it is the default.
-    row.insert("max_rate".to_owned(), plain(&view.spec.max_rate));
     row.extend(work(&view.spec.work));
     Value::Object(row)
 }
@@ -91,7 +48,7 @@ fn fields(value: Value) -> Map<String, Value> {
 }
 
 /// What has another form on the command line than between the programs.
-fn work(work: &Work) -> [(String, Value); 5] {
+fn work(work: &Work) -> [(String, Value); 4] {
     let limits = work.limits.iter();
     let limits: Map<String, Value> = limits
         .map(|limit| (limit.kind.as_str().to_owned(), json!(limit.value)))
@@ -100,7 +57,6 @@ fn work(work: &Work) -> [(String, Value); 5] {
     [
         ("limit".to_owned(), Value::Object(limits)),
         ("backoff_ms".to_owned(), json!(backoff)),
-        ("leftovers".to_owned(), json!(work.leftovers)),
         ("umask".to_owned(), json!(format!("{:03o}", work.umask))),
         (
             "parole_ms".to_owned(),
@@ -178,14 +134,14 @@ mod tests {
         check(
             &task(&fake::task("web", "probe")),
             "id group task_name rule timezone execute run_user daemon processes enabled target overlap timeout_ms \
-             retries revision next_at last_run tz note catch_up misfire_grace_ms jitter_ms max_rate output cwd umask nice env \
+             retries revision next_at last_run tz note catch_up misfire_grace_ms jitter_ms output cwd umask nice env \
              env_file limit stop_signal grace_ms restart start_seconds_ms start_retries parole_ms backoff_ms \
-             success_codes leftovers recent running saved_at changed_by changed_at",
+             success_codes recent running saved_at changed_by changed_at",
         );
         check(
             &plain(&fake::run("web", "probe")),
             "run_id task group agent slot attempt cause scheduled_at started_at finished_at late_ms outcome reason \
-             exit_code signal pid output_bytes peak_memory_bytes cpu_ms revision tail",
+             exit_code signal pid output_bytes revision tail",
         );
         check(
             &plain(&fake::process()),

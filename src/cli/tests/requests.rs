@@ -120,14 +120,14 @@ async fn verbs_on_tasks_ask_once_per_task() {
 
 #[tokio::test]
 async fn commands_on_runs_ask_what_their_flags_say() {
-    let list = json!({"deed": "run_list", "task": "web/a", "group": "web", "agent": "a1", "outcome": "failed", "since": "2026-11-22T14:50:00.000Z", "fold": true, "limit": 7});
+    let list = json!({"deed": "run_list", "task": "web/a", "group": "web", "agent": "a1", "outcome": "failed", "since": "2026-11-22T14:50:00.000Z", "limit": 7});
     check(
         "runs --task web/a --group web --agent a1 --outcome failed --since 2h --limit 7",
         "",
         &[list],
     )
     .await;
-    let list = |limit: u32| json!({"deed": "run_list", "task": null, "group": null, "agent": null, "outcome": null, "since": null, "fold": true, "limit": limit});
+    let list = |limit: u32| json!({"deed": "run_list", "task": null, "group": null, "agent": null, "outcome": null, "since": null, "limit": limit});
     check("runs", "", &[list(50)]).await;
     check("runs --limit 0", "", &[list(0)]).await;
     check(
@@ -312,7 +312,6 @@ async fn every_flag_of_a_task_sets_its_field() {
             json!(7_200_000),
         ),
         ("--jitter 30s", "/spec/jitter_ms", json!(30_000)),
-        ("--max-rate 50", "/spec/max_rate", json!(50)),
         ("--output", "WORK/output", json!("tail")),
         ("--output=none", "WORK/output", json!("none")),
         ("--cwd /tmp", "WORK/cwd", json!("/tmp")),
@@ -331,12 +330,6 @@ async fn every_flag_of_a_task_sets_its_field() {
         ),
         ("--stop-signal int", "WORK/stop_signal", json!("INT")),
         ("--grace 0s", "WORK/grace_ms", json!(0)),
-        ("--leftovers leave", "WORK/leftovers", json!("leave")),
-        (
-            "--limit memory=512M",
-            "WORK/limits",
-            json!([{"kind": "memory", "value": 512 << 20}]),
-        ),
         ("--restart on-failure", "WORK/restart", json!("on-failure")),
         ("--start-seconds 5s", "WORK/start_seconds_ms", json!(5000)),
         ("--start-retries 9", "WORK/start_retries", json!(9)),

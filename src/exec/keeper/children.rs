@@ -6,20 +6,18 @@ use std::time::Duration;
 
 use rustix::event::epoll;
 use rustix::fs::inotify;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use tracing::warn;
 
 use super::{Keeper, SIZES_EVERY, Source};
 use crate::exec::clock::boot_now;
 use crate::exec::dir::{file_name, parse_file_name};
 use crate::exec::error::KeeperError;
-use crate::exec::failpoint::{self, Point};
-use crate::exec::find::{exit_status, find_orphan};
 use crate::exec::starter::{Child, Done, wait_for};
-use crate::exec::supervise::{Event, Exit, Key, Used};
-use crate::exec::sys::Took;
-use crate::exec::tree::{Tree, Trees, cgroup_of, kill_session};
+use crate::exec::supervise::{Event, Exit, Key};
+use crate::exec::tree::Tree;
 use crate::exec::wire::BootMs;
-use crate::exec::{cgroup, output, stub, sys};
+use crate::exec::{output, stub, sys};
 use crate::model::StopSignal;
 
 /// How long the parent of an adopted process may take to reap it.
@@ -37,8 +35,6 @@ pub(super) struct Live {
     ended: bool,
     watch: Option<i32>,
     gave_up_reaping_at: Option<BootMs>,
-    /// What its parent, this keeper, was told of it.
-    took: Option<Took>,
 }
 
 impl Keeper {
@@ -96,7 +92,6 @@ impl Keeper {
             ended,
             watch: None,
             gave_up_reaping_at: None,
-            took: None,
         };
         self.children.insert(key, live);
         if self.next_sizes.is_none() {
@@ -137,19 +132,19 @@ impl Keeper {
         let Some(pidfd) = &live.pidfd else {
             return;
         };
-        let exit = match sys::reap_ended(pidfd.as_fd()) {
-            Ok(Some(reaped)) => {
-                live.took = Some(reaped.took);
-                reaped.code.map_or(Exit::Signal(reaped.signal), Exit::Code)
-            }
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        let exit = match waitid(WaitId::PidFd(pidfd.as_fd()), options) {
+            Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
+                (Some(code), _) => Exit::Code(code),
+                (None, signal) => Exit::Signal(signal.unwrap_or(0)),
+            },
             Ok(None) => return,
             Err(_) => {
-                let pid = self.supervisor.process(key).map_or(0, |(pid, ..)| pid);
-                let Some(exit) = exit_status(pid, pidfd) else {
+                let Some(status) = sys::exit_status(pidfd.as_fd()) else {
                     self.reap_later(key);
                     return;
                 };
-                exit
+                decode(status)
             }
         };
         self.command_ended(key, exit, false);
@@ -217,10 +212,8 @@ impl Keeper {
                 live.pidfd = None;
             }
         }
-        failpoint::reach(Point::KeeperExitSeen);
         let wanted = self.supervisor.wants_tail(&key.0);
         let output = output::end(&self.workshop.output, key, wanted);
-        let used = self.used(key);
         // Said before the end where nothing is left, so that no stop sequence begins.
         if alone
             || self
@@ -234,25 +227,11 @@ impl Keeper {
             key: key.clone(),
             exit,
             output,
-            used,
         });
         if in_cgroup {
             self.watch_tree(key);
         }
         self.pump_run(&key.0);
-    }
-
-    /// What an attempt took until now, from whoever counts it here: its cgroup, its sub-reaper, else its parent.
-    pub(super) fn used(&self, key: &Key) -> Used {
-        let mut used = match &self.workshop.trees {
-            Trees::Cgroup(base) => cgroup::used(&cgroup_of(base, key)),
-            Trees::Stub => stub::read(&self.dir.stubs().join(file_name(key))).used,
-        };
-        if let Some(took) = self.children.get(key).and_then(|live| live.took) {
-            used.peak_memory = used.peak_memory.or(took.peak_memory);
-            used.cpu = used.cpu.or(Some(took.cpu));
-        }
-        used
     }
 
     fn tree_gone(&mut self, key: &Key) {
@@ -337,20 +316,8 @@ impl Keeper {
             return;
         }
         let why = "its sub-reaper was ended by somebody before it";
-        self.end_orphan(key);
         self.command_ended(key, Exit::Unknown(why.to_owned()), true);
         self.tree_gone(key);
-    }
-
-    /// A command without its sub-reaper would run beside the next of its slot, and nobody could stop its tree.
-    fn end_orphan(&self, key: &Key) {
-        let Some((pid, ordered, alive_at)) = self.supervisor.process(key) else {
-            return;
-        };
-        if let Some(pidfd) = find_orphan(key, ordered, (pid, alive_at)) {
-            warn!(run = %file_name(key), pid, "a run's sub-reaper was ended by somebody; its command is ended too");
-            kill_session(pid, &pidfd);
-        }
     }
 
     pub(super) fn signal(&mut self, key: &Key, signal: i32) {
@@ -383,5 +350,13 @@ impl Keeper {
                 warn!(run = %file_name(key), error = %e, "the cap of a run's output cannot be kept");
             }
         }
+    }
+}
+
+/// A wait status as the kernel stores it.
+fn decode(status: i32) -> Exit {
+    match status & 0x7f {
+        0 => Exit::Code(status >> 8 & 0xff),
+        signal => Exit::Signal(signal),
     }
 }

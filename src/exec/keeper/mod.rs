@@ -24,14 +24,13 @@ use rustix::fs::inotify;
 use tracing::{info, warn};
 
 use self::children::Live;
-use super::cgroup::Controllers;
 use super::clock::{Clock, boot_now};
 use super::connection::Connection;
 use super::dir::{StateDir, open_append};
 use super::error::KeeperError;
 use super::journal::Journal;
 use super::launch::{Host, raise_nofile};
-use super::mark::Marks;
+use super::mark;
 use super::output::Retention;
 use super::policy::PolicyFile;
 use super::starter::{Done, Job, Outbox, Parts, Workshop};
@@ -208,17 +207,12 @@ impl Keeper {
     ) -> Result<Self, KeeperError> {
         let boot_id = boot_id()?;
         let clock = Clock::default();
-        let (journal, found) = Journal::open(&dir.journal())?;
-        let is_damaged = found.damage.is_some();
-        let mut records = found.records;
-        if is_damaged {
-            records.push(Record::Damaged { at: boot_now() });
-        }
+        let (journal, records) = Journal::open(&dir.journal())?;
         let marks_path = dir.marks();
         let marks =
             open_append(&marks_path, 0o600).map_err(KeeperError::io("open", &marks_path))?;
         let marked = std::fs::read(&marks_path).map_err(KeeperError::io("read", &marks_path))?;
-        let marked = Marks::read(&marked);
+        let marked = mark::read(&marked);
         let workshop = Arc::new(workshop(&settings, &dir, lock, marks)?);
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(KeeperError::system("make an eventfd"))?;
@@ -278,9 +272,6 @@ impl Keeper {
             next_again: None,
         };
         keeper.watch_all()?;
-        if is_damaged {
-            keeper.outlive_damage(&recovered.attempts)?;
-        }
         keeper.recover(recovered.effects, recovered.attempts, &marked)?;
         Ok(keeper)
     }
@@ -497,15 +488,11 @@ fn workshop(
         lock,
         marks,
         policy: PolicyFile::open(dir, settings.policy.as_deref()),
+        trees,
         host: Host {
-            controllers: match &trees {
-                Trees::Cgroup(base) => Controllers::turn_on(base),
-                Trees::Stub => Controllers::default(),
-            },
             root,
             nofile: raise_nofile(root),
         },
-        trees,
         retention: settings.retention,
         stub_command: settings.stub_command.clone(),
         agent_uids: peers::last_agent(dir)

@@ -9,7 +9,6 @@ use crate::exec::account::name_of;
 use crate::exec::clock::boot_now;
 use crate::exec::connection::{Connection, Input};
 use crate::exec::dir::StateDir;
-use crate::exec::failpoint::{self, Point};
 use crate::exec::starter::Job;
 use crate::exec::stream::{Progress, Reading, Stream};
 use crate::exec::supervise::Event;
@@ -139,7 +138,6 @@ impl Keeper {
             pid: rustix::process::getpid().as_raw_pid(),
             boot_id: self.boot_id.clone(),
             user: name_of(self.dir.uid),
-            kept: self.dir.kept_aside(),
         });
         self.told_policy = 0;
         self.tell_policy();
@@ -210,11 +208,6 @@ impl Keeper {
             }
             Command::CloseLog { stream } => drop(self.streams.remove(&stream)),
             command => {
-                match &command {
-                    Command::Start(_) => failpoint::reach(Point::KeeperStartHeard),
-                    Command::Forget { .. } => failpoint::reach(Point::KeeperForgetHeard),
-                    _ => {}
-                }
                 if let Some(event) = event(command) {
                     self.tell(event);
                 }

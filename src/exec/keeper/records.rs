@@ -1,23 +1,21 @@
 //! The keeper's records: written before what they announce, synced before what must not be forgotten is said.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use tracing::{error, info, warn};
 
 use super::{AGAIN_EVERY, Keeper};
 use crate::exec::clock::boot_now;
-use crate::exec::dir::{file_name, parse_file_name};
 use crate::exec::error::KeeperError;
-use crate::exec::failpoint::{self, Point};
 use crate::exec::find::{Found, Search};
-use crate::exec::mark::Marks;
+use crate::exec::mark::Marked;
 use crate::exec::starter::{Child, Job};
-use crate::exec::supervise::{Attempt, Effect, Event, Exit, Failure, Key, Order, Record};
+use crate::exec::supervise::{Attempt, Effect, Event, Failure, Key, Order, Record};
 use crate::exec::sys::Stage;
-use crate::exec::tree::{self, Tree, Trees};
+use crate::exec::tree::{Tree, Trees};
 use crate::exec::wire::{self, BootMs};
 use crate::exec::{launch, output, stub};
-use crate::model::{Execute, StopSignal};
+use crate::model::Execute;
 
 /// The journal is rewritten when it is this large and has grown to a multiple of what it must hold.
 const REWRITE_AT: u64 = 4 * 1024 * 1024;
@@ -37,10 +35,6 @@ impl Keeper {
             match self.journal.append(&records) {
                 Ok(()) => {
                     self.written += 1;
-                    records
-                        .iter()
-                        .filter_map(written_point)
-                        .for_each(failpoint::reach);
                     self.rewrite_if_large();
                     return Ok(());
                 }
@@ -135,9 +129,6 @@ impl Keeper {
             .is_some_and(|(number, _)| *number <= self.synced)
         {
             if let Some((_, event)) = self.held.pop_front() {
-                if matches!(event, wire::Event::Ended { .. }) {
-                    failpoint::reach(Point::KeeperEndedSynced);
-                }
                 self.say(&event);
             }
         }
@@ -169,49 +160,12 @@ impl Keeper {
         }
     }
 
-    /// What the damaged records still say stands in a new journal. Attempts that none of it names may be instances of
-    /// what is started again: they are ended.
-    pub(super) fn outlive_damage(&mut self, attempts: &[Attempt]) -> Result<(), KeeperError> {
-        self.journal.rewrite(&self.supervisor.snapshot())?;
-        let known: HashSet<&Key> = attempts.iter().map(|attempt| &attempt.key).collect();
-        let mut found = names(&self.dir.stubs());
-        if let Trees::Cgroup(base) = &self.workshop.trees {
-            found.extend(names(base));
-        }
-        for key in found.iter().filter_map(|name| parse_file_name(name)) {
-            if !known.contains(&key) {
-                self.end_unknown(&key);
-            }
-        }
-        Ok(())
-    }
-
-    fn end_unknown(&self, key: &Key) {
-        for tree in self.search(&Marks::default()).trees(key) {
-            error!(run = %file_name(key), "no record tells of this run any more; its processes are ended");
-            if let Err(e) = tree.signal(StopSignal::KILL.number()) {
-                warn!(run = %file_name(key), error = %e, "the keeper cannot signal a run");
-            }
-        }
-    }
-
-    fn search<'a>(&'a self, marks: &'a Marks) -> Search<'a> {
-        Search {
-            base: match &self.workshop.trees {
-                Trees::Cgroup(base) => Some(base.clone()),
-                Trees::Stub => None,
-            },
-            stubs: self.dir.stubs(),
-            marks,
-        }
-    }
-
     /// Finds out what became of what a former keeper had under way, and goes on with it.
     pub(super) fn recover(
         &mut self,
         effects: Vec<Effect>,
         attempts: Vec<Attempt>,
-        marks: &Marks,
+        marks: &HashMap<Key, Marked>,
     ) -> Result<(), KeeperError> {
         if self.journal.size() == 0 {
             let boot_id = self.boot_id.clone();
@@ -230,22 +184,21 @@ impl Keeper {
         Ok(())
     }
 
-    fn recover_attempt(&mut self, attempt: &Attempt, marks: &Marks) {
+    fn recover_attempt(&mut self, attempt: &Attempt, marks: &HashMap<Key, Marked>) {
+        let trees = self.workshop.trees.clone();
+        let stubs = self.dir.stubs();
+        let search = Search {
+            base: match &trees {
+                Trees::Cgroup(base) => Some(base),
+                Trees::Stub => None,
+            },
+            stubs: &stubs,
+            marks,
+        };
         let key = attempt.key.clone();
-        match self.search(marks).find(attempt) {
+        match search.find(attempt) {
             Found::NotExecuted if attempt.active => self.tell(Event::NotExecuted { key }),
-            Found::Doubtful(why) if attempt.active => {
-                let exit = Exit::Unknown(why);
-                let output = output::end(&self.workshop.output, &key, None);
-                let used = self.used(&key);
-                self.tell(Event::Exited {
-                    key,
-                    exit,
-                    output,
-                    used,
-                });
-            }
-            Found::NotExecuted | Found::Doubtful(_) => self.tell(Event::TreeGone { key }),
+            Found::NotExecuted => self.tell(Event::TreeGone { key }),
             Found::Failed(stage, errno) => self.recover_failed(key, stage, errno),
             Found::Runs {
                 started,
@@ -264,23 +217,13 @@ impl Keeper {
                 started,
                 exit,
                 tree,
-                orphan,
             } => {
                 self.recover_started(attempt, started);
-                if let Some(orphan) = orphan {
-                    tree::kill_session(started.0, &orphan);
-                }
                 if attempt.active {
                     let wanted = self.supervisor.wants_tail(&key.0);
                     let output = output::end(&self.workshop.output, &key, wanted);
-                    let used = self.used(&key);
                     let key = key.clone();
-                    self.tell(Event::Exited {
-                        key,
-                        exit,
-                        output,
-                        used,
-                    });
+                    self.tell(Event::Exited { key, exit, output });
                 }
                 self.recover_rest(key, started.0, tree);
             }
@@ -329,8 +272,10 @@ impl Keeper {
 
     /// Empty cgroups and records of sub-reapers that nobody refers to any more.
     fn remove_leftovers(&self) {
-        let is_live =
-            |name: &str| parse_file_name(name).is_some_and(|key| self.children.contains_key(&key));
+        let is_live = |name: &str| {
+            crate::exec::dir::parse_file_name(name)
+                .is_some_and(|key| self.children.contains_key(&key))
+        };
         if let Trees::Cgroup(base) = &self.workshop.trees {
             for name in names(base).iter().filter(|name| !is_live(name)) {
                 // One that is in use stays.
@@ -345,19 +290,6 @@ impl Keeper {
             }
         }
     }
-}
-
-/// The row of the recovery table that begins when this is written.
-fn written_point(record: &Record) -> Option<Point> {
-    Some(match record {
-        Record::Starting { .. } => Point::KeeperStartingWritten,
-        Record::Started { .. } => Point::KeeperStartedWritten,
-        Record::Stopping { .. } => Point::KeeperStopWritten,
-        Record::Waiting { .. } => Point::KeeperWaitingWritten,
-        Record::Ended { .. } => Point::KeeperEndedWritten,
-        Record::Confirmed { .. } | Record::Forgotten { .. } => Point::KeeperForgetWritten,
-        _ => return None,
-    })
 }
 
 /// Names in a directory; none where it cannot be read.

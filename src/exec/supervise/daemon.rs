@@ -258,7 +258,6 @@ impl Supervisor {
             slot,
             cause: Cause::Daemon,
             scheduled_at: now.center,
-            delay: Duration::ZERO,
         };
         record.run = Some(run.run_id.clone());
         record.pid = None;

@@ -1,22 +1,13 @@
 //! How attempts and runs end: by themselves, by a stop sequence, a signal, a timeout; what follows an end.
 
-use super::left::Left;
 use super::run::{Phase, Run, Stop};
-use super::used::{lack_of_memory, millis};
-use super::{Effect, Exit, Key, Now, OutputEnd, REKILL, Record, Supervisor, Timer, Used};
+use super::{Effect, Exit, Key, Now, OutputEnd, REKILL, Record, Supervisor, Timer};
 use crate::exec::wire;
 use crate::exec::words;
 use crate::model::{Cause, Ending, Outcome, Output, RunId};
 
 impl Supervisor {
-    pub(super) fn exited(
-        &mut self,
-        now: Now,
-        key: &Key,
-        exit: &Exit,
-        mut output: OutputEnd,
-        used: Used,
-    ) {
+    pub(super) fn exited(&mut self, now: Now, key: &Key, exit: &Exit, mut output: OutputEnd) {
         let Some(run) = self.runs.get_mut(&key.0) else {
             return;
         };
@@ -37,8 +28,7 @@ impl Supervisor {
             let timer = Timer::Timeout(key.clone());
             self.timers.remove(&(since.plus(timeout), timer));
         }
-        let (outcome, mut reason) = judge(run, exit);
-        reason.push_str(&lack_of_memory(run, used));
+        let (outcome, reason) = judge(run, exit);
         let ending = Ending {
             outcome,
             reason,
@@ -55,13 +45,8 @@ impl Supervisor {
             started_at: run.first_started_at,
             finished_at: now.center,
             output_bytes: output.bytes,
-            peak_memory_bytes: used.peak_memory,
-            cpu_ms: used.cpu.map(millis),
             tail: output.tail,
         };
-        if run.leaves(outcome) {
-            self.leave(key);
-        }
         self.end_attempt(now, key, ending);
         self.sweep(now, key);
     }
@@ -163,16 +148,7 @@ impl Supervisor {
                 let ending = Ending::unstarted(Outcome::Skipped, reason, now.center);
                 self.end(now, run_id, &ending);
             }
-            Phase::Starting { .. } => {
-                // Written, so that a keeper that finds it not executed does not execute it.
-                self.effects.push(Effect::Record(Record::Stopping {
-                    run_id: run_id.clone(),
-                    outcome: stop.outcome,
-                    reason: stop.reason.clone(),
-                    kill_at: None,
-                }));
-                run.stop = Some(stop);
-            }
+            Phase::Starting { .. } => run.stop = Some(stop),
             Phase::Running { attempt, .. } => {
                 let key = (run_id.clone(), *attempt);
                 self.begin_stop(now, &key, stop);
@@ -224,22 +200,15 @@ impl Supervisor {
         let Some(run) = self.runs.get(&key.0) else {
             return;
         };
-        let how = Left {
-            stop_signal: run.text.work.stop_signal,
-            grace: run.text.work.grace,
-        };
-        self.signal_then_kill(now, key, how);
-    }
-
-    pub(super) fn signal_then_kill(&mut self, now: Now, key: &Key, how: Left) {
-        let kill_at = now.boot.plus(how.grace);
+        let (signal, grace) = (run.text.work.stop_signal.number(), run.text.work.grace);
+        let kill_at = now.boot.plus(grace);
         if let Some(tree) = self.trees.get_mut(key) {
             tree.kill_at = Some(kill_at);
         }
         self.at(kill_at, Timer::Kill(key.clone()));
         self.effects.push(Effect::Signal {
             key: key.clone(),
-            signal: how.stop_signal.number(),
+            signal,
         });
     }
 
@@ -303,7 +272,6 @@ impl Supervisor {
     }
 
     pub(super) fn tree_gone(&mut self, now: Now, key: &Key) {
-        self.left.remove(key);
         if let Some(at) = self.trees.remove(key).and_then(|tree| tree.kill_at) {
             self.timers.remove(&(at, Timer::Kill(key.clone())));
         }

@@ -7,16 +7,13 @@
 //! tree is gone.
 
 mod daemon;
-mod doubt;
 mod ending;
-mod left;
 mod record;
 mod recover;
 mod run;
 mod slot;
 #[cfg(test)]
 mod tests;
-mod used;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,10 +21,8 @@ use std::time::Duration;
 
 pub use record::Record;
 pub use recover::{Attempt, Recovered};
-pub use used::{OutputEnd, Used};
 
 use self::daemon::Daemon;
-use self::left::Left;
 use self::run::{Run, Tree};
 use super::wire::{self, Assignment, BootMs, Start};
 use crate::model::{BootId, Outcome, Revision, RunId, RunRef, Slot, TaskId, TaskText, UnixMs};
@@ -71,16 +66,6 @@ pub enum Exit {
     Unknown(String),
 }
 
-impl Exit {
-    /// A wait status as the kernel stores it.
-    pub fn of_status(status: i32) -> Self {
-        match status & 0x7f {
-            0 => Self::Code(status >> 8 & 0xff),
-            signal => Self::Signal(signal),
-        }
-    }
-}
-
 /// Why an attempt did not reach its command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Failure {
@@ -99,6 +84,15 @@ pub enum Failure {
     Lease,
     /// Disk or descriptors refused the start's record or output; nothing was started.
     Unrecorded(String),
+}
+
+/// What is known of the output at an attempt's end.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct OutputEnd {
+    /// Bytes written.
+    pub bytes: Option<u64>,
+    /// The last of them.
+    pub tail: Option<String>,
 }
 
 /// What happens to the keeper.
@@ -178,8 +172,6 @@ pub enum Event {
         exit: Exit,
         /// Its output.
         output: OutputEnd,
-        /// What it took.
-        used: Used,
     },
     /// No process of an attempt is left.
     TreeGone {
@@ -250,8 +242,6 @@ pub struct Supervisor {
     place: String,
     runs: BTreeMap<RunId, Run>,
     trees: BTreeMap<Key, Tree>,
-    /// Processes that a task wanted left when its command ended; nobody waits for their end.
-    left: BTreeMap<Key, Left>,
     daemons: BTreeMap<TaskId, Daemon>,
     texts: BTreeMap<(TaskId, Revision), Arc<TaskText>>,
     timers: BTreeSet<(BootMs, Timer)>,
@@ -259,8 +249,6 @@ pub struct Supervisor {
     confirmed: BTreeSet<RunId>,
     /// Runs that wait for another's tree to be gone.
     pending: BTreeSet<RunId>,
-    /// Until when records of this boot were lost.
-    damaged_at: Option<BootMs>,
     /// Daemon runs started by this keeper; with the instant it makes their ids unique.
     started: u64,
     ending: bool,
@@ -280,13 +268,11 @@ impl Supervisor {
             place: String::new(),
             runs: BTreeMap::new(),
             trees: BTreeMap::new(),
-            left: BTreeMap::new(),
             daemons: BTreeMap::new(),
             texts: BTreeMap::new(),
             timers: BTreeSet::new(),
             confirmed: BTreeSet::new(),
             pending: BTreeSet::new(),
-            damaged_at: None,
             started: 0,
             ending: false,
             effects: Vec::new(),
@@ -316,12 +302,7 @@ impl Supervisor {
             Event::Launched { key, pid, at } => self.launched(now, &key, pid, at),
             Event::NotLaunched { key, failure } => self.not_launched(now, &key, failure),
             Event::NotExecuted { key } => self.not_executed(now, &key),
-            Event::Exited {
-                key,
-                exit,
-                output,
-                used,
-            } => self.exited(now, &key, &exit, output, used),
+            Event::Exited { key, exit, output } => self.exited(now, &key, &exit, output),
             Event::TreeGone { key } => self.tree_gone(now, &key),
             Event::Wake => self.wake(now),
         }
@@ -354,6 +335,21 @@ impl Supervisor {
                 .is_some_and(|daemon| daemon.is_due(*slot, at)),
             Timer::Forget => true,
         }
+    }
+
+    /// The text of an attempt's run, for what of its output is wanted at its end.
+    pub fn text(&self, run_id: &RunId) -> Option<&TaskText> {
+        self.runs.get(run_id).map(|run| run.text.as_ref())
+    }
+
+    /// Whether the run is known and has not ended.
+    pub fn is_active(&self, run_id: &RunId) -> bool {
+        self.runs.get(run_id).is_some_and(Run::is_active)
+    }
+
+    /// The attempt that runs, waits, or was the last.
+    pub fn attempt(&self, run_id: &RunId) -> Option<u16> {
+        self.runs.get(run_id).map(Run::attempt)
     }
 
     fn say(&mut self, event: wire::Event) {
@@ -415,7 +411,7 @@ impl Supervisor {
         if run.is_active() {
             return;
         }
-        if run.may_forget(now.boot) && !self.has_processes(run_id) {
+        if run.may_forget(now.boot) && !self.has_tree(run_id) {
             self.forget(run_id);
             return;
         }
@@ -432,7 +428,7 @@ impl Supervisor {
     fn forget_due(&mut self, now: Now) {
         let may = |run_id: &&RunId| {
             let run = self.runs.get(*run_id);
-            run.is_none_or(|run| run.may_forget(now.boot)) && !self.has_processes(run_id)
+            run.is_none_or(|run| run.may_forget(now.boot)) && !self.has_tree(run_id)
         };
         let due: Vec<RunId> = self.confirmed.iter().filter(may).cloned().collect();
         for run_id in due {
@@ -476,7 +472,6 @@ impl Supervisor {
             self.stop(now, &run_id, reason);
         }
         self.stop_slots(now, reason);
-        self.end_left(now);
     }
 
     fn end_if_done(&mut self) {
@@ -484,6 +479,13 @@ impl Supervisor {
         if self.ending && done {
             self.effects.push(Effect::End);
         }
+    }
+
+    /// Whether processes of an attempt of this run may be left.
+    fn has_tree(&self, run_id: &RunId) -> bool {
+        let from = (run_id.clone(), 0);
+        let to = (run_id.clone(), u16::MAX);
+        self.trees.range(from..=to).next().is_some()
     }
 
     fn is_retryable(outcome: Outcome, stopped: bool) -> bool {

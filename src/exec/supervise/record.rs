@@ -17,11 +17,6 @@ pub enum Record {
         /// The boot.
         boot_id: BootId,
     },
-    /// Some of the records before this cannot be read any more. What was started until then nobody knows for certain.
-    Damaged {
-        /// When that was found.
-        at: BootMs,
-    },
     /// A task's text, to which the records that follow refer.
     Text {
         /// The text.

@@ -37,7 +37,7 @@ impl Supervisor {
     /// agent to assign them again.
     pub fn recover(records: Vec<Record>, boot_id: &BootId, now: Now) -> Recovered {
         let mut supervisor = Self::new(boot_id.clone());
-        let mut boot: Option<BootId> = None;
+        let mut boot = None;
         let mut attempts = Vec::new();
         for record in records {
             if let Record::Boot { boot_id } = record {
@@ -46,17 +46,11 @@ impl Supervisor {
                     attempts.clear();
                 }
                 boot = Some(boot_id);
-            } else if let Record::Damaged { at } = record {
-                supervisor.doubt(at, now);
             } else {
                 supervisor.fold(record, &mut attempts);
             }
         }
-        // Where the record of the boot is among those lost, what runs is found by its identity, or not.
-        let same = boot
-            .as_ref()
-            .map_or(supervisor.damaged_at.is_some(), |boot| boot == boot_id);
-        if same {
+        if boot.as_ref() == Some(boot_id) {
             supervisor.resume(now, &mut attempts);
         } else {
             attempts.clear();
@@ -74,7 +68,6 @@ impl Supervisor {
     fn drop_boot(&mut self) {
         self.daemons.clear();
         self.trees.clear();
-        self.damaged_at = None;
         // Instants of another boot's clock mean nothing, and nothing of it can start any more.
         for run in self.runs.values_mut() {
             run.start_before = None;
@@ -83,7 +76,7 @@ impl Supervisor {
 
     fn fold(&mut self, record: Record, attempts: &mut Vec<Attempt>) {
         match record {
-            Record::Boot { .. } | Record::Damaged { .. } => {}
+            Record::Boot { .. } => {}
             Record::Text { text } => {
                 let key = (text.task.clone(), text.revision);
                 self.texts.insert(key, Arc::from(text));
@@ -241,16 +234,6 @@ impl Supervisor {
                 Phase::Starting { .. } | Phase::Ended(_) => {}
             }
         }
-        let is_left = |run: &Run| matches!(&run.phase, Phase::Ended(of) if run.leaves(of.outcome));
-        let left: Vec<Key> = self
-            .trees
-            .keys()
-            .filter(|key| self.runs.get(&key.0).is_some_and(is_left))
-            .cloned()
-            .collect();
-        for key in left {
-            self.leave(&key);
-        }
         for (key, tree) in &mut self.trees {
             let run = self.runs.get(&key.0).filter(|run| !run.is_active());
             if let Some(run) = run {
@@ -298,11 +281,9 @@ impl Supervisor {
     }
 
     /// Called when the shell has found out what became of the attempts: every daemon gets its slots, and what
-    /// waited for a run that is over starts. After damage the agent says first which daemons there are: one may have
-    /// been withdrawn.
+    /// waited for a run that is over starts.
     pub fn settle(&mut self, now: Now) -> Vec<Effect> {
-        let sure = self.damaged_at.is_none();
-        let tasks: Vec<_> = self.daemons.keys().filter(|_| sure).cloned().collect();
+        let tasks: Vec<_> = self.daemons.keys().cloned().collect();
         for task in tasks {
             self.fit_slots(now, &task, false);
         }
@@ -341,7 +322,6 @@ impl Supervisor {
         let mut records = vec![Record::Boot {
             boot_id: self.boot_id.clone(),
         }];
-        records.extend(self.damaged_at.map(|at| Record::Damaged { at }));
         records.extend(self.texts.values().map(|text| Record::Text {
             text: Box::new(TaskText::clone(text)),
         }));
@@ -403,7 +383,7 @@ impl Supervisor {
                 next_at: *next_at,
             }),
             Phase::Ended(ending) => {
-                if let Some(pid) = ending.pid.filter(|_| self.has_processes(&run_id)) {
+                if let Some(pid) = ending.pid.filter(|_| self.has_tree(&run_id)) {
                     records.push(starting(ending.attempt, BootMs(0)));
                     records.push(Record::Started {
                         run_id: run_id.clone(),

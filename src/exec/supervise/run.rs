@@ -119,34 +119,6 @@ impl Run {
 }
 
 impl Supervisor {
-    /// The text of an attempt's run, for what of its output is wanted at its end.
-    pub fn text(&self, run_id: &RunId) -> Option<&TaskText> {
-        self.runs.get(run_id).map(|run| run.text.as_ref())
-    }
-
-    /// Whether the run is known and has not ended.
-    pub fn is_active(&self, run_id: &RunId) -> bool {
-        self.runs.get(run_id).is_some_and(Run::is_active)
-    }
-
-    /// The command of an attempt that runs: its pid, when it was ordered, and when it had been executed.
-    pub fn process(&self, key: &Key) -> Option<(i32, BootMs, BootMs)> {
-        match self.runs.get(&key.0)?.phase {
-            Phase::Running {
-                attempt,
-                pid,
-                since,
-                ordered,
-            } if attempt == key.1 => Some((pid, ordered, since)),
-            _ => None,
-        }
-    }
-
-    /// The attempt that runs, waits, or was the last.
-    pub fn attempt(&self, run_id: &RunId) -> Option<u16> {
-        self.runs.get(run_id).map(Run::attempt)
-    }
-
     pub(super) fn start(&mut self, now: Now, start: Start) {
         if let Some(run) = self.runs.get(&start.run.run_id) {
             let known = match &run.phase {
@@ -162,13 +134,6 @@ impl Supervisor {
         if let Some(reason) = self.refuses(now, &start) {
             let run_id = start.run.run_id;
             self.say(wire::Event::NotStarted { run_id, reason });
-            return;
-        }
-        if let Some(reason) = self.may_have_started(now, &start) {
-            let run_id = start.run.run_id.clone();
-            self.accept(start, None);
-            let ending = Ending::unstarted(Outcome::Lost, reason, now.center);
-            self.end(now, &run_id, &ending);
             return;
         }
         let after = start
@@ -362,10 +327,7 @@ impl Supervisor {
                 return;
             }
             Failure::Unrecorded(why) => {
-                // Of a retry it is certain that something was started.
-                if key.1 == 1 {
-                    ending.outcome = Outcome::Missed;
-                }
+                ending.outcome = Outcome::Missed;
                 ending.attempt = key.1.saturating_sub(1);
                 ending.reason = format!("this host could not start it: {why}");
             }
@@ -388,23 +350,10 @@ impl Supervisor {
             Some((Phase::Starting { .. }, None)) if key.1 == 1 => self.launch_pending(now, &key.0),
             Some((Phase::Starting { .. }, None)) => self.launch(now, &key.0, key.1),
             Some((Phase::Starting { .. }, Some(stop))) => {
-                let ending = self.stopped_before(now, key, stop);
+                let ending = Ending::unstarted(Outcome::Skipped, stop.reason.clone(), now.center);
                 self.end(now, &key.0, &ending);
             }
             _ => {}
-        }
-    }
-
-    /// How a run ends that was stopped before this attempt was executed: only a first one leaves it unstarted.
-    fn stopped_before(&self, now: Now, key: &Key, stop: &Stop) -> Ending {
-        if key.1 == 1 {
-            return Ending::unstarted(Outcome::Skipped, stop.reason.clone(), now.center);
-        }
-        let run = self.runs.get(&key.0);
-        Ending {
-            attempt: key.1 - 1,
-            started_at: run.and_then(|run| run.first_started_at),
-            ..Ending::unstarted(stop.outcome, stop.reason.clone(), now.center)
         }
     }
 

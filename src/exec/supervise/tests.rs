@@ -49,7 +49,6 @@ fn start(name: &str, change: impl Fn(&mut Work)) -> Start {
             slot: Slot(0),
             cause: Cause::Rule,
             scheduled_at: UnixMs(0),
-            delay: std::time::Duration::ZERO,
         },
         text,
         epoch: Epoch(1),
@@ -156,14 +155,7 @@ impl Scene {
             bytes: Some(3),
             tail: Some("bad\n".to_owned()),
         };
-        let used = Used::default();
-        let exited = Event::Exited {
-            key,
-            exit,
-            output,
-            used,
-        };
-        self.check(at, exited, wanted);
+        self.check(at, Event::Exited { key, exit, output }, wanted);
     }
 
     fn gone(&mut self, at: u64, key: Key, wanted: &str) {
@@ -638,56 +630,4 @@ fn an_attempt_whose_start_was_recorded_by_two_keepers_is_looked_for_once() {
         let key = key("a", 1);
         scene.check(at, Event::NotExecuted { key }, "launch 1");
     }
-}
-
-#[test]
-fn after_damage_nothing_starts_that_may_have_and_what_runs_is_found_or_lost() {
-    let mut scene = Scene::new();
-    let retries = |work: &mut Work| work.retries = 3;
-    scene.start(0, start("runs", |_| {}), "launch 1");
-    scene.launched(1, key("runs", 1), "started 1");
-    scene.start(2, start("begun", |_| {}), "launch 1");
-    scene.start(3, start("waits", retries), "launch 1");
-    scene.launched(4, key("waits", 1), "started 1");
-    scene.gone(5, key("waits", 1), "");
-    let exit = Exit::Code(1);
-    scene.exited(5, key("waits", 1), exit, "failed until 1005");
-    scene.check(6, daemon(1, 1, |_| {}), "slot 0 starting, launch 1");
-    let slot = scene.last();
-
-    scene.journal.push(Record::Damaged { at: BootMs(10_000) });
-    let recovered = Supervisor::recover(scene.journal.clone(), &boot("b1"), now(10_000));
-    let damaged = "lost: the keeper's records were damaged; ";
-    let may = format!("{damaged}it may have started");
-    let next = format!("{damaged}its next attempt may have started; last: exited with code 1");
-    let mut told: Vec<String> = recovered.effects.iter().filter_map(word).collect();
-    told.sort();
-    let mut wanted = vec![may.clone(), may.clone(), next];
-    wanted.sort();
-    assert_eq!(
-        told, wanted,
-        "the starting run, the daemon's start, the waiting one"
-    );
-    let looked_for: Vec<_> = recovered
-        .attempts
-        .iter()
-        .map(|attempt| (&attempt.key, attempt.active))
-        .collect();
-    assert!(looked_for.contains(&(&key("runs", 1), true)));
-    assert!(
-        looked_for.contains(&(&slot, false)),
-        "its process, if any, is ended"
-    );
-
-    scene.supervisor = recovered.supervisor;
-    scene.journal = scene.supervisor.snapshot();
-    scene.next_keeper(10_001, "b1", "");
-    scene.settle(10_002, "");
-    scene.check(10_003, daemon(1, 1, |_| {}), "slot 0 starting, launch 1");
-    let mut due_before = start("due", |_| {});
-    due_before.run.scheduled_at = UnixMs(1_000_000 + 9_000);
-    scene.start(10_004, due_before, &may);
-    let mut due_later = start("later", |_| {});
-    due_later.run.scheduled_at = UnixMs(1_000_000 + 12_000);
-    scene.start(12_000, due_later, "launch 1");
 }

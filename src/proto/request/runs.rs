@@ -22,14 +22,7 @@ pub struct RunList {
     /// Only scheduled before this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<UnixMs>,
-    /// With `until`: of what is scheduled at the last millisecond before that only runs whose id sorts before this;
-    /// so a list goes on where a page ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<RunId>,
-    /// Misses in a row as one, not each.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub fold: bool,
-    /// At most so many; 0 = as many as one answer holds.
+    /// At most so many; 0 = all.
     pub limit: u32,
 }
 
@@ -39,7 +32,7 @@ pub struct RunList {
 pub struct RunPage {
     /// The runs.
     pub runs: Vec<RunView>,
-    /// Whether there are more than the limit, or than one answer holds.
+    /// Whether there are more than the limit.
     pub more: bool,
 }
 

@@ -12,7 +12,6 @@ use super::row::{
     flag, get, instant, instant_option, number, run, set_option, stored_run, text, text_option,
 };
 use super::runs::{COLUMNS, FROM};
-use super::spans;
 use crate::model::{GroupName, Incarnation, Revision, Role, Task, TaskId, UnixMs};
 use crate::store::task_row::SpecColumns;
 use crate::store::{
@@ -37,7 +36,6 @@ pub(super) async fn load(conn: &mut Conn) -> Result<Snapshot, Fault> {
         operators: all(conn, OPERATORS, |row| operator(row, &roles)).await?,
         tokens: all(conn, "SELECT * FROM token ORDER BY hash", token).await?,
         open_runs: all(conn, OPEN_RUNS, run).await?,
-        open_spans: all(conn, spans::UNCOUNTED, spans::span).await?,
         last_runs: last_runs(conn, &tasks).await?,
         answers: all(conn, ANSWERS, answer).await?,
         tasks,
@@ -205,8 +203,7 @@ async fn last_runs(conn: &mut Conn, tasks: &[Task]) -> Result<Vec<StoredRun>, Fa
     let mut found = Vec::new();
     for task in tasks {
         let row: Option<Row> = conn.exec_first(sql.as_str(), (task.id.as_str(),)).await?;
-        let run = row.as_ref().map(stored_run).transpose()?;
-        found.extend(spans::last_run(conn, task, run).await?);
+        found.extend(row.as_ref().map(stored_run).transpose()?);
     }
     Ok(found)
 }

@@ -33,16 +33,8 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sql: include_str!("0001_first.sql"),
     },
     Migration {
-        version: 2,
-        sql: include_str!("0002_spans.sql"),
-    },
-    Migration {
         version: 3,
         sql: include_str!("0003_dial.sql"),
-    },
-    Migration {
-        version: 4,
-        sql: include_str!("0004_used.sql"),
     },
 ];
 

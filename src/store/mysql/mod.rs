@@ -12,7 +12,6 @@ mod row;
 mod runs;
 mod script;
 mod session;
-mod spans;
 #[cfg(test)]
 pub(super) mod tests;
 mod worker;

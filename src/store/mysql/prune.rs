@@ -1,4 +1,4 @@
-//! Which ended runs and spans need not be kept, found through indexes alone, a bounded number of entries a call.
+//! Which ended runs need not be kept, found through indexes alone, a bounded number of entries a call.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,6 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Value};
 
 use super::fault::Fault;
-use super::spans;
 use crate::model::{Outcome, UnixMs};
 use crate::store::Keep;
 
@@ -22,48 +21,36 @@ pub(super) struct Position {
     done: HashMap<String, i64>,
 }
 
-/// Numbers of what goes.
-#[derive(Default, Clone)]
-pub(super) struct Found {
-    runs: Vec<i64>,
-    spans: Vec<i64>,
-}
-
-/// At most `step` runs and `step` spans to delete, and where to go on: the too old first, then those beyond
-/// their task's number.
+/// Numbers of at most `step` runs to delete, and where to go on: the too old first, then those beyond their
+/// task's number.
 pub(super) async fn search(
     conn: &mut Conn,
     mut position: Position,
     keep: Keep,
     now: UnixMs,
     step: usize,
-) -> Result<(Found, Position), Fault> {
+) -> Result<(Vec<i64>, Position), Fault> {
     conn.query_drop("START TRANSACTION READ ONLY").await?;
     let mut found = too_old(conn, keep, now, step).await?;
-    let mut spans = spans::too_old(conn, keep, now, count(step)).await?;
     for _ in 0..TASKS {
-        if found.len() >= step || spans.len() >= step {
+        if found.len() >= step {
             break;
         }
         let Some(task) = next_task(conn, &position).await? else {
             position.task.clear();
             break;
         };
-        let left = count(step - spans.len());
-        spans.extend(spans::too_many(conn, &task, keep, left).await?);
         let left = step - found.len();
         found.extend(too_many(conn, &mut position, &task, keep, left).await?);
         // A full step may have left some of this task: the next call begins with it again.
-        if found.len() < step && spans.len() < step {
+        if found.len() < step {
             position.task = task;
         }
     }
     conn.query_drop("COMMIT").await?;
-    for rows in [&mut found, &mut spans] {
-        rows.sort_unstable();
-        rows.dedup();
-    }
-    Ok((Found { runs: found, spans }, position))
+    found.sort_unstable();
+    found.dedup();
+    Ok((found, position))
 }
 
 /// The latest run of a task that lives stays, whatever its age: a yearly task has a last run.
@@ -125,22 +112,14 @@ fn count(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
 
-/// Deletes these; how many there were. A number is never given to another row.
-pub(super) async fn delete(conn: &mut Conn, found: &Found) -> Result<usize, Fault> {
-    Ok(delete_from(conn, "run", &found.runs).await?
-        + delete_from(conn, "span", &found.spans).await?)
-}
-
-async fn delete_from(conn: &mut Conn, table: &str, rows: &[i64]) -> Result<usize, Fault> {
-    if rows.is_empty() {
+/// Deletes these runs; how many there were. A number is never given to another run.
+pub(super) async fn delete(conn: &mut Conn, runs: &[i64]) -> Result<usize, Fault> {
+    if runs.is_empty() {
         return Ok(0);
     }
-    let marks = vec!["?"; rows.len()].join(", ");
-    let values: Vec<Value> = rows.iter().map(|seq| Value::from(*seq)).collect();
-    conn.exec_drop(
-        format!("DELETE FROM {table} WHERE seq IN ({marks})"),
-        values,
-    )
-    .await?;
+    let marks = vec!["?"; runs.len()].join(", ");
+    let values: Vec<Value> = runs.iter().map(|seq| Value::from(*seq)).collect();
+    conn.exec_drop(format!("DELETE FROM run WHERE seq IN ({marks})"), values)
+        .await?;
     Ok(usize::try_from(conn.affected_rows()).unwrap_or(usize::MAX))
 }

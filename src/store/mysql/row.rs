@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
-use std::time::Duration;
 
 use mysql_async::Row;
 use mysql_async::prelude::FromValue;
 
 use super::fault::{Fault, damaged};
-use crate::model::{Cause, Ending, Revision, RunRef, Slot, TaskPath, UnixMs};
+use crate::model::{Ending, Revision, RunRef, Slot, TaskPath, UnixMs};
 use crate::store::{RunRow, StoredRun};
 
 /// A number as SQL keeps it; ours stay far below the end of the range.
@@ -98,13 +97,8 @@ pub(super) fn run(row: &Row) -> Result<RunRow, Fault> {
             task: text(row, "task")?,
             revision: Revision(number(row, "revision")?),
             slot: Slot(number(row, "slot")?),
-            cause: if flag(row, "caught_up")? {
-                Cause::CatchUp
-            } else {
-                text(row, "cause")?
-            },
+            cause: text(row, "cause")?,
             scheduled_at: instant(row, "scheduled_at")?,
-            delay: Duration::from_millis(number(row, "delay_ms")?),
         },
         target: match target.as_str() {
             "" => None,
@@ -125,7 +119,6 @@ pub(super) fn stored_run(row: &Row) -> Result<StoredRun, Fault> {
         },
         agent_name: text_option(row, "agent_name")?,
         ending: ending(row)?,
-        span: None,
     })
 }
 
@@ -143,8 +136,6 @@ fn ending(row: &Row) -> Result<Option<Ending>, Fault> {
         started_at: instant_option(row, "started_at")?,
         finished_at: instant(row, "finished_at")?,
         output_bytes: number_option(row, "output_bytes")?,
-        peak_memory_bytes: number_option(row, "peak_memory_bytes")?,
-        cpu_ms: number_option(row, "cpu_ms")?,
         tail: get(row, "tail")?,
     }))
 }

@@ -9,17 +9,14 @@ use mysql_async::{Conn, Row, Value};
 
 use super::fault::Fault;
 use super::row::{stored_run, text};
-use super::spans;
 use super::write_run::{END, backwards};
-use crate::model::{GroupName, Outcome, TaskId};
-use crate::store::span::order;
+use crate::model::{GroupName, Outcome, RunId, TaskId, UnixMs};
 use crate::store::{RunQuery, StoredRun};
 
 /// What [`stored_run`] reads.
 pub(super) const COLUMNS: &str = "r.run_id, r.task, r.revision, r.target, r.agent, r.slot, r.cause,
-    r.scheduled_at, r.start_before, r.delay_ms, r.caught_up, r.outcome, r.reason, r.exit_code, r.exit_signal, r.pid, r.attempt,
-    r.started_at, r.finished_at, r.output_bytes, r.tail, r.peak_memory_bytes, r.cpu_ms,
-    t.gid, t.task_name, a.name AS agent_name";
+    r.scheduled_at, r.start_before, r.outcome, r.reason, r.exit_code, r.exit_signal, r.pid, r.attempt,
+    r.started_at, r.finished_at, r.output_bytes, r.tail, t.gid, t.task_name, a.name AS agent_name";
 /// The names of a run `r`, also of removed tasks and agents; the run is looked up first.
 pub(super) const FROM: &str =
     "STRAIGHT_JOIN task t ON t.id = r.task LEFT JOIN agent a ON a.id = r.agent";
@@ -32,7 +29,6 @@ const FEW_TASKS: usize = 1000;
 pub(super) async fn runs(conn: &mut Conn, query: &RunQuery) -> Result<Vec<StoredRun>, Fault> {
     conn.query_drop("START TRANSACTION READ ONLY").await?;
     let runs = find(conn, query).await?;
-    let runs = spans::merge(conn, runs, query).await?;
     conn.query_drop("COMMIT").await?;
     Ok(runs)
 }
@@ -101,6 +97,10 @@ async fn by_task(
     Ok(newest)
 }
 
+fn order(run: &StoredRun) -> (UnixMs, &RunId) {
+    (run.row.run.scheduled_at, &run.row.run.run_id)
+}
+
 /// A limit of 0 is none.
 pub(super) fn at_most(limit: u32) -> u64 {
     if limit == 0 {
@@ -117,13 +117,6 @@ pub(super) fn statement(query: &RunQuery) -> (String, Vec<Value>) {
     conditions.add("r.scheduled_at >= ?", [since.into()]);
     if let Some(until) = query.until {
         conditions.add("r.scheduled_at < ?", [until.0.into()]);
-    }
-    if let Some((at, run)) = &query.after {
-        conditions.add("r.scheduled_at <= ?", [at.0.into()]);
-        conditions.add(
-            "(r.scheduled_at < ? OR r.run_id < ?)",
-            [at.0.into(), run.as_str().into()],
-        );
     }
     conditions.add_some("r.task = ?", query.task.as_ref().map(TaskId::as_str));
     let agent = query.agent.as_ref().map(crate::model::AgentId::as_str);

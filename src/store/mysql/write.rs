@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::row::int;
 use super::script::Script;
-use super::{audit, spans, write_run};
+use super::{audit, write_run};
 use crate::model::{AgentId, BootId, HostPort, Task, UnixMs};
 use crate::store::task_row::SpecColumns;
 use crate::store::{
@@ -37,23 +37,11 @@ pub(super) fn write(script: &mut Script, change: &Write, now: UnixMs) -> Result<
         Write::PutToken(token) => put_token(script, token),
         Write::RemoveToken { hash } => script.add(REMOVE_TOKEN, &[hash.as_str().into()]),
         Write::PlanRun(row) => write_run::plan(script, row),
-        Write::ReviseRun {
-            run_id,
-            revision,
-            delay,
-            start_before,
-        } => write_run::revise(script, run_id, *revision, *delay, *start_before),
-        Write::CatchUpRun { run_id } => write_run::catch_up(script, run_id),
-        Write::FoldRun { run_id } => write_run::fold(script, run_id),
-        Write::PutSpan(span) => spans::put(script, span),
+        Write::ReviseRun { run_id, revision } => write_run::revise(script, run_id, *revision),
         Write::ReassignRun { run_id, from, to } => {
             write_run::reassign(script, run_id, from.as_ref(), to);
         }
-        Write::EndRun {
-            run_id,
-            only_of,
-            ending,
-        } => write_run::end(script, run_id, only_of.as_ref(), ending),
+        Write::EndRun { run_id, ending } => write_run::end(script, run_id, ending),
         Write::RecordRun { row, ending } => write_run::record(script, row, ending),
         Write::PutAnswer(answer) => put_answer(script, answer, now),
         Write::Audit(entry) => audit::write(script, entry),

@@ -1,13 +1,11 @@
 //! What happens to a run's row: planned once, revised or given away while open, ended once. The guards stand
 //! in the statements, so a repeated or late change finds nothing to change.
 
-use std::time::Duration;
-
 use mysql_async::Value;
 
 use super::row::int;
 use super::script::Script;
-use crate::model::{AgentId, Ending, Revision, RunId, UnixMs};
+use crate::model::{AgentId, Ending, Revision, RunId};
 use crate::store::RunRow;
 
 /// Characters of a run's id by which its end is found.
@@ -15,14 +13,14 @@ pub(super) const END: usize = 8;
 
 const PLAN: &str =
     "INSERT INTO run (run_id, run_id_back, task, revision, target, agent, slot, cause,
-    scheduled_at, start_before, delay_ms) VALUES";
+    scheduled_at, start_before) VALUES";
 const KEEP: &str = "ON DUPLICATE KEY UPDATE seq = seq";
 /// A keeper may report a run of a task of which the store knows nothing (it was restored): without a task it
 /// has no place in the history.
 const RECORD: &str =
     "INSERT INTO run (run_id, run_id_back, task, revision, target, agent, slot, cause,
-        scheduled_at, start_before, delay_ms)
-    SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM DUAL WHERE EXISTS (SELECT 1 FROM task WHERE id = ?)
+        scheduled_at, start_before)
+    SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM DUAL WHERE EXISTS (SELECT 1 FROM task WHERE id = ?)
     ON DUPLICATE KEY UPDATE seq = run.seq";
 
 /// A run already there stays as it is.
@@ -35,7 +33,7 @@ pub(super) fn record(script: &mut Script, row: &RunRow, ending: &Ending) {
     let mut values = values(row);
     values.push(row.run.task.as_str().into());
     script.add(RECORD, &values);
-    end(script, &row.run.run_id, None, ending);
+    end(script, &row.run.run_id, ending);
 }
 
 fn values(row: &RunRow) -> Vec<Value> {
@@ -51,12 +49,7 @@ fn values(row: &RunRow) -> Vec<Value> {
         run.cause.as_str().into(),
         run.scheduled_at.0.into(),
         row.start_before.0.into(),
-        millis(run.delay).into(),
     ]
-}
-
-fn millis(span: Duration) -> i64 {
-    int(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The end of an id, last character first: what ends alike sorts together.
@@ -67,23 +60,11 @@ pub(super) fn backwards(id: &str) -> String {
 // A run is found by `unsettled`, which is its id while its ending may change. The outcome is asked for in a way
 // that leads to no index: another one would only be a longer way.
 
-pub(super) const REVISE: &str = "UPDATE run SET revision = ?, delay_ms = ?, start_before = ?
-    WHERE unsettled = ? AND COALESCE(outcome, '') = ''";
+pub(super) const REVISE: &str =
+    "UPDATE run SET revision = ? WHERE unsettled = ? AND COALESCE(outcome, '') = ''";
 
-pub(super) fn revise(
-    script: &mut Script,
-    run: &RunId,
-    revision: Revision,
-    delay: Duration,
-    start_before: UnixMs,
-) {
-    let values = [
-        revision.0.into(),
-        millis(delay).into(),
-        start_before.0.into(),
-        run.as_str().into(),
-    ];
-    script.add(REVISE, &values);
+pub(super) fn revise(script: &mut Script, run: &RunId, revision: Revision) {
+    script.add(REVISE, &[revision.0.into(), run.as_str().into()]);
 }
 
 pub(super) const REASSIGN: &str = "UPDATE run SET agent = ?
@@ -99,30 +80,14 @@ pub(super) fn reassign(script: &mut Script, run: &RunId, from: Option<&AgentId>,
     script.add(REASSIGN, &values);
 }
 
-pub(super) const CAUGHT_UP: &str = "UPDATE run SET caught_up = 1 WHERE unsettled = ?";
-
-pub(super) fn catch_up(script: &mut Script, run: &RunId) {
-    script.add(CAUGHT_UP, &[run.as_str().into()]);
-}
-
-pub(super) const FOLD: &str = "DELETE FROM run WHERE unsettled = ? AND COALESCE(outcome, '') = ''";
-
-/// A span tells its miss.
-pub(super) fn fold(script: &mut Script, run: &RunId) {
-    script.add(FOLD, &[run.as_str().into()]);
-}
-
 /// The first outcome holds, except that `lost` takes the truth. The columns are set from left to right, so the
 /// outcome, on which the row's place hangs, comes last.
 pub(super) const ENDED: &str =
     "UPDATE run SET reason = ?, exit_code = ?, exit_signal = ?, pid = ?, attempt = ?,
-        started_at = ?, finished_at = ?, output_bytes = ?, tail = ?, peak_memory_bytes = ?, cpu_ms = ?,
-        outcome = ?
-    WHERE unsettled = ? AND (COALESCE(outcome, '') = '' OR ? <> 'lost')
-      AND (? IS NULL OR COALESCE(agent, '') = ?)";
+        started_at = ?, finished_at = ?, output_bytes = ?, tail = ?, outcome = ?
+    WHERE unsettled = ? AND (COALESCE(outcome, '') = '' OR ? <> 'lost')";
 
-pub(super) fn end(script: &mut Script, run: &RunId, only_of: Option<&AgentId>, ending: &Ending) {
-    let only_of: Value = only_of.map(AgentId::as_str).into();
+pub(super) fn end(script: &mut Script, run: &RunId, ending: &Ending) {
     let outcome: Value = ending.outcome.as_str().into();
     let values = [
         ending.reason.as_str().into(),
@@ -134,13 +99,9 @@ pub(super) fn end(script: &mut Script, run: &RunId, only_of: Option<&AgentId>, e
         ending.finished_at.0.into(),
         ending.output_bytes.map(int).into(),
         ending.tail.as_deref().into(),
-        ending.peak_memory_bytes.map(int).into(),
-        ending.cpu_ms.map(int).into(),
         outcome.clone(),
         run.as_str().into(),
         outcome,
-        only_of.clone(),
-        only_of,
     ];
     script.add(ENDED, &values);
 }

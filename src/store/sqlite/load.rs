@@ -6,7 +6,6 @@ use rusqlite::{Connection, OptionalExtension, Result as SqlResult, Row, Transact
 
 use super::row::{instant, instant_option, number, run, set_option, stored_run, text, text_option};
 use super::runs::{COLUMNS, FROM};
-use super::spans;
 use crate::model::{GroupName, Incarnation, Revision, Role, Task, TaskId, UnixMs};
 use crate::store::task_row::SpecColumns;
 use crate::store::{
@@ -31,7 +30,6 @@ pub(super) fn load(connection: &mut Connection) -> Result<Snapshot, StoreError> 
         operators: all(tx, OPERATORS, |row| operator(row, &roles))?,
         tokens: all(tx, "SELECT * FROM token ORDER BY hash", token)?,
         open_runs: all(tx, OPEN_RUNS, run)?,
-        open_spans: all(tx, spans::UNCOUNTED, spans::span)?,
         last_runs: last_runs(tx, &tasks)?,
         answers: all(
             tx,
@@ -217,10 +215,11 @@ fn last_runs(tx: &Transaction, tasks: &[Task]) -> Result<Vec<StoredRun>, StoreEr
     let mut select = tx.prepare_cached(&sql)?;
     let mut found = Vec::new();
     for task in tasks {
-        let run = select
-            .query_row([task.id.as_str()], stored_run)
-            .optional()?;
-        found.extend(spans::last_run(tx, task, run)?);
+        found.extend(
+            select
+                .query_row([task.id.as_str()], stored_run)
+                .optional()?,
+        );
     }
     Ok(found)
 }

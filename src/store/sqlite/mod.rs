@@ -11,7 +11,6 @@ mod migrate;
 mod prune;
 mod row;
 mod runs;
-mod spans;
 #[cfg(test)]
 mod tests;
 mod worker;

@@ -1,4 +1,4 @@
-//! Which ended runs and spans need not be kept, found through indexes alone, a bounded number of entries a call.
+//! Which ended runs need not be kept, found through indexes alone, a bounded number of entries a call.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,6 @@ use rusqlite::{
     CachedStatement, Connection, OptionalExtension, Params, Result as SqlResult, params,
 };
 
-use super::spans;
 use crate::model::{Outcome, UnixMs};
 use crate::store::{Keep, StoreError};
 
@@ -22,56 +21,34 @@ pub(super) struct Position {
     done: HashMap<String, i64>,
 }
 
-/// Row numbers of what goes.
-#[derive(Default)]
-pub(super) struct Found {
-    runs: Vec<i64>,
-    spans: Vec<i64>,
-}
-
-impl Found {
-    pub(super) fn is_empty(&self) -> bool {
-        self.runs.is_empty() && self.spans.is_empty()
-    }
-}
-
-/// At most `step` runs and `step` spans to delete: the too old first, then those beyond their task's number.
+/// Row numbers of at most `step` runs to delete: the too old first, then those beyond their task's number.
 pub(super) fn search(
     connection: &mut Connection,
     position: &mut Position,
     keep: Keep,
     now: UnixMs,
     step: usize,
-) -> Result<Found, StoreError> {
+) -> Result<Vec<i64>, StoreError> {
     // One transaction: all statements see the same runs.
     let tx = connection.transaction()?;
     let mut found = too_old(&tx, keep, now, step)?;
-    let mut spans = spans::too_old(&tx, keep, now, count(step))?;
     for _ in 0..TASKS {
-        if found.len() >= step || spans.len() >= step {
+        if found.len() >= step {
             break;
         }
         let Some(task) = next_task(&tx, position)? else {
             position.task.clear();
             break;
         };
-        spans.extend(spans::too_many(
-            &tx,
-            &task,
-            keep,
-            count(step - spans.len()),
-        )?);
         found.extend(too_many(&tx, position, &task, keep, step - found.len())?);
         // A full step may have left some of this task: the next call begins with it again.
-        if found.len() < step && spans.len() < step {
+        if found.len() < step {
             position.task = task;
         }
     }
-    for rows in [&mut found, &mut spans] {
-        rows.sort_unstable();
-        rows.dedup();
-    }
-    Ok(Found { runs: found, spans })
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
 }
 
 /// The latest run of a task that lives stays, whatever its age: a yearly task has a last run.
@@ -144,18 +121,14 @@ fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-const DELETE_RUN: &str = "DELETE FROM run WHERE rowid = ?1";
-const DELETE_SPAN: &str = "DELETE FROM span WHERE rowid = ?1";
-
-/// Deletes these rows, in one transaction; how many there were. A row's number is not given to another one meanwhile:
-/// only pruning deletes what has ended, and one prunes at a time.
-pub(super) fn delete(connection: &mut Connection, found: &Found) -> Result<usize, StoreError> {
+/// Deletes these runs, in one transaction; how many there were. A row's number is not given to another run
+/// meanwhile: only pruning deletes, and one prunes at a time.
+pub(super) fn delete(connection: &mut Connection, runs: &[i64]) -> Result<usize, StoreError> {
     let tx = connection.transaction()?;
     let mut deleted = 0;
-    for (sql, rows) in [(DELETE_RUN, &found.runs), (DELETE_SPAN, &found.spans)] {
-        for row in rows {
-            deleted += tx.prepare_cached(sql)?.execute([row])?;
-        }
+    for run in runs {
+        let mut delete = tx.prepare_cached("DELETE FROM run WHERE rowid = ?1")?;
+        deleted += delete.execute([run])?;
     }
     tx.commit()?;
     Ok(deleted)

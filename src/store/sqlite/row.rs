@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::error::Error as StdError;
 use std::str::FromStr;
-use std::time::Duration;
 
 use rusqlite::types::Type;
 use rusqlite::{Error, Result, Row};
 
-use crate::model::{Cause, Ending, RunRef, TaskPath, UnixMs};
+use crate::model::{Ending, RunRef, TaskPath, UnixMs};
 use crate::store::{RunRow, StoredRun};
 
 /// A number as SQL keeps it; ours stay far below the end of the range.
@@ -87,13 +86,8 @@ pub(super) fn run(row: &Row) -> Result<RunRow> {
             task: text(row, "task")?,
             revision: crate::model::Revision(number(row, "revision")?),
             slot: crate::model::Slot(number(row, "slot")?),
-            cause: if row.get("caught_up")? {
-                Cause::CatchUp
-            } else {
-                text(row, "cause")?
-            },
+            cause: text(row, "cause")?,
             scheduled_at: instant(row, "scheduled_at")?,
-            delay: Duration::from_millis(number(row, "delay_ms")?),
         },
         target: match target.as_str() {
             "" => None,
@@ -114,7 +108,6 @@ pub(super) fn stored_run(row: &Row) -> Result<StoredRun> {
         },
         agent_name: text_option(row, "agent_name")?,
         ending: ending(row)?,
-        span: None,
     })
 }
 
@@ -132,8 +125,6 @@ fn ending(row: &Row) -> Result<Option<Ending>> {
         started_at: instant_option(row, "started_at")?,
         finished_at: instant(row, "finished_at")?,
         output_bytes: number_option(row, "output_bytes")?,
-        peak_memory_bytes: number_option(row, "peak_memory_bytes")?,
-        cpu_ms: number_option(row, "cpu_ms")?,
         tail: row.get("tail")?,
     }))
 }

@@ -7,11 +7,9 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Result as SqlResult, params_from_iter};
 
 use super::row::{stored_run, text};
-use super::spans;
 use super::write::json;
 use super::write_run::{END, backwards};
-use crate::model::{GroupName, Outcome, TaskId};
-use crate::store::span::order;
+use crate::model::{GroupName, Outcome, RunId, TaskId, UnixMs};
 use crate::store::{RunQuery, StoreError, StoredRun};
 
 /// What [`stored_run`] reads.
@@ -31,18 +29,13 @@ pub(super) fn runs(
 ) -> Result<Vec<StoredRun>, StoreError> {
     // One transaction: all statements see the same runs.
     let tx = connection.transaction()?;
-    let runs = rows(&tx, query)?;
-    spans::merge(&tx, runs, query)
-}
-
-fn rows(tx: &Connection, query: &RunQuery) -> Result<Vec<StoredRun>, StoreError> {
     if let Some(groups) = query.groups.as_ref().filter(|_| is_by_group(query)) {
-        let tasks = tasks(tx, groups)?;
+        let tasks = tasks(&tx, groups)?;
         if tasks.len() <= FEW_TASKS {
-            return by_task(tx, query, tasks);
+            return by_task(&tx, query, tasks);
         }
     }
-    select(tx, query)
+    select(&tx, query)
 }
 
 /// Whether the groups are what narrows this question most.
@@ -92,6 +85,10 @@ fn by_task(
     Ok(newest)
 }
 
+fn order(run: &StoredRun) -> (UnixMs, &RunId) {
+    (run.row.run.scheduled_at, &run.row.run.run_id)
+}
+
 /// A limit of 0 is none.
 pub(super) fn at_most(limit: u32) -> i64 {
     if limit == 0 { -1 } else { i64::from(limit) }
@@ -104,13 +101,6 @@ pub(super) fn statement(query: &RunQuery) -> (String, Vec<Value>) {
     conditions.add("r.scheduled_at >= ?", [Value::from(since)]);
     if let Some(until) = query.until {
         conditions.add("r.scheduled_at < ?", [Value::from(until.0)]);
-    }
-    if let Some((at, run)) = &query.after {
-        conditions.add("r.scheduled_at <= ?", [Value::from(at.0)]);
-        conditions.add(
-            "(r.scheduled_at < ? OR r.run_id < ?)",
-            [Value::from(at.0), run.to_string().into()],
-        );
     }
     conditions.add_some("r.task = ?", query.task.as_ref().map(ToString::to_string));
     conditions.add_some("r.agent = ?", query.agent.as_ref().map(ToString::to_string));

@@ -23,11 +23,6 @@ use crate::store::{AgentRow, RunQuery, SchemaError, Store, StoreError, Write};
 const GOLDEN_1: &str = include_str!("../../../tests/schema/sqlite-1.sql");
 /// Likewise of version 3, with an agent that is dialled.
 const GOLDEN_3: &str = include_str!("../../../tests/schema/sqlite-3.sql");
-/// Likewise of version 4, with what a run took.
-const GOLDEN_4: &str = include_str!("../../../tests/schema/sqlite-4.sql");
-
-/// The same of version 2.
-const GOLDEN_2: &str = include_str!("../../../tests/schema/sqlite-2.sql");
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -197,9 +192,7 @@ fn check_schema(version: i64, golden: &str) {
 #[test]
 fn the_schemas_are_as_released() {
     check_schema(1, GOLDEN_1);
-    check_schema(2, GOLDEN_2);
     check_schema(3, GOLDEN_3);
-    check_schema(4, GOLDEN_4);
 }
 
 fn dialled() -> Write {
@@ -209,43 +202,11 @@ fn dialled() -> Write {
     }))
 }
 
-/// A run of which is known what it took.
-fn measured() -> [Write; 2] {
-    let row = sample::run(1, 700_000);
-    let mut ending = sample::ending(Outcome::Failed);
-    ending.peak_memory_bytes = Some(1 << 41);
-    ending.cpu_ms = Some(77);
-    let run_id = row.run.run_id.clone();
-    let plan = Write::PlanRun(row);
-    let ending = Box::new(ending);
-    let end = Write::EndRun {
-        run_id,
-        only_of: None,
-        ending,
-    };
-    [plan, end]
-}
-
-#[tokio::test]
-async fn a_store_of_version_4_opens_without_loss() {
-    let mut batch = sample::additions();
-    batch.push(dialled());
-    batch.extend(measured());
-    check_opens(4, GOLDEN_4, batch).await;
-}
-
 #[tokio::test]
 async fn a_store_of_version_3_opens_without_loss() {
     let mut batch = sample::additions();
-    batch.extend(sample::additions_2());
     batch.push(dialled());
     check_opens(3, GOLDEN_3, batch).await;
-}
-
-#[tokio::test]
-async fn a_store_of_version_2_opens_without_loss() {
-    let both = sample::additions().into_iter().chain(sample::additions_2());
-    check_opens(2, GOLDEN_2, both.collect()).await;
 }
 
 #[tokio::test]
@@ -337,9 +298,6 @@ fn every_query() -> Vec<RunQuery> {
                 outcome,
                 until: None,
                 since: has(3).then_some(NOW),
-                after: None,
-                missed_until: None,
-                fold: false,
                 id_suffix: has(4).then(|| "abc".into()),
                 open: has(5),
                 limit: 50,

@@ -6,7 +6,7 @@ use rusqlite::{CachedStatement, Params, Result as SqlResult, Transaction, params
 use serde::Serialize;
 
 use super::row::int;
-use super::{audit, spans, write_run};
+use super::{audit, write_run};
 use crate::model::{HostPort, Task, UnixMs};
 use crate::store::task_row::SpecColumns;
 use crate::store::{
@@ -35,23 +35,11 @@ pub(super) fn write(tx: &Transaction, change: &Write, now: UnixMs) -> Result<(),
         Write::PutToken(token) => put_token(tx, token),
         Write::RemoveToken { hash } => execute(tx, REMOVE_TOKEN, [hash]),
         Write::PlanRun(row) => write_run::plan(tx, row),
-        Write::ReviseRun {
-            run_id,
-            revision,
-            delay,
-            start_before,
-        } => write_run::revise(tx, run_id, *revision, *delay, *start_before),
+        Write::ReviseRun { run_id, revision } => write_run::revise(tx, run_id, *revision),
         Write::ReassignRun { run_id, from, to } => {
             write_run::reassign(tx, run_id, from.as_ref(), to)
         }
-        Write::CatchUpRun { run_id } => write_run::catch_up(tx, run_id),
-        Write::FoldRun { run_id } => write_run::fold(tx, run_id),
-        Write::PutSpan(span) => spans::put(tx, span),
-        Write::EndRun {
-            run_id,
-            only_of,
-            ending,
-        } => write_run::end(tx, run_id, only_of.as_ref(), ending),
+        Write::EndRun { run_id, ending } => write_run::end(tx, run_id, ending),
         Write::RecordRun { row, ending } => write_run::record(tx, row, ending),
         Write::PutAnswer(answer) => put_answer(tx, answer, now),
         Write::Audit(entry) => audit::write(tx, entry),

@@ -32,7 +32,6 @@ async fn every_row_comes_back_as_it_was_written() {
         agent_name: Some(AgentName::parse("a1").unwrap()),
         ending: Some(ending(Outcome::TimedOut)),
         row: ended,
-        span: None,
     };
     assert_eq!(
         snapshot.tasks,

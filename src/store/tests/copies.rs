@@ -3,7 +3,7 @@
 use tempfile::TempDir;
 
 use super::super::Home;
-use super::sample::{additions, additions_2, group, operator};
+use super::sample::{additions, group, operator};
 use super::{NOW, World, content};
 use crate::store::{CopyError, CopyHow, Store, StoreError, Write};
 
@@ -16,7 +16,6 @@ const PLAIN: CopyHow = CopyHow {
 async fn full() -> World {
     let world = World::new().await;
     world.commit(additions()).await;
-    world.commit(additions_2()).await;
     world.store.set_meta("fleet", "f1").await.unwrap();
     world
 }

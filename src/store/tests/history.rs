@@ -33,49 +33,6 @@ async fn an_outcome_never_changes_except_that_lost_takes_the_truth() {
     }
 }
 
-/// Seed 1278: an agent that had a run of target `one` before another, and was away, said `missed` of it.
-#[tokio::test]
-async fn an_agent_that_started_nothing_ends_only_runs_that_are_its_own() {
-    let check = async |first: Option<Outcome>, by: u64, holds: Option<Outcome>| {
-        let world = World::with_fleet().await;
-        let row = run_on(1, 1000, Some(agent_id(1)), Cause::Rule);
-        world.commit(vec![Write::PlanRun(row.clone())]).await;
-        world
-            .commit(first.map(|first| end(&row, first)).into_iter().collect())
-            .await;
-        world
-            .commit(vec![end_by(&agent_id(by), &row, Outcome::Missed)])
-            .await;
-        let ending = world.all_runs().await[0].ending.clone();
-        assert_eq!(ending.map(|ending| ending.outcome), holds, "agent {by}");
-    };
-    check(None, 1, Some(Outcome::Missed)).await;
-    check(None, 2, None).await;
-    check(Some(Outcome::Lost), 1, Some(Outcome::Missed)).await;
-    check(Some(Outcome::Lost), 2, Some(Outcome::Lost)).await;
-    check(Some(Outcome::Failed), 1, Some(Outcome::Failed)).await;
-}
-
-#[tokio::test]
-async fn what_a_run_took_is_kept() {
-    let world = World::with_fleet().await;
-    let row = run(1, 1000);
-    let ending = Ending {
-        peak_memory_bytes: Some(1 << 41),
-        cpu_ms: Some(77),
-        ..ending(Outcome::Failed)
-    };
-    let run_id = row.run.run_id.clone();
-    let boxed = Box::new(ending.clone());
-    let ended = Write::EndRun {
-        run_id,
-        only_of: None,
-        ending: boxed,
-    };
-    world.commit(vec![Write::PlanRun(row), ended]).await;
-    assert_eq!(world.all_runs().await[0].ending, Some(ending));
-}
-
 #[tokio::test]
 async fn an_ended_run_is_not_planned_revised_or_given_away() {
     let world = World::with_fleet().await;
@@ -98,8 +55,6 @@ async fn an_ended_run_is_not_planned_revised_or_given_away() {
             Write::ReviseRun {
                 run_id: run_id(),
                 revision: Revision(99),
-                delay: Duration::ZERO,
-                start_before: UnixMs(63_000),
             },
             Write::ReassignRun {
                 run_id: run_id(),

@@ -157,7 +157,6 @@ pub(in crate::store) fn run_on(
             slot: key.slot,
             cause,
             scheduled_at: key.scheduled_at,
-            delay: Duration::ZERO,
         },
         agent: target.clone().or(Some(agent_id(1))),
         target,
@@ -177,9 +176,6 @@ pub(in crate::store) fn ending(outcome: Outcome) -> Ending {
         started_at: Some(UnixMs(20)),
         finished_at: UnixMs(21),
         output_bytes: Some(1 << 40),
-        // Later versions of the schema have columns for these.
-        peak_memory_bytes: None,
-        cpu_ms: None,
         tail: Some("line\u{0}\n".into()),
     }
 }
@@ -187,57 +183,8 @@ pub(in crate::store) fn ending(outcome: Outcome) -> Ending {
 pub(in crate::store) fn end(row: &RunRow, outcome: Outcome) -> Write {
     Write::EndRun {
         run_id: row.run.run_id.clone(),
-        only_of: None,
         ending: Box::new(ending(outcome)),
     }
-}
-
-/// As an agent says it that has the run or has not.
-pub(in crate::store) fn end_by(agent: &AgentId, row: &RunRow, outcome: Outcome) -> Write {
-    Write::EndRun {
-        run_id: row.run.run_id.clone(),
-        only_of: Some(agent.clone()),
-        ending: Box::new(ending(outcome)),
-    }
-}
-
-/// A span of task `task` on agent 1, uncounted.
-pub(in crate::store) fn span_of(task: u64, from: i64, to: i64) -> SpanRow {
-    SpanRow {
-        task: task_id(task),
-        revision: Revision(4),
-        target: Some(agent_id(1)),
-        agent: Some(agent_id(1)),
-        slot: Slot(2),
-        rule: Rule::parse("*/5 3 * * *").unwrap(),
-        zone: Zone::parse("Europe/Berlin").unwrap(),
-        from: UnixMs(from),
-        to: UnixMs(to),
-        count: None,
-        reason: "agent a1 offline since T".into(),
-        began_at: UnixMs(from),
-        closed_at: NOW,
-    }
-}
-
-/// Those of version 2 that leave something to be read.
-pub(in crate::store) fn additions_2() -> Vec<Write> {
-    let mut late = run(1, 5000);
-    late.run.delay = Duration::from_millis(700);
-    vec![
-        Write::PlanRun(late.clone()),
-        Write::CatchUpRun {
-            run_id: late.run.run_id,
-        },
-        Write::PutSpan(Box::new(span_of(1, 1_799_028_300_000, 1_799_030_000_000))),
-        Write::PutSpan(Box::new(SpanRow {
-            target: None,
-            agent: None,
-            to: UnixMs(1_799_028_600_000),
-            count: Some(2),
-            ..span_of(2, 1_799_028_300_000, 0)
-        })),
-    ]
 }
 
 pub(in crate::store) fn agent_token() -> TokenRow {
@@ -306,7 +253,6 @@ pub(in crate::store) fn fleet() -> Vec<Write> {
 /// One of every kind of change, in an order in which each has something to do.
 pub(in crate::store) fn every_change() -> Vec<Write> {
     let mut changes = additions();
-    changes.extend(additions_2());
     changes.extend(removals());
     changes
 }
@@ -335,8 +281,6 @@ pub(in crate::store) fn additions() -> Vec<Write> {
         Write::ReviseRun {
             run_id: open.run.run_id.clone(),
             revision: Revision(5),
-            delay: Duration::ZERO,
-            start_before: UnixMs(63_000),
         },
         Write::ReassignRun {
             run_id: open.run.run_id.clone(),

@@ -6,7 +6,7 @@ use super::thing::{CauseKey, cause_of};
 use crate::model::{AgentName, GroupName, Outcome, RunId, TaskId, TaskPath, UnixMs};
 use crate::proto::request::{Change, ProcessKey};
 use crate::proto::view::{
-    AgentView, EventView, GroupView, ProcessView, RunView, SpanView, StatusView, TaskView,
+    AgentView, EventView, GroupView, ProcessView, RunView, StatusView, TaskView,
 };
 
 /// Ended runs kept; older ones are in `ucron runs`.
@@ -137,7 +137,7 @@ impl Fleet {
             let entry = folded
                 .entry(key.clone())
                 .or_insert_with(|| Failures::new(key, run));
-            entry.count += run.span.map_or(1, |span| span.count);
+            entry.count += 1;
             entry.agents.extend(run.agent.clone());
         }
         let mut all: Vec<Failures> = folded.into_values().collect();
@@ -197,11 +197,8 @@ pub struct Runs {
 }
 
 impl Runs {
-    /// Adds a run, or replaces what was known of it; misses in a row take the place of each of them.
+    /// Adds a run, or replaces what was known of it.
     fn insert(&mut self, run: RunView) {
-        if let Some(span) = run.span {
-            self.remove_misses(&run, span);
-        }
         let (at, id) = (ended_at(&run), run.run_id.clone());
         if let Some(before) = self.ends.insert(id.clone(), at) {
             self.by_end.remove(&(before, id.clone()));
@@ -212,23 +209,6 @@ impl Runs {
                 self.ends.remove(&id);
             }
         }
-    }
-
-    fn remove_misses(&mut self, run: &RunView, span: SpanView) {
-        let told = span.from..=run.scheduled_at;
-        let is_told = |known: &RunView| {
-            (&known.task, &known.agent, known.slot) == (&run.task, &run.agent, run.slot)
-                && known.outcome == run.outcome
-                && told.contains(&known.scheduled_at)
-        };
-        let ends = &mut self.ends;
-        self.by_end.retain(|(_, id), known| {
-            let stays = !is_told(known);
-            if !stays {
-                ends.remove(id);
-            }
-            stays
-        });
     }
 
     /// The run of this id.

@@ -21,13 +21,11 @@ pub(super) fn details(state: &mut State, thing: &Thing) -> Vec<Effect> {
     let list = match thing {
         Thing::Agent(name) => RunList {
             agent: Some(name.clone()),
-            fold: true,
             limit: RUNS,
             ..RunList::default()
         },
         Thing::Task(id) => RunList {
             task: Some(id.to_string()),
-            fold: true,
             limit: RUNS,
             ..RunList::default()
         },

@@ -180,7 +180,6 @@ fn complete(state: &mut State, fleet: super::state::Fleet) -> Vec<Effect> {
         state,
         Asked::History,
         Request::RunList(RunList {
-            fold: true,
             limit: HISTORY,
             ..RunList::default()
         }),

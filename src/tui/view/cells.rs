@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::paint::{Piece, piece};
 use super::table::Cell;
 use super::theme::{Tone, outcome};
-use crate::cli::print::{row, time};
+use crate::cli::print::time;
 use crate::model::{AgentState, Outcome, TaskPath, UnixMs};
 use crate::proto::view::{AgentView, EventView, GroupView, ProcessView, RunView, TaskView};
 use crate::rule::Zone;
@@ -262,7 +262,7 @@ fn run(state: &State, now: UnixMs, view: &RunView) -> Vec<Cell> {
         plain(took(view)),
         plain(view.late_ms.map_or_else(String::new, time::millis)),
         plain(view.cause.as_str()),
-        clean(&row::reason(view, &state.zone)),
+        clean(&view.reason),
     ]
 }
 

@@ -11,7 +11,7 @@ use super::cells;
 use super::page::{field, heading};
 use super::paint::{TextLine, piece, plain};
 use super::theme::{Tone, outcome};
-use crate::cli::print::{row, time};
+use crate::cli::print::time;
 use crate::model::{RunId, UnixMs};
 use crate::proto::request::ProcessKey;
 use crate::proto::view::{ProcessView, RunView};
@@ -82,8 +82,7 @@ fn facts(lines: &mut Vec<TextLine>, state: &State, now: UnixMs, view: &RunView, 
         None => ("open", Tone::Warn),
     };
     field(lines, "outcome", word, tone, width);
-    let reason = row::reason(view, &state.zone);
-    field(lines, "reason", &reason, Tone::Plain, width);
+    field(lines, "reason", &view.reason, Tone::Plain, width);
     let mut add = |label: &str, value: Option<String>| {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             field(lines, label, &value, Tone::Plain, width);
@@ -110,13 +109,6 @@ fn facts(lines: &mut Vec<TextLine>, state: &State, now: UnixMs, view: &RunView, 
         "output",
         view.output_bytes.map(|bytes| format!("{bytes} bytes")),
     );
-    add(
-        "memory",
-        view.peak_memory_bytes
-            .map(|bytes| format!("{} KiB at most", bytes >> 10)),
-    );
-    let cpu = view.cpu_ms.and_then(|ms| i64::try_from(ms).ok());
-    add("cpu", cpu.map(time::millis));
     add("revision", Some(view.revision.to_string()));
     add("id", Some(view.run_id.to_string()));
 }
@@ -146,7 +138,7 @@ pub fn line(state: &State, now: UnixMs, view: &RunView) -> TextLine {
         piece(format!("{word:<9} "), tone),
         piece(text::pad(&cells::run_place(view), 15), Tone::Plain),
         piece(format!("{:>8}  ", cells::took(view)), Tone::Plain),
-        piece(text::line(&row::reason(view, &state.zone)), Tone::Dim),
+        piece(text::line(&view.reason), Tone::Dim),
     ]
 }
 

@@ -18,7 +18,7 @@ use super::paint::{TextLine, piece, plain};
 use super::run;
 use super::theme::{Tone, outcome};
 use crate::cli::print::time;
-use crate::model::{MAX_RATE, Outcome, Parole, UnixMs};
+use crate::model::{Outcome, Parole, UnixMs};
 use crate::proto::view::TaskView;
 use crate::rule::{RuleKind, Schedule, format_duration, words};
 use crate::tui::state::{State, Thing, ended_at, path_of, target};
@@ -175,9 +175,6 @@ fn policies(lines: &mut Vec<TextLine>, view: &TaskView, width: u16) {
     if !spec.jitter.is_zero() {
         said.push(format!("jitter {}", format_duration(spec.jitter)));
     }
-    if spec.max_rate != MAX_RATE {
-        said.push(format!("at most {} runs a second", spec.max_rate));
-    }
     if let Some(cwd) = &work.cwd {
         said.push(format!("cwd {cwd}"));
     }
@@ -253,7 +250,7 @@ fn folded(state: &State, now: UnixMs, view: &TaskView) -> Vec<TextLine> {
         let Some(found) = run.outcome else { continue };
         let key = (found, text::line(&run.reason));
         let entry = counts.entry(key.clone()).or_insert((0, ended_at(run)));
-        entry.0 += run.span.map_or(1, |span| span.count);
+        entry.0 += 1;
         if !order.contains(&key) {
             order.push(key);
         }

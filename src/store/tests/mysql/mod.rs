@@ -28,8 +28,6 @@ mod history;
 mod lead;
 #[path = "../../../../tests/database/mod.rs"]
 mod private;
-#[path = "../spans.rs"]
-mod spans;
 
 /// A store in a database.
 type World = super::World<Database>;

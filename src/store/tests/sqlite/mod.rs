@@ -14,8 +14,6 @@ mod copies;
 mod history;
 #[path = "../lead.rs"]
 mod lead;
-#[path = "../spans.rs"]
-mod spans;
 
 /// A store in a file.
 pub(in crate::store) type World = super::World<TempDir>;
