@@ -252,8 +252,8 @@ mod tests {
     fn an_error_in_a_file_shows_its_place() {
         check_fault(
             "log = \"info\"\n  laed = \"10s\"\n",
-            "c.toml:2:3: unknown field `laed`, expected one of `listen`, `store`, `timezone`, `lead`, \
-             `heartbeat`, `lease`, `history`, `history_runs`, `history_failures`, `max_frame`, `log`, `log_format`\n    laed = \"10s\"\n    ^",
+            "c.toml:2:3: unknown field `laed`, expected one of `listen`, `store`, `store_password_file`, \
+             `store_password_env`, `store_tls`, `store_ca`, `timezone`, `lead`, `heartbeat`, `lease`, `history`, `history_runs`, `history_failures`, `max_frame`, `log`, `log_format`\n    laed = \"10s\"\n    ^",
         );
         let error = read_file::<CenterSettings>(
             Path::new("c.toml"),
