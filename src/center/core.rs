@@ -100,6 +100,8 @@ pub struct Core {
     /// The latest instant there was, and when: what was due by then may have started, and is not planned anew, also
     /// where the clock was set back since.
     latest: Now,
+    /// The instant by which this event is decided.
+    pub(super) moment: Now,
     steady: Steady,
     pub(super) next_ticket: u64,
     /// On the boot-time clock, which nobody sets back.
@@ -146,6 +148,7 @@ impl Core {
             notices: Notices::default(),
             watching: Watching::default(),
             latest: now,
+            moment: now,
             steady: Steady::default(),
             next_ticket: 0,
             flushed_at: None,
@@ -206,6 +209,7 @@ impl Core {
         if now.at >= self.latest.at {
             self.latest = now;
         }
+        self.moment = now;
         now
     }
 
@@ -359,6 +363,7 @@ impl Core {
                 cancelled,
                 refused: None,
                 was_lost: false,
+                due_by: None,
             });
         }
         for stored in &snapshot.last_runs {

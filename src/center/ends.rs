@@ -241,8 +241,9 @@ impl Core {
             return false;
         };
         let since_due = self.since_due(now, run.row.run.fire_at());
-        let since_due = since_due.unwrap_or_default();
-        let over = self.sessions.lease_over(&from, self.settings.lease()) + since_due < now.mono;
+        let due = now.mono.saturating_sub(since_due.unwrap_or_default());
+        let due = run.due_by.map_or(due, |by| by.min(due));
+        let over = self.sessions.lease_over(&from, self.settings.lease()) < due;
         if !over || self.is_busy_elsewhere(now, run) || now.at >= run.row.start_before {
             return false;
         }

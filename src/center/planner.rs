@@ -192,6 +192,7 @@ impl Core {
             }),
             refused: None,
             was_lost: false,
+            due_by: None,
         };
         let id = run.id().clone();
         self.open.insert(run);
@@ -272,9 +273,12 @@ impl Core {
             catch_up: run.row.run.cause.is_of_rule() && self.catches_up(&run.row.run.task),
         };
         self.drafts.of(&agent).plan.push(planned);
+        let moment = self.moment;
         if let Some(run) = self.open.get_mut(id) {
             run.stage = Stage::Handed;
             run.refused = None;
+            let due = moment.mono + run.row.run.fire_at().since(moment.at);
+            run.due_by = Some(run.due_by.map_or(due, |by| by.min(due)));
         }
     }
 
@@ -389,7 +393,10 @@ impl Core {
                 stop,
                 reason: reason.to_owned(),
             };
-            self.drafts.of(&agent).cancel.push(cancel);
+            let draft = self.drafts.of(&agent);
+            // Planned in this very event: in one frame cancels go first.
+            draft.plan.retain(|planned| planned.run.run_id != *id);
+            draft.cancel.push(cancel);
         } else if waiting {
             self.look_at_run(now, id);
         }

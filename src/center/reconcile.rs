@@ -65,7 +65,7 @@ impl Core {
         }
         self.cancel_unknown(agent, &armed);
         self.forget_slots(agent);
-        self.compare_assignments(agent, &state.assigned);
+        self.compare_assignments(agent, state);
         self.hand_out_waiting(agent);
         self.send_orders();
         if let Some(session) = self.sessions.of_mut(agent) {
@@ -128,6 +128,7 @@ impl Core {
             cancelled: None,
             refused: None,
             was_lost: true,
+            due_by: None,
         });
         self.found_running(id, held);
     }
@@ -304,11 +305,10 @@ impl Core {
         able.into_iter().min_by_key(load).into_iter().collect()
     }
 
-    fn compare_assignments(&mut self, agent: &AgentId, held: &[HeldAssignment]) {
-        let held: BTreeMap<&TaskId, Revision> = held
-            .iter()
-            .map(|held| (&held.task, held.revision))
-            .collect();
+    fn compare_assignments(&mut self, agent: &AgentId, state: &State) {
+        let assigned = state.assigned.iter();
+        let held: BTreeMap<&TaskId, Revision> =
+            assigned.map(|held| (&held.task, held.revision)).collect();
         let wanted = self.assigned_to(agent);
         for task in &wanted {
             if held.get(&task.id) != Some(&task.revision) {
@@ -319,6 +319,13 @@ impl Core {
             .keys()
             .filter(|id| !wanted.iter().any(|task| task.id == ***id))
         {
+            self.withdraw(agent, id, "no longer assigned to this agent");
+        }
+        // What was left to finish when it was withdrawn ends with its task all the same.
+        let alive = state.running.iter().map(|running| &running.run);
+        let alive = alive.filter(|run| run.cause == Cause::Daemon && self.is_stopped(&run.task));
+        let alive: BTreeSet<TaskId> = alive.map(|run| run.task.clone()).collect();
+        for id in alive.iter().filter(|id| !held.contains_key(id)) {
             self.withdraw(agent, id, "no longer assigned to this agent");
         }
         // Target `one`: the word that nothing is left there may have been lost; the agent says it again.

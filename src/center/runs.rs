@@ -61,6 +61,9 @@ pub struct OpenRun {
     pub refused: Option<String>,
     /// Whether it was given up as lost and is alive all the same: its outcome changes once it has another.
     pub was_lost: bool,
+    /// When it is due, on the boot-time clock, by the wall clock as it was when it was handed out: an agent that has not
+    /// heard of a clock that was set back since starts it then.
+    pub due_by: Option<Duration>,
 }
 
 impl OpenRun {

@@ -23,6 +23,10 @@ pub(super) fn answer(core: &mut Core, now: Now, asker: &Asker, ask: &TaskRemove)
         changed: true,
         ..stop_runs(core, now, change, &task, &reason, true)
     };
+    // What was left to finish is not left any longer.
+    if let Some(entry) = core.fleet.tasks.get_mut(&task.id) {
+        entry.task.finishing = false;
+    }
     core.redistribute(Some(&task), None, &reason);
     core.write(Write::RemoveTask {
         task: task.id.clone(),
