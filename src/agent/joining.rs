@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{Sender, channel};
+use tokio::time::Instant;
 
 use super::error::AgentError;
 use super::home::{settle_listen, store_listen, store_name};
@@ -18,13 +19,15 @@ use crate::model::{AgentName, PeerRole, Token};
 use crate::proto::gate::{Gate, MAX_UNFINISHED};
 use crate::proto::handshake::{Accepted, FIRST_LIMIT, accept};
 use crate::proto::identity::{Identity, store_centers, with_told};
-use crate::proto::join::{self, Applicant, FromJoiner, Given, Joined, Stored};
+use crate::proto::join::{self, Applicant, FromJoiner, Given, JoinFault, Joined, Stored};
 use crate::proto::link::LinkFault;
 use crate::workers::Workers;
 
 /// Longest token file that is read.
 const MAX_TOKEN: u64 = 4096;
-/// A pause after an accept that failed (no descriptors left), so that it does not spin.
+/// How long a center that does not lead yet is asked again.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A pause between two tries to join, and after an accept that failed (no descriptors left): nothing spins.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long connections may take to end.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -65,13 +68,30 @@ pub async fn join(joining: &Joining) -> Result<AgentName, AgentError> {
     let token = Token::parse(read_token(joining.token_file.as_deref())?.trim())?;
     match &joining.way {
         Way::Dial(center) => {
-            let (identity, joined) =
-                join::join(center, &token, PeerRole::Agent, Some(wished)).await?;
+            let (identity, joined) = join_leader(center, &token, &wished).await?;
             let dialled = std::slice::from_ref(center);
             let centers = with_told(dialled, &joined.centers).unwrap_or_else(|| dialled.to_vec());
             store(dir, &identity, &joined, &centers)
         }
         Way::Listen(address) => wait(dir, address, &token, wished).await,
+    }
+}
+
+/// Joins; where the center does not lead yet, as in its first moments, again for a while.
+async fn join_leader(
+    center: &str,
+    token: &Token,
+    wished: &AgentName,
+) -> Result<(Identity, Joined), JoinFault> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let joining = join::join(center, token, PeerRole::Agent, Some(wished.clone())).await;
+        match &joining {
+            Err(fault) if fault.sent_away().is_some() && Instant::now() < deadline => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            _ => return joining,
+        }
     }
 }
 

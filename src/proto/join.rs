@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
 use super::handshake::{Accepted, dial};
-use super::hello::{ErrorFrame, PROTOCOL, PROTOCOL_MIN, PeerRole};
+use super::hello::{ErrorFrame, LinkError, PROTOCOL, PROTOCOL_MIN, PeerRole};
 use super::identity::{CertificateFault, Identity, IdentityError, PrivateKey};
 use super::link::{Bounds, Link, LinkFault};
 use super::tls::{TlsError, join_config, presented, wait_config};
@@ -129,6 +129,19 @@ pub enum JoinFault {
     /// The certificate given is of another fleet or role.
     #[error("the center gave a certificate of another fleet or role")]
     OtherName,
+}
+
+impl JoinFault {
+    /// Why a center that does not lead (yet) sent us away; the token is not used up by that.
+    pub fn sent_away(&self) -> Option<&str> {
+        match self {
+            Self::Link {
+                fault: LinkFault::Told(frame),
+                ..
+            } if frame.code == LinkError::Closing => Some(&frame.message),
+            _ => None,
+        }
+    }
 }
 
 /// Joins a fleet: makes a key, has it signed, checks what comes back. The center is believed only if its chain has

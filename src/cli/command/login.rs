@@ -91,7 +91,7 @@ async fn reach(
     }
 }
 
-/// Why nobody was reached, where the token has not been shown to anybody yet.
+/// Why nobody answered, where the token is not used up: nobody was there, or a center that does not lead (yet).
 fn unanswered(fault: &JoinFault) -> Option<String> {
     match fault {
         JoinFault::Link {
@@ -100,7 +100,7 @@ fn unanswered(fault: &JoinFault) -> Option<String> {
             },
             ..
         } => Some(fault.to_string()),
-        _ => None,
+        _ => fault.sent_away().map(str::to_owned),
     }
 }
 
