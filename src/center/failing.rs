@@ -55,7 +55,10 @@ impl Core {
         match &mut self.health {
             Health::Well if self.in_flight.is_none() => self.fail(now, trouble, Fate::Unchanged),
             Health::Well => {}
-            Health::Reloading { trouble: told } => trouble.clone_into(told),
+            Health::Reloading { trouble: told } => {
+                trouble.clone_into(told);
+                self.watch_store(now);
+            }
         }
     }
 
@@ -88,6 +91,7 @@ impl Core {
             Err(trouble) => {
                 self.health = Health::Reloading { trouble };
                 self.retry_at = Some(now.mono + RELOAD_EVERY);
+                self.watch_store(now);
             }
         }
     }

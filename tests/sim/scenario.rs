@@ -190,6 +190,9 @@ impl Player {
             ["center", "starts"] => world.center_starts(),
             ["center", "clock", shift] => {
                 world.center.skew = signed(shift);
+                // An agent that hears nothing of it starts by the clock as it was.
+                let shift = world.center.skew.abs();
+                world.truth.tolerance = world.truth.tolerance.max(shift);
                 world.center_event(ucron::center::Event::Wake);
             }
             ["notify", "fails"] => world.center.notify_fails = true,

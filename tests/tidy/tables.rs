@@ -302,6 +302,10 @@ pub const CODE_WORDS: &[(&str, &str, &[Exception])] = &[
                 "tokio's clock: how long a center is looked for",
             ),
             but(
+                "src/agent/joining.rs",
+                "tokio's clock: how long a center is asked to let an agent join",
+            ),
+            but(
                 "src/cli/session/wire.rs",
                 "tokio's clock: time limit of a handshake",
             ),
