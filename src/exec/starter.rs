@@ -32,6 +32,9 @@ use crate::model::{AgentName, SpecError, TaskText};
 /// Armed runs at most: each holds two descriptors. Further ones are made ready when they start.
 const MAX_ARMED: usize = 1024;
 
+/// From this number on are descriptors of armed and running runs: a child copies those below it.
+const HIGH: i32 = 256;
+
 /// What a starter does.
 #[derive(Debug)]
 pub(super) enum Job {
@@ -76,6 +79,24 @@ pub(super) struct Child {
 struct Ready {
     output: File,
     cgroup: Option<OwnedFd>,
+}
+
+impl Ready {
+    /// The output's descriptor is given to a child again, which copies all below it.
+    fn lowered(self) -> Self {
+        match rustix::io::fcntl_dupfd_cloexec(&self.output, 0) {
+            Ok(low) => Self {
+                output: low.into(),
+                ..self
+            },
+            Err(_) => self,
+        }
+    }
+}
+
+/// A descriptor that is kept for long, out of the way of those that are given to a child; where it cannot be, as it is.
+fn lift(fd: OwnedFd) -> OwnedFd {
+    rustix::io::fcntl_dupfd_cloexec(&fd, HIGH).unwrap_or(fd)
 }
 
 /// What all starters share.
@@ -192,6 +213,10 @@ impl Workshop {
         }
         // What fails here fails again, and is told, when the run starts.
         if let Ok(ready) = self.make_ready(&key) {
+            let ready = Ready {
+                output: lift(ready.output.into()).into(),
+                cgroup: ready.cgroup.map(lift),
+            };
             armed.insert(key, ready);
         }
     }
@@ -232,7 +257,7 @@ impl Workshop {
             .and_then(|mut armed| armed.remove(key));
         let launch = launch?;
         let ready = match armed {
-            Some(ready) => ready,
+            Some(ready) => ready.lowered(),
             None => self.make_ready(key)?,
         };
         if order.not_after.is_some_and(|limit| limit < boot_now()) {
@@ -302,7 +327,7 @@ impl Workshop {
             cgroup,
         );
         let spawned = sys::spawn(&spawn).map_err(|e| child(launch, e.stage, &e.error))?;
-        Ok((spawned.pid, spawned.pidfd))
+        Ok((spawned.pid, lift(spawned.pidfd)))
     }
 
     fn start_under_stub(
@@ -355,7 +380,7 @@ impl Workshop {
                 pidfd: None,
                 tree: Tree::Stub {
                     pid: spawned.pid,
-                    pidfd: spawned.pidfd,
+                    pidfd: lift(spawned.pidfd),
                 },
             }),
             Err((stage, errno)) => {
@@ -404,7 +429,6 @@ impl Workshop {
     }
 }
 
-/// What the keeper itself could not do for a start.
 /// Whether a center would take this text, or an agent's own command has it.
 fn check(text: &TaskText) -> Result<(), SpecError> {
     if text.task.as_str() != HOOK_TASK {
@@ -416,6 +440,7 @@ fn check(text: &TaskText) -> Result<(), SpecError> {
     work.check()
 }
 
+/// What the keeper itself could not do for a start.
 fn host(what: &str, e: &io::Error) -> Failure {
     let why = format!("{what}: {e}");
     if is_host_full(e) {

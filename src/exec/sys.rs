@@ -2,7 +2,8 @@
 //! opening of a file with another account's rights, the exit status behind a pidfd.
 //!
 //! A process is started by `clone(CLONE_VM | CLONE_VFORK)`: the child shares the keeper's memory until its
-//! execve, so a start costs the same whatever the keeper's size. Everything the child needs is looked up and
+//! execve, so a start costs the same whatever the keeper's size; it shares the descriptor table too, until it takes
+//! a copy of its beginning (CLOSE_RANGE_UNSHARE), so a start costs the same however many runs there are. Everything the child needs is looked up and
 //! laid out before; between clone and execve it makes raw system calls only (glibc's wrappers of the setuid
 //! family would change all threads of the keeper) and allocates nothing.
 #![allow(
@@ -14,6 +15,7 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::sync::OnceLock;
 #[cfg(debug_assertions)]
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -185,8 +187,15 @@ pub fn spawn(spawn: &Spawn<'_>) -> Result<Spawned, SpawnError> {
     let argv = pointers(&spawn.argv);
     let envp = pointers(&spawn.envp);
     let keep: Vec<RawFd> = spawn.keep.iter().map(AsRawFd::as_raw_fd).collect();
+    let standard = [&spawn.stdin, &spawn.stdout, &spawn.stderr];
     let mut child = Child {
         held: held(spawn),
+        top: standard
+            .map(|fd| fd.as_raw_fd().unsigned_abs())
+            .into_iter()
+            .max()
+            .unwrap_or(0),
+        handled: Handled::All,
         spawn,
         argv: &argv,
         envp: &envp,
@@ -201,6 +210,7 @@ pub fn spawn(spawn: &Spawn<'_>) -> Result<Spawned, SpawnError> {
         stage: Stage::Clone,
         error,
     };
+    IGNORED.get_or_init(ignored_signals);
     let quiet = Quiet::new().map_err(failed)?;
     let cloned = clone_child(&mut child, spawn.cgroup);
     drop(quiet);
@@ -288,6 +298,9 @@ struct Child<'a> {
     envp: &'a [*const libc::c_char],
     keep: &'a [RawFd],
     held: Vec<u32>,
+    /// The highest of what becomes its standard streams.
+    top: u32,
+    handled: Handled,
     /// `cgroup.procs` to write to, where the child was not born in its cgroup.
     join: Option<OwnedFd>,
     stage: AtomicI32,
@@ -295,6 +308,15 @@ struct Child<'a> {
     /// Where a test ends this child or its parent; looked up before, because the child allocates nothing.
     #[cfg(debug_assertions)]
     strike: Option<Strike>,
+}
+
+/// Signals that are not at their default in the child.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Handled {
+    /// Any may be.
+    All,
+    /// Those that this process ignores; the kernel has reset the handlers.
+    Ignored,
 }
 
 /// Where, and whom. A child that has dropped its privileges cannot signal its parent: a thread of the parent does.
@@ -376,7 +398,9 @@ fn clone_child(child: &mut Child<'_>, cgroup: Option<BorrowedFd<'_>>) -> io::Res
         child.held.insert(place, number);
         child.join = Some(join);
     }
-    clone_plain(child, libc::CLONE_VM | libc::CLONE_VFORK, child_main)
+    child.handled = Handled::All;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES;
+    clone_plain(child, flags, child_main)
 }
 
 /// A child's stack; freed when the parent goes on, that is after execve or exit.
@@ -414,13 +438,15 @@ fn clone_plain<T>(
 /// `clone3` with CLONE_INTO_CGROUP: moving a process into a cgroup after its birth costs milliseconds.
 #[cfg(target_arch = "x86_64")]
 fn clone_into(child: &mut Child<'_>, cgroup: BorrowedFd<'_>) -> io::Result<Spawned> {
-    /// Not in libc's `c_int`.
+    /// Not in libc's `c_int`, as the next one.
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+    child.handled = Handled::Ignored;
     let mut stack = stack();
     let mut pidfd: RawFd = -1;
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::CLONE_FILES;
     let args = CloneArgs {
-        flags: u64::from(flags.unsigned_abs()) | CLONE_INTO_CGROUP,
+        flags: u64::from(flags.unsigned_abs()) | CLONE_INTO_CGROUP | CLONE_CLEAR_SIGHAND,
         pidfd: (&raw mut pidfd).addr() as u64,
         child_tid: 0,
         parent_tid: 0,
@@ -522,7 +548,7 @@ fn set_up(child: &Child<'_>) -> (Stage, i32) {
 
 fn prepare(child: &Child<'_>) -> Result<(), (Stage, i32)> {
     let spawn = child.spawn;
-    reset_signals();
+    reset_signals(child.handled);
     // SAFETY: raw system calls without pointers. A new child leads no process group, so setsid succeeds.
     unsafe {
         libc::syscall(libc::SYS_setsid);
@@ -554,10 +580,14 @@ fn prepare(child: &Child<'_>) -> Result<(), (Stage, i32)> {
 }
 
 /// Default dispositions, handled or ignored before; the mask is opened last, just before execve.
-fn reset_signals() {
+fn reset_signals(handled: Handled) {
     /// The kernel's `struct sigaction`: SIG_DFL, no flags, no restorer, empty mask.
     const DEFAULT: [u64; 4] = [0; 4];
+    let ignored = IGNORED.get().copied().unwrap_or(u64::MAX);
     for signal in 1..=LAST_SIGNAL {
+        if handled == Handled::Ignored && ignored & signal_bit(signal) == 0 {
+            continue;
+        }
         // SAFETY: reads 32 bytes of a live constant; KILL and STOP answer with an error that does not matter.
         unsafe {
             libc::syscall(
@@ -571,7 +601,60 @@ fn reset_signals() {
     }
 }
 
+/// The signals that this process ignores, a bit each. That does not change: whoever started it and the standard
+/// library's beginning decide it.
+static IGNORED: OnceLock<u64> = OnceLock::new();
+
+fn signal_bit(signal: libc::c_int) -> u64 {
+    1 << (signal - 1)
+}
+
+fn ignored_signals() -> u64 {
+    let is_ignored = |signal: &libc::c_int| {
+        let mut now = [0u64; 4];
+        // SAFETY: stores 32 bytes into a live array; nothing is changed.
+        let ret = unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                *signal,
+                ptr::null::<u64>(),
+                now.as_mut_ptr(),
+                SIGSET_BYTES,
+            )
+        };
+        ret == 0 && now[0] == libc::SIG_IGN as u64
+    };
+    (1..=LAST_SIGNAL).filter(is_ignored).map(signal_bit).sum()
+}
+
+/// A descriptor table of its own, without what lies above everything that the child needs: a keeper may hold
+/// thousands, and copying and closing them would take longer than the rest of a start.
+fn part(child: &Child<'_>) -> Result<(), (Stage, i32)> {
+    let highest = child
+        .held
+        .last()
+        .copied()
+        .unwrap_or(0)
+        .max(child.top)
+        .max(2);
+    // SAFETY: raw system calls without pointers. The table is the parent's until one of them succeeds.
+    unsafe {
+        let parted = libc::syscall(
+            libc::SYS_close_range,
+            highest.saturating_add(1),
+            u32::MAX,
+            libc::CLOSE_RANGE_UNSHARE,
+        );
+        if parted == 0 {
+            return Ok(());
+        }
+        let ret = libc::syscall(libc::SYS_unshare, libc::CLONE_FILES);
+        step(Stage::Descriptors, ret).map(drop)
+    }
+}
+
 fn connect(child: &Child<'_>) -> Result<(), (Stage, i32)> {
+    part(child)?;
     let spawn = child.spawn;
     let standard = [&spawn.stdin, &spawn.stdout, &spawn.stderr];
     for (to, from) in (0..).zip(standard) {

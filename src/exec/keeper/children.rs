@@ -4,12 +4,12 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::event::epoll;
+use rustix::event::{Timespec, epoll};
 use rustix::fs::inotify;
 use tracing::warn;
 
 use super::outputs::Watched;
-use super::{Keeper, SIZES_EVERY, Source};
+use super::{DEATHS, DEATHS_WAIT, Keeper, SIZES_EVERY, Source};
 use crate::exec::clock::boot_now;
 use crate::exec::dir::{file_name, parse_file_name};
 use crate::exec::error::KeeperError;
@@ -28,6 +28,17 @@ const REAP_WAIT: Duration = Duration::from_secs(2);
 /// How often it is looked at meanwhile.
 const REAP_EVERY: Duration = Duration::from_millis(5);
 
+/// When ended commands of rules are looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Pace {
+    /// As they end.
+    Even,
+    /// Not before this, or before the starts under way are done.
+    Wait(BootMs),
+    /// As they end, beside starts that take long.
+    Overdue,
+}
+
 /// A running attempt, or what is left of its tree.
 #[derive(Debug)]
 pub(super) struct Live {
@@ -35,6 +46,8 @@ pub(super) struct Live {
     /// The command's descriptor, until it has ended.
     pidfd: Option<OwnedFd>,
     token: Option<u64>,
+    /// Whether its end is looked at before anything else: another process waits for it.
+    urgent: bool,
     ended: bool,
     watch: Option<i32>,
     gave_up_reaping_at: Option<BootMs>,
@@ -84,9 +97,13 @@ impl Keeper {
             (Some(pidfd), _) | (None, Tree::Stub { pidfd, .. }) => Some(pidfd),
             (None, Tree::Cgroup(_)) => None,
         };
+        let text = self.supervisor.text(&key.0);
+        let urgent =
+            matches!(child.tree, Tree::Stub { .. }) || text.is_none_or(|text| text.work.daemon);
         if let Some(pidfd) = watched {
             let data = epoll::EventData::new_u64(token);
-            if let Err(e) = epoll::add(&self.poll, pidfd, data, epoll::EventFlags::IN) {
+            let set = if urgent { &self.poll } else { &self.deaths };
+            if let Err(e) = epoll::add(set, pidfd, data, epoll::EventFlags::IN) {
                 warn!(run = %file_name(&key), error = %e, "the keeper cannot watch a process");
             }
             self.sources.insert(token, Source::Child(key.clone()));
@@ -95,6 +112,7 @@ impl Keeper {
             tree: child.tree,
             pidfd: child.pidfd,
             token: Some(token),
+            urgent,
             ended,
             watch: None,
             gave_up_reaping_at: None,
@@ -116,6 +134,47 @@ impl Keeper {
             Tree::Stub { .. } => self.read_stub(key),
             Tree::Cgroup(_) if live.ended => self.watch_tree(key),
             Tree::Cgroup(_) => {}
+        }
+    }
+
+    /// Starts come first, for a while: a burst of them is not held up by what has ended meanwhile.
+    pub(super) fn pace_deaths(&mut self) {
+        let now = boot_now();
+        let next = match self.deaths_pace {
+            Pace::Even if self.in_flight > 0 => Pace::Wait(now.plus(DEATHS_WAIT)),
+            Pace::Wait(_) | Pace::Overdue if self.in_flight == 0 => Pace::Even,
+            Pace::Wait(until) if until <= now => Pace::Overdue,
+            pace => pace,
+        };
+        let waits = |pace| matches!(pace, Pace::Wait(_));
+        if waits(next) != waits(self.deaths_pace) {
+            let flags = if waits(next) {
+                epoll::EventFlags::empty()
+            } else {
+                epoll::EventFlags::IN
+            };
+            let data = epoll::EventData::new_u64(DEATHS);
+            if let Err(e) = epoll::modify(&self.poll, &self.deaths, data, flags) {
+                warn!(error = %e, "the keeper cannot let starts go first");
+                return;
+            }
+        }
+        self.deaths_pace = next;
+    }
+
+    pub(super) fn take_deaths(&mut self) {
+        let mut ready: [MaybeUninit<epoll::Event>; 64] = [const { MaybeUninit::uninit() }; 64];
+        let at_once = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let Ok((ready, _)) = epoll::wait(&self.deaths, &mut ready, Some(&at_once)) else {
+            return;
+        };
+        for event in ready {
+            if let Some(Source::Child(key)) = self.sources.get(&event.data.u64()).cloned() {
+                self.child_ready(&key);
+            }
         }
     }
 
@@ -199,7 +258,12 @@ impl Keeper {
         };
         if let Some(fd) = fd {
             // It is closed soon, which takes it out too.
-            let _ = epoll::delete(&self.poll, fd);
+            let set = if live.urgent {
+                &self.poll
+            } else {
+                &self.deaths
+            };
+            let _ = epoll::delete(set, fd);
         }
     }
 

@@ -24,7 +24,7 @@ use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::fs::inotify;
 use tracing::{info, warn};
 
-use self::children::Live;
+use self::children::{Live, Pace};
 use super::cgroup::Controllers;
 use super::clock::{Clock, boot_now};
 use super::connection::Connection;
@@ -85,6 +85,7 @@ const LISTENER: u64 = 0;
 const SIGNALS: u64 = 1;
 const BELL: u64 = 2;
 const WATCHES: u64 = 3;
+const DEATHS: u64 = 4;
 /// The first token of peers and children.
 const FIRST_TOKEN: u64 = 16;
 /// Readers that follow are looked after this often; a process's write is no event.
@@ -101,6 +102,9 @@ const AGAIN_EVERY: Duration = Duration::from_secs(1);
 const STARTER_STACK: usize = 256 * 1024;
 /// Starters at least and at most; one a core between.
 const STARTERS: (usize, usize) = (2, 4);
+
+/// While starts are under way, commands that ended wait this long at most: what is due goes first.
+const DEATHS_WAIT: Duration = Duration::from_millis(200);
 
 /// What a token of the poll set stands for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -129,6 +133,9 @@ struct Keeper {
     spent: Vec<PathBuf>,
     course: Course,
     poll: OwnedFd,
+    /// The part of the poll set in which the commands of rules are.
+    deaths: OwnedFd,
+    deaths_pace: Pace,
     listener: UnixListener,
     signals: SignalFd,
     bell: Arc<OwnedFd>,
@@ -259,6 +266,9 @@ impl Keeper {
             course: Course::On,
             poll: epoll::create(epoll::CreateFlags::CLOEXEC)
                 .map_err(KeeperError::system("make a poll set"))?,
+            deaths: epoll::create(epoll::CreateFlags::CLOEXEC)
+                .map_err(KeeperError::system("make a poll set"))?,
+            deaths_pace: Pace::Even,
             signals,
             bell,
             watches: inotify::init(flags).map_err(KeeperError::system("watch files"))?,
@@ -307,6 +317,7 @@ impl Keeper {
             (self.signals.as_fd(), SIGNALS),
             (self.bell.as_fd(), BELL),
             (self.watches.as_fd(), WATCHES),
+            (self.deaths.as_fd(), DEATHS),
         ];
         for (fd, token) in fds {
             let data = epoll::EventData::new_u64(token);
@@ -327,6 +338,7 @@ impl Keeper {
             if self.course != Course::On {
                 break;
             }
+            self.pace_deaths();
             let timeout = self.next_wake().map(|at| timespec(at.since(boot_now())));
             ready.clear();
             let spare = rustix::buffer::spare_capacity(&mut ready);
@@ -349,6 +361,7 @@ impl Keeper {
             SIGNALS => self.take_signals(),
             BELL => self.take_done(),
             WATCHES => self.take_watches(),
+            DEATHS => self.take_deaths(),
             token => match self.sources.get(&token).cloned() {
                 Some(Source::Peer) => self.serve_peer(token, flags),
                 Some(Source::Child(key)) => self.child_ready(&key),
@@ -411,6 +424,10 @@ impl Keeper {
             self.next_sizes,
             self.next_again,
             self.next_accept,
+            match self.deaths_pace {
+                Pace::Wait(until) => Some(until),
+                Pace::Even | Pace::Overdue => None,
+            },
             Some(self.next_sweep),
             self.unreaped.iter().map(|(_, at)| *at).min(),
         ]
