@@ -8,7 +8,7 @@ use crate::center::event::Now;
 use crate::center::views::hms;
 use crate::model::{AgentState, ConditionKind};
 use crate::proto::request::Answer;
-use crate::proto::view::{AgentCounts, AgentView, StatusView, TaskCounts};
+use crate::proto::view::{AgentCounts, AgentView, FreezeView, StatusView, TaskCounts};
 
 pub(super) fn answer(core: &Core, now: Now, asker: &Asker) -> Replied {
     reply(Answer::Status(Box::new(
@@ -54,7 +54,22 @@ fn look(core: &Core, now: Now, access: &Access) -> StatusView {
             .percentiles(now.at, |group| access.sees(group)),
         problems: problems(core, now, access, &agents),
         conditions: core.condition_views(access),
+        freezes: freezes(core, now, access),
     }
+}
+
+/// Windows that are not over, by group.
+fn freezes(core: &Core, now: Now, access: &Access) -> Vec<FreezeView> {
+    let known = core.fleet.freezes.iter();
+    let seen = known.filter(|(group, freeze)| access.sees(group) && now.at < freeze.until);
+    seen.map(|(group, freeze)| FreezeView {
+        group: group.clone(),
+        from: freeze.from,
+        until: freeze.until,
+        by: freeze.by.clone(),
+        reason: freeze.reason.clone(),
+    })
+    .collect()
 }
 
 fn count_tasks(core: &Core, access: &Access) -> TaskCounts {
