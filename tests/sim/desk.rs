@@ -290,6 +290,12 @@ fn words(answer: &Answer) -> String {
             });
             format!("runs {}", runs.collect::<Vec<_>>().join(", "))
         }
+        Answer::Status(status) => {
+            let frozen = status.freezes.iter();
+            let frozen = frozen.map(|freeze| format!("frozen {}: {}", freeze.group, freeze.reason));
+            let all: Vec<String> = frozen.chain(status.problems.iter().cloned()).collect();
+            format!("status {}", all.join("; "))
+        }
         Answer::Done => "done".to_owned(),
         other => format!("{other:?}"),
     }

@@ -6,6 +6,7 @@
     reason = "a test stops where something is not as it must be, and tells what happened"
 )]
 
+mod behaviour;
 mod center;
 mod chance;
 mod desk;

@@ -109,6 +109,8 @@ pub enum Happening {
     Killed { pid: i32, signal: i32 },
     /// A client takes what it was sent.
     TakeItems(String),
+    /// The centers' rows are written and read.
+    Meet,
     /// A host is up again.
     Boot { host: usize },
 }
@@ -306,6 +308,7 @@ impl World {
             Happening::Exit { pid } => self.exit(pid),
             Happening::Killed { pid, signal } => self.killed(pid, signal),
             Happening::TakeItems(name) => self.take_items(&name),
+            Happening::Meet => self.meet(),
             Happening::Boot { host } => self.boot(host),
         }
     }
