@@ -52,7 +52,7 @@ fn look(core: &Core, now: Now, access: &Access) -> StatusView {
         lateness_ms: core
             .lateness
             .percentiles(now.at, |group| access.sees(group)),
-        problems: problems(core, now, access, &agents),
+        problems: problems(core, access, &agents),
         conditions: core.condition_views(access),
         freezes: freezes(core, now, access),
     }
@@ -88,7 +88,7 @@ fn count_tasks(core: &Core, access: &Access) -> TaskCounts {
 }
 
 /// What is wrong in sentences: the conditions, and agents that are away without having been silent for long enough.
-fn problems(core: &Core, now: Now, access: &Access, agents: &[AgentView]) -> Vec<String> {
+fn problems(core: &Core, access: &Access, agents: &[AgentView]) -> Vec<String> {
     let conditions = core.condition_views(access);
     let is_told = |agent: &AgentView| {
         conditions.iter().any(|told| {
@@ -108,6 +108,5 @@ fn problems(core: &Core, now: Now, access: &Access, agents: &[AgentView]) -> Vec
             format!("agent {} is offline, last heard {since}", agent.name)
         });
     let told = conditions.iter().map(|condition| condition.text.clone());
-    let centers = core.roster.problems(now);
-    told.chain(centers).chain(away).collect()
+    told.chain(away).collect()
 }
