@@ -380,7 +380,7 @@ impl World {
             return self.keeper_event(host, Event::NotLaunched { key, failure });
         }
         let takes = behaviour.takes;
-        let pid = self.truth.start(Process {
+        let process = Process {
             host,
             run: order.run.clone(),
             attempt: order.attempt,
@@ -389,7 +389,9 @@ impl World {
             started_at: UnixMs(self.center_now().at.0),
             behaviour,
             alive: true,
-        });
+        };
+        self.is_not_frozen(&process);
+        let pid = self.truth.start(process);
         self.note(&format!(
             "{} starts {} of {} (run {}, slot {}, scheduled at {}) as {pid}",
             self.hosts[host].name,

@@ -12,6 +12,7 @@ mod chance;
 mod desk;
 mod expect;
 mod faults;
+mod frost;
 mod host;
 mod keeper;
 mod net;

@@ -18,6 +18,7 @@ use ucron::store::{AgentRow, GroupRow, OperatorRow, RunQuery, Write};
 
 use crate::center::Center;
 use crate::desk::Desk;
+use crate::frost::Frost;
 use crate::host::Host;
 use crate::net::{Conn, Net};
 use crate::plant::Plant;
@@ -136,6 +137,8 @@ pub struct World {
     pub desk: Desk,
     /// What really happened.
     pub truth: Truth,
+    /// What was frozen.
+    pub frost: Frost,
     /// A bug to be found.
     pub plant: Option<Plant>,
     /// Chance.
@@ -163,6 +166,7 @@ impl World {
             nets: Vec::new(),
             desk: Desk::default(),
             truth: Truth::default(),
+            frost: Frost::new(seed),
             plant: None,
             dice: Dice::new(seed),
             hop: 0,
