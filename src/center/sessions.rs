@@ -71,6 +71,8 @@ pub struct Sessions {
     started: Duration,
     /// Since when agents without a link are without.
     offline_since: BTreeMap<AgentId, Now>,
+    /// Agents that were let go, or not let in, because the store could not be written, and are not back.
+    let_go: BTreeSet<AgentId>,
     /// Agents that were let in since this center leads.
     pub(super) greeted: BTreeSet<AgentId>,
 }
@@ -84,6 +86,7 @@ impl Sessions {
             leases: BTreeMap::new(),
             started,
             offline_since: BTreeMap::new(),
+            let_go: BTreeSet::new(),
             greeted: BTreeSet::new(),
         }
     }
@@ -115,6 +118,11 @@ impl Sessions {
         Some(self.offline_since.get(agent)?.at)
     }
 
+    /// Whether an agent is away because the center had let it go, or has not let it in.
+    pub fn was_let_go(&self, agent: &AgentId) -> bool {
+        self.let_go.contains(agent)
+    }
+
     /// For how long nothing was heard of an agent without a link, whatever the wall clock says; for as long as this
     /// center leads, where it was never heard.
     pub fn silent_for(&self, agent: &AgentId, now: Now) -> Duration {
@@ -142,6 +150,7 @@ impl Sessions {
     fn insert(&mut self, session: AgentSession) {
         self.by_agent.insert(session.agent.clone(), session.id);
         self.offline_since.remove(&session.agent);
+        self.let_go.remove(&session.agent);
         self.greeted.insert(session.agent.clone());
         self.by_id.insert(session.id, session);
     }
@@ -182,6 +191,9 @@ impl Core {
             }
             Ok((row, said)) => self.let_in(now, id, row, &said, hello, address),
             Err(error) => {
+                if self.health != Health::Well {
+                    self.sessions.let_go.insert(agent.clone());
+                }
                 self.log(
                     LogLevel::Warn,
                     format!("agent {agent} from {address} refused: {}", error.message),
@@ -465,8 +477,12 @@ impl Core {
     /// Lets go of every link: agents reconcile when the store can be written again. What still comes on them is
     /// not heard: it would be decided on memory that is thrown away, and written beside what is read anew.
     pub(super) fn close_agents(&mut self, now: Now, trouble: &str) {
-        let all: Vec<SessionId> = self.sessions.iter().map(|session| session.id).collect();
-        for id in all {
+        let all = self.sessions.iter();
+        let all: Vec<(SessionId, AgentId)> = all
+            .map(|session| (session.id, session.agent.clone()))
+            .collect();
+        for (id, agent) in all {
+            self.sessions.let_go.insert(agent);
             let message = trouble.to_owned();
             self.now(Effect::Close(
                 id,

@@ -41,11 +41,13 @@ pub enum ConditionKind {
     Store,
     /// Center: a notify command failed.
     Notify,
+    /// Another center: it does not stand by.
+    Standby,
 }
 
 impl ConditionKind {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Late,
         Self::Missed,
         Self::Failed,
@@ -61,6 +63,7 @@ impl ConditionKind {
         Self::Disk,
         Self::Store,
         Self::Notify,
+        Self::Standby,
     ];
 
     /// The word in tables and JSON.
@@ -81,6 +84,7 @@ impl ConditionKind {
             Self::Disk => "disk",
             Self::Store => "store",
             Self::Notify => "notify",
+            Self::Standby => "standby",
         }
     }
 }
