@@ -23,34 +23,29 @@ const NOBODY: &str = "65534";
 /// Numbers the servers and databases of this process.
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
+/// A script that runs servers, and what it says.
+type Holder = (Child, BufReader<std::process::ChildStdout>);
+
 /// A running server; ended when it is dropped, or this process ends.
 pub struct Server {
     dir: PathBuf,
     pub port: u16,
     /// The script and what it says.
-    holder: Mutex<(Child, BufReader<std::process::ChildStdout>)>,
+    holder: Mutex<Holder>,
 }
 
 impl Server {
     /// Starts one; none where MariaDB is not installed.
     pub fn start() -> Option<Self> {
-        let found = |name: &str| {
-            let path = std::env::var_os("PATH").unwrap_or_default();
-            std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
-        };
-        if !["mariadbd", "mariadb-install-db", "mariadb"]
-            .into_iter()
-            .all(found)
-        {
+        if !is_installed() {
             return None;
         }
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let port = port.expect("loopback has a free port").port();
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("ucron-db-{}-{number}", std::process::id());
-        // Short, whatever TMPDIR says: a socket's path has 107 bytes at most.
-        let dir = Path::new("/tmp").join(name);
-        let holder = hold(&dir, port);
+        let port = free_ports(1)[0];
+        let dir = new_dir();
+        let holder = hold(
+            include_str!("server.sh"),
+            &[dir.display().to_string(), port.to_string()],
+        );
         let server = Self {
             dir,
             port,
@@ -79,20 +74,8 @@ impl Server {
 
     /// Carries out SQL as root; what it prints.
     pub fn sql(&self, sql: &str) -> String {
-        let mut client = command("mariadb");
-        client.args([
-            "--no-defaults",
-            "--batch",
-            "--raw",
-            "--skip-column-names",
-            "-uroot",
-        ]);
-        client.arg("--socket").arg(self.dir.join("s"));
-        let output = client.arg("-e").arg(sql).output();
-        let output = output.expect("the client starts");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{sql}: {said}");
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        let said = ask_root(&self.dir.join("s"), sql);
+        said.unwrap_or_else(|fault| panic!("{sql}: {fault}"))
     }
 
     /// Ends the server as a crash would.
@@ -197,7 +180,58 @@ impl Drop for Server {
     }
 }
 
-fn hold(dir: &Path, port: u16) -> (Child, BufReader<std::process::ChildStdout>) {
+/// Whether the packages of MariaDB are there.
+pub(crate) fn is_installed() -> bool {
+    let found = |name: &str| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
+    };
+    ["mariadbd", "mariadb-install-db", "mariadb"]
+        .into_iter()
+        .all(found)
+}
+
+/// So many ports of loopback that nobody has.
+pub(crate) fn free_ports(count: usize) -> Vec<u16> {
+    let bind = |_| TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let listeners: Vec<TcpListener> = (0..count).map(bind).collect();
+    let port = |listener: &TcpListener| listener.local_addr().expect("it is bound").port();
+    listeners.iter().map(port).collect()
+}
+
+/// A directory for servers that is not there yet. Short, whatever TMPDIR says: a socket's path has 107 bytes at most.
+pub(crate) fn new_dir() -> PathBuf {
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("ucron-db-{}-{number}", std::process::id());
+    Path::new("/tmp").join(name)
+}
+
+/// What a server prints for SQL of root, or why it does not.
+pub(crate) fn ask_root(socket: &Path, sql: &str) -> Result<String, String> {
+    let mut client = command("mariadb");
+    client.args([
+        "--no-defaults",
+        "--batch",
+        "--raw",
+        "--skip-column-names",
+        "-uroot",
+    ]);
+    let output = client
+        .arg("--socket")
+        .arg(socket)
+        .arg("-e")
+        .arg(sql)
+        .output();
+    let output = output.expect("the client starts");
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+/// Starts a script as nobody in particular; the first argument is a directory for it.
+pub(crate) fn hold(text: &str, args: &[String]) -> Holder {
     let is_root = std::fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0);
     let mut script = if is_root {
         let mut as_nobody = command("setpriv");
@@ -208,8 +242,8 @@ fn hold(dir: &Path, port: u16) -> (Child, BufReader<std::process::ChildStdout>) 
     };
     let (ca, cert, key) = certificates();
     // The text, not the file: nobody may not be able to read where the sources are.
-    script.args(["-c", include_str!("server.sh"), "server.sh"]);
-    script.arg(dir).arg(port.to_string()).current_dir("/");
+    script.args(["-c", text, "database"]);
+    script.args(args).current_dir("/");
     script.env("UCRON_TEST_ca", ca);
     script.env("UCRON_TEST_cert", cert);
     script.env("UCRON_TEST_key", key);
