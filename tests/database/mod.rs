@@ -20,6 +20,10 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Nobody, on every Linux.
 const NOBODY: &str = "65534";
 
+/// Mounts a disk in which a server finds room for what it begins with and little more, then goes on as it is told.
+const SMALL_DISK: &str = "mkdir -p \"$0/data\" && chown -R 65534:65534 \"$0\" &&
+    mount -t tmpfs -o size=256m,mode=0777 none \"$0/data\" && exec \"$@\"";
+
 /// Numbers the servers and databases of this process.
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -37,15 +41,31 @@ pub struct Server {
 impl Server {
     /// Starts one; none where MariaDB is not installed.
     pub fn start() -> Option<Self> {
+        Self::make(new_dir(), &[], &[])
+    }
+
+    /// Starts one that keeps a log of all changes, and whose data is on a disk of its own, which is full soon; none where
+    /// this is not root, or may not mount. Nobody else sees the disk, and it is gone when the server is.
+    pub fn start_on_small_disk() -> Option<Self> {
+        let dir = new_dir();
+        let alone = ["unshare", "--mount", "sh", "-c", SMALL_DISK];
+        let mut prefix: Vec<String> = alone.map(str::to_owned).to_vec();
+        prefix.push(dir.display().to_string());
+        let tried = command("unshare").args(["--mount", "true"]).output();
+        if !is_root() || !tried.is_ok_and(|tried| tried.status.success()) {
+            return None;
+        }
+        Self::make(dir, &prefix, &["--log-bin=changes", "--server-id=1"])
+    }
+
+    fn make(dir: PathBuf, prefix: &[String], options: &[&str]) -> Option<Self> {
         if !is_installed() {
             return None;
         }
         let port = free_ports(1)[0];
-        let dir = new_dir();
-        let holder = hold(
-            include_str!("server.sh"),
-            &[dir.display().to_string(), port.to_string()],
-        );
+        let mut args = vec![dir.display().to_string(), port.to_string()];
+        args.extend(options.iter().map(|option| (*option).to_owned()));
+        let holder = hold(include_str!("server.sh"), &args, prefix);
         let server = Self {
             dir,
             port,
@@ -106,6 +126,16 @@ impl Server {
     /// Makes that copy what is on disk, likewise.
     pub fn rewind(&self) {
         self.tell("rewind");
+    }
+
+    /// Leaves no room on its disk.
+    pub fn fill(&self) {
+        self.tell("fill");
+    }
+
+    /// Makes room again.
+    pub fn clear(&self) {
+        self.tell("clear");
     }
 
     /// Another account's connections, which do nothing; they end with what is returned.
@@ -177,6 +207,8 @@ impl Drop for Server {
             // Where it is gone already there is nothing to wait for.
             let _ = child.wait();
         }
+        // What a disk was mounted on is left.
+        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 
@@ -230,16 +262,21 @@ pub(crate) fn ask_root(socket: &Path, sql: &str) -> Result<String, String> {
     }
 }
 
-/// Starts a script as nobody in particular; the first argument is a directory for it.
-pub(crate) fn hold(text: &str, args: &[String]) -> Holder {
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0);
-    let mut script = if is_root {
-        let mut as_nobody = command("setpriv");
-        as_nobody.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "sh"]);
-        as_nobody
-    } else {
-        command("sh")
-    };
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
+}
+
+/// Starts a script as nobody in particular, by the command of `prefix` where there is one; the first argument is a directory
+/// for it.
+pub(crate) fn hold(text: &str, args: &[String], prefix: &[String]) -> Holder {
+    let mut words: Vec<&str> = prefix.iter().map(String::as_str).collect();
+    if is_root() {
+        words.extend(["setpriv", "--reuid", NOBODY, "--regid", NOBODY]);
+        words.push("--clear-groups");
+    }
+    words.push("sh");
+    let mut script = command(words[0]);
+    script.args(&words[1..]);
     let (ca, cert, key) = certificates();
     // The text, not the file: nobody may not be able to read where the sources are.
     script.args(["-c", text, "database"]);

@@ -47,7 +47,7 @@ impl Cluster {
         let (dir, ports) = (new_dir(), free_ports(3 * PORTS));
         let mut args = vec![dir.display().to_string(), library.to_owned()];
         args.extend(ports.iter().map(u16::to_string));
-        let (script, said) = hold(include_str!("../database/galera.sh"), &args);
+        let (script, said) = hold(include_str!("../database/galera.sh"), &args, &[]);
         let mut cluster = Self {
             dir,
             ports,
