@@ -55,4 +55,4 @@ while read -r word; do
   echo 'done'
 done
 end
-rm -rf "$dir"
+rm -rf "$dir" 2>/dev/null

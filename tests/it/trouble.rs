@@ -276,6 +276,9 @@ fn a_database_that_has_lost_its_last_transactions() {
     let Some(mut fleet) = Fleet::start() else {
         return;
     };
+    let end = fleet.world.work_name("end");
+    let waits = format!("until [ -e {end} ]; do sleep 0.1; done");
+    fleet.world.add("web/long", &[], &[&waits]);
     let load = Load::begin(&fleet.world, TASKS, &["a1"], 45);
     load.until_second(3);
     fleet.server.kill();
@@ -283,6 +286,13 @@ fn a_database_that_has_lost_its_last_transactions() {
     fleet.server.restart();
     eventually("the fleet can be changed again", || {
         fleet.world.ucron(&["group", "add", "lost"]).code == 0
+    });
+    // A run that the copy does not know, and that goes on.
+    eventually("a run begins", || {
+        fleet.world.ucron(&["run", "web/long"]).code == 0
+    });
+    eventually("it is alive", || {
+        fleet.world.ucron(&["ps"]).out.contains("web/long")
     });
     // A takeover that the copy does not know.
     fleet.world.kill_center();
@@ -305,6 +315,11 @@ fn a_database_that_has_lost_its_last_transactions() {
         !groups.contains("lost"),
         "the copy is not what counts: {groups}"
     );
+    std::fs::write(&end, "").unwrap();
+    eventually("the run is in the history again, as it ended", || {
+        let runs = fleet.world.ucron(&["runs", "--task", "web/long"]);
+        runs.out.contains("succeeded")
+    });
     until(load.to + 1000);
     let mut times: BTreeMap<(String, i64), usize> = BTreeMap::new();
     for line in ledger(&fleet.world) {
