@@ -11,6 +11,7 @@ mod dialing;
 mod editing;
 mod enduring;
 mod examples;
+mod galera;
 mod hardship;
 mod importing;
 mod installing;
