@@ -12,6 +12,7 @@ mod editing;
 mod enduring;
 mod examples;
 mod hardship;
+mod identity;
 mod importing;
 mod installing;
 mod ledger;
