@@ -149,6 +149,11 @@ impl Held {
         matches!(self.phase, Phase::Armed | Phase::Due | Phase::Queued)
     }
 
+    /// Whether it is closed and its disk does not say so yet: the next life would know it as armed.
+    pub fn is_closed_in_memory(&self) -> bool {
+        matches!(&self.phase, Phase::Closed(closed) if !closed.durable)
+    }
+
     /// Whether something was, or may have been, started.
     pub fn has_started(&self) -> bool {
         match &self.phase {

@@ -3,6 +3,7 @@
 
 mod account;
 pub mod arguments;
+mod armed;
 mod attend;
 mod cgroup;
 mod client;
@@ -12,6 +13,7 @@ mod dir;
 mod error;
 pub mod failpoint;
 mod find;
+mod jobs;
 pub mod journal;
 pub mod keeper;
 mod launch;

@@ -1,23 +1,25 @@
 //! Starting: a few threads take orders, look up what a start needs and start it, so that a slow account
 //! directory or a hanging file system holds up the one start and not the keeper.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 
 use rustix::fs::MemfdFlags;
 
 use super::account::Accounts;
+use super::armed::{Armed, Ready, lift};
 use super::cgroup;
 use super::clock::boot_now;
 use super::dir::{file_name, open_append};
 use super::failpoint::{self, Point};
+use super::jobs::Jobs;
 use super::launch::{self, Host, Launch};
 use super::mark::{Marked, Marks};
 use super::output::{self, Retention};
@@ -28,12 +30,6 @@ use super::sys::{self, Spawn, Stage};
 use super::tree::{Tree, Trees, cgroup_of, make_cgroup};
 use super::wire::{BootMs, HOOK_TASK, HOOK_VARIABLES};
 use crate::model::{AgentName, SpecError, TaskText};
-
-/// Armed runs at most: each holds two descriptors. Further ones are made ready when they start.
-const MAX_ARMED: usize = 1024;
-
-/// From this number on are descriptors of armed and running runs: a child copies those below it.
-const HIGH: i32 = 256;
 
 /// What a starter does.
 #[derive(Debug)]
@@ -74,31 +70,6 @@ pub(super) struct Child {
     pub tree: Tree,
 }
 
-/// What a run needs beside its text.
-#[derive(Debug)]
-struct Ready {
-    output: File,
-    cgroup: Option<OwnedFd>,
-}
-
-impl Ready {
-    /// The output's descriptor is given to a child again, which copies all below it.
-    fn lowered(self) -> Self {
-        match rustix::io::fcntl_dupfd_cloexec(&self.output, 0) {
-            Ok(low) => Self {
-                output: low.into(),
-                ..self
-            },
-            Err(_) => self,
-        }
-    }
-}
-
-/// A descriptor that is kept for long, out of the way of those that are given to a child; where it cannot be, as it is.
-fn lift(fd: OwnedFd) -> OwnedFd {
-    rustix::io::fcntl_dupfd_cloexec(&fd, HIGH).unwrap_or(fd)
-}
-
 /// What all starters share.
 #[derive(Debug)]
 pub(super) struct Workshop {
@@ -116,7 +87,8 @@ pub(super) struct Workshop {
     /// The last agent's name; none before the first.
     pub agent: Mutex<Option<AgentName>>,
     pub agent_uids: Mutex<Vec<u32>>,
-    armed: Mutex<HashMap<Key, Ready>>,
+    /// Runs that are ready before they are due.
+    pub armed: Armed,
 }
 
 /// What the shell gives to a workshop.
@@ -166,24 +138,20 @@ impl Workshop {
             stub_command: parts.stub_command,
             agent: Mutex::new(parts.agent),
             agent_uids: Mutex::new(parts.agent_uids),
-            armed: Mutex::new(HashMap::new()),
+            armed: Armed::default(),
         })
     }
 
     /// A starter's life: until the keeper takes no more orders.
-    pub fn work(&self, jobs: &Mutex<Receiver<Job>>, outbox: &Outbox) {
-        loop {
-            let job = jobs.lock().ok().and_then(|jobs| jobs.recv().ok());
-            match job {
-                Some(job) => self.carry_out(job, outbox),
-                None => return,
-            }
+    pub fn work(&self, jobs: &Jobs, outbox: &Outbox) {
+        while let Some(job) = jobs.next() {
+            self.carry_out(job, outbox);
         }
     }
 
     fn carry_out(&self, job: Job, outbox: &Outbox) {
         match job {
-            Job::Arm(key) => self.arm(key),
+            Job::Arm(key) => self.arm(&key),
             Job::Disarm(key) => self.disarm(&key),
             Job::Launch(order) => {
                 let key = (order.run.run_id.clone(), order.attempt);
@@ -194,9 +162,7 @@ impl Workshop {
             }
             Job::Remove(tree) => tree.remove(),
             Job::Sweep(mut keep) => {
-                if let Ok(armed) = self.armed.lock() {
-                    keep.extend(armed.keys().cloned());
-                }
+                keep.extend(self.armed.keys());
                 let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
                 output::sweep(&self.output, &keep, self.retention, now);
             }
@@ -204,34 +170,27 @@ impl Workshop {
         }
     }
 
-    fn arm(&self, key: Key) {
-        let Ok(mut armed) = self.armed.lock() else {
-            return;
-        };
-        if armed.len() >= MAX_ARMED || armed.contains_key(&key) {
+    fn arm(&self, key: &Key) {
+        if !self.armed.is_wanted(key) {
             return;
         }
         // What fails here fails again, and is told, when the run starts.
-        if let Ok(ready) = self.make_ready(&key) {
-            let ready = Ready {
-                output: lift(ready.output.into()).into(),
-                cgroup: ready.cgroup.map(lift),
-            };
-            armed.insert(key, ready);
+        let ready = self.make_ready(key).ok();
+        if self.armed.put(key, ready) {
+            self.unmake(key);
         }
     }
 
     fn disarm(&self, key: &Key) {
-        let taken = self
-            .armed
-            .lock()
-            .ok()
-            .and_then(|mut armed| armed.remove(key));
-        if taken.is_some() {
-            output::remove(&self.output, key);
-            if let Trees::Cgroup(base) = &self.trees {
-                Tree::Cgroup(cgroup_of(base, key)).remove();
-            }
+        if self.armed.give_up(key) {
+            self.unmake(key);
+        }
+    }
+
+    fn unmake(&self, key: &Key) {
+        output::remove(&self.output, key);
+        if let Trees::Cgroup(base) = &self.trees {
+            Tree::Cgroup(cgroup_of(base, key)).remove();
         }
     }
 
@@ -250,14 +209,10 @@ impl Workshop {
 
     fn launch(&self, key: &Key, order: &Order) -> Result<Child, Failure> {
         let launch = self.prepare(order);
-        let armed = self
-            .armed
-            .lock()
-            .ok()
-            .and_then(|mut armed| armed.remove(key));
+        let armed = self.armed.take(key);
         let launch = launch?;
         let ready = match armed {
-            Some(ready) => ready.lowered(),
+            Some(ready) => ready,
             None => self.make_ready(key)?,
         };
         if order.not_after.is_some_and(|limit| limit < boot_now()) {

@@ -109,7 +109,12 @@ impl Load {
             .collect();
         let note = world.note_flags();
         let when = ["--rule", "* * * * * *", "--overlap", "allow"];
-        let flags: Vec<&str> = note.iter().map(String::as_str).chain(when).collect();
+        let mut flags: Vec<&str> = note.iter().map(String::as_str).chain(when).collect();
+        // All at one instant, unless a long run asks for them spread over the second.
+        let jitter = std::env::var("UCRON_JITTER").unwrap_or_default();
+        if !jitter.is_empty() {
+            flags.extend(["--jitter", &jitter]);
+        }
         let program = note_program(world);
         for task in &tasks {
             // With an argument it is no shell line.

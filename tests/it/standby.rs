@@ -1,5 +1,5 @@
 //! Two centers on one MariaDB: the leader is killed, stopped and asked to step down, and the fleet goes on. Short
-//! here; `UCRON_TAKEOVERS=20 UCRON_FIRES=500` is the long form.
+//! here; `UCRON_TAKEOVERS=20 UCRON_FIRES=500` is the long form, with `UCRON_JITTER=990ms` not all at one instant.
 #![allow(
     clippy::unwrap_used,
     reason = "a test stops where something is not as it must be"

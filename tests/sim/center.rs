@@ -260,7 +260,7 @@ impl World {
         let lost = lost.map(|run| run.row.run.run_id.clone());
         self.truth.given_up.extend(lost);
         let wrong: Vec<String> = fresh
-            .filter(|run| self.truth.has_started(&run.row.run.run_id))
+            .filter(|run| self.truth.is_known_started(&run.row.run.run_id))
             .filter_map(|run| {
                 let ending = run.ending.as_ref()?;
                 matches!(ending.outcome, Missed | Skipped).then(|| {

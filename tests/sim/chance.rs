@@ -353,7 +353,7 @@ impl History {
                 continue;
             };
             let says_not = matches!(ending.outcome, Outcome::Missed | Outcome::Skipped);
-            if started && says_not {
+            if self.world.truth.is_known_started(id) && says_not {
                 broken.push(format!("run {id} was started but is {ending:?}"));
             }
             let says_so = !says_not && ending.outcome != Outcome::Lost && ending.attempt > 0;

@@ -220,6 +220,7 @@ impl World {
         h.suspend = Pause::default();
         if power_cut {
             h.journal.truncate(h.synced);
+            self.truth.power_cut(host);
         }
         self.keeper_dies_with_host(host, power_cut);
         self.after(takes, Happening::Boot { host });

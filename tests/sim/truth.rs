@@ -66,6 +66,9 @@ pub struct Truth {
     pub removed: BTreeSet<usize>,
     /// Runs that were given up as lost, so that others may start elsewhere.
     pub given_up: BTreeSet<RunId>,
+    /// Runs that were due by a clock that was set back since, and whose host had no time to write that they started:
+    /// nobody can know that they did.
+    unknowable: BTreeSet<RunId>,
     /// How much earlier than due a host may believe it is, by its estimate of the center's clock.
     pub tolerance: i64,
     /// Broken promises.
@@ -116,6 +119,15 @@ impl Truth {
         pid
     }
 
+    /// A host loses its power, and what it has not written.
+    pub fn power_cut(&mut self, host: usize) {
+        if self.tolerance == i64::MAX {
+            let there = self.processes.values().filter(|of| of.host == host);
+            self.unknowable
+                .extend(there.map(|of| of.run.run_id.clone()));
+        }
+    }
+
     /// A command ended by itself, so long after its start that no stop sequence can have been on its way to it;
     /// nothing on its host kept one from it.
     pub fn ran_out(&mut self, process: &Process) {
@@ -136,6 +148,11 @@ impl Truth {
     /// Whether the run was started.
     pub fn has_started(&self, id: &RunId) -> bool {
         self.runs.contains(id)
+    }
+
+    /// Whether somebody could know that it was started.
+    pub fn is_known_started(&self, id: &RunId) -> bool {
+        self.has_started(id) && !self.unknowable.contains(id)
     }
 
     /// The hosts of a task's live commands, one entry each.

@@ -354,7 +354,8 @@ impl AgentCore {
     }
 }
 
-/// A run given to the keeper without an answer yet counts as armed: its start is not known.
+/// A run given to the keeper without an answer yet counts as armed: its start is not known. So does one whose closing is
+/// not on the disk: another life may start it.
 fn tell(held: &Held, state: &mut State) {
     let running = |attempt, pid, started_at| RunningRun {
         run: held.run.clone(),
@@ -362,6 +363,12 @@ fn tell(held: &Held, state: &mut State) {
         pid,
         started_at,
     };
+    if held.is_closed_in_memory() {
+        return state.armed.push(HeldRun {
+            run_id: held.run.run_id.clone(),
+            revision: held.run.revision,
+        });
+    }
     match &held.phase {
         Phase::Armed | Phase::Due | Phase::Queued | Phase::Starting => state.armed.push(HeldRun {
             run_id: held.run.run_id.clone(),

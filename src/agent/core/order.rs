@@ -119,6 +119,13 @@ impl AgentCore {
             return;
         }
         if !held.has_started() {
+            // That it will not start may not be on the disk yet, where the next life finds it planned: this order is
+            // not confirmed before.
+            if held.is_closed_in_memory() {
+                self.write(Record::Cancelled {
+                    run_id: cancel.run_id,
+                });
+            }
             return;
         }
         let active = held.is_active();

@@ -13,8 +13,8 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -30,6 +30,7 @@ use super::clock::{Clock, boot_now};
 use super::connection::Connection;
 use super::dir::{StateDir, open_append};
 use super::error::KeeperError;
+use super::jobs::Jobs;
 use super::journal::Journal;
 use super::launch::{Host, raise_nofile};
 use super::mark::Marks;
@@ -151,8 +152,8 @@ struct Keeper {
     children: HashMap<Key, Live>,
     streams: HashMap<u64, Stream>,
     workshop: Arc<Workshop>,
-    jobs: Option<Sender<Job>>,
-    syncs: Option<Sender<Job>>,
+    jobs: Arc<Jobs>,
+    syncs: Arc<Jobs>,
     done: Receiver<Done>,
     threads: Vec<JoinHandle<()>>,
     /// Launches handed out and not yet reported.
@@ -281,8 +282,8 @@ impl Keeper {
             children: HashMap::new(),
             streams: HashMap::new(),
             workshop,
-            jobs: Some(jobs),
-            syncs: Some(syncs),
+            jobs,
+            syncs,
             done,
             threads,
             in_flight: 0,
@@ -476,21 +477,18 @@ impl Keeper {
         }
     }
 
-    fn hand_out(&mut self, job: Job) {
-        if let Some(jobs) = &self.jobs {
-            // Starters end only after this sender is gone.
-            drop(jobs.send(job));
-        }
+    fn hand_out(&self, job: Job) {
+        self.jobs.push(job);
     }
 
     /// The end: starts under way are waited for and recorded, so the next keeper finds what runs.
     fn close(&mut self) {
-        self.jobs = None;
+        self.jobs.close();
         for thread in self.threads.drain(..self.threads.len().saturating_sub(1)) {
             drop(thread.join());
         }
         self.take_done();
-        self.syncs = None;
+        self.syncs.close();
         for thread in self.threads.drain(..) {
             drop(thread.join());
         }
@@ -565,7 +563,7 @@ fn start_starters(
     workshop: &Arc<Workshop>,
     outbox: &Outbox,
     threads: &mut Vec<JoinHandle<()>>,
-) -> Result<Sender<Job>, KeeperError> {
+) -> Result<Arc<Jobs>, KeeperError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let count = cores.clamp(STARTERS.0, STARTERS.1);
     start_workers(workshop, outbox, count, "start", threads)
@@ -577,9 +575,8 @@ fn start_workers(
     count: usize,
     name: &str,
     threads: &mut Vec<JoinHandle<()>>,
-) -> Result<Sender<Job>, KeeperError> {
-    let (sender, receiver) = channel();
-    let jobs = Arc::new(Mutex::new(receiver));
+) -> Result<Arc<Jobs>, KeeperError> {
+    let jobs = Arc::new(Jobs::default());
     for _ in 0..count {
         let (workshop, outbox, jobs) = (Arc::clone(workshop), outbox.clone(), Arc::clone(&jobs));
         let thread = std::thread::Builder::new()
@@ -589,5 +586,5 @@ fn start_workers(
             .map_err(KeeperError::system("start a thread"))?;
         threads.push(thread);
     }
-    Ok(sender)
+    Ok(jobs)
 }

@@ -209,7 +209,12 @@ impl Keeper {
                 warn!(task = %assignment.text.task, %fault, "a daemon's text is refused");
             }
             Command::Clock { offset_ms } => self.clock.offset_ms = Some(offset_ms),
-            Command::Arm { run } => self.hand_out(Job::Arm((run.run_id, 1))),
+            Command::Arm { run } => {
+                let key = (run.run_id, 1);
+                if self.workshop.armed.want(&key) {
+                    self.hand_out(Job::Arm(key));
+                }
+            }
             Command::Disarm { run_id } => self.hand_out(Job::Disarm((run_id, 1))),
             Command::ReadLog {
                 stream,

@@ -96,11 +96,9 @@ impl Keeper {
         if self.syncing || self.synced == self.written {
             return;
         }
-        let Some(syncs) = &self.syncs else {
-            return;
-        };
         self.syncing = true;
-        drop(syncs.send(Job::Sync(self.written, self.journal.handle())));
+        self.syncs
+            .push(Job::Sync(self.written, self.journal.handle()));
     }
 
     pub(super) fn synced(&mut self, number: u64, result: std::io::Result<()>) {

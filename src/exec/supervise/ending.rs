@@ -177,6 +177,7 @@ impl Supervisor {
             }
             Phase::Running { attempt, .. } => {
                 let key = (run_id.clone(), *attempt);
+                self.signal_doubtful(&key);
                 self.begin_stop(now, &key, stop);
             }
             Phase::Waiting { last, .. } => {
@@ -217,6 +218,20 @@ impl Supervisor {
                 outcome: stop.outcome,
                 reason: stop.reason,
                 kill_at,
+            });
+        }
+    }
+
+    /// A stop that is asked for again sends the signal that a former keeper may not have sent, which would leave the
+    /// whole grace to a command that knows nothing of its end.
+    fn signal_doubtful(&mut self, key: &Key) {
+        let signal = self.runs.get(&key.0).map(|run| run.text.work.stop_signal);
+        let doubtful = self.trees.get_mut(key);
+        let doubtful = doubtful.is_some_and(|tree| std::mem::take(&mut tree.doubtful));
+        if let Some(signal) = signal.filter(|_| doubtful) {
+            self.effects.push(Effect::Signal {
+                key: key.clone(),
+                signal: signal.number(),
             });
         }
     }

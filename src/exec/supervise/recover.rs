@@ -270,6 +270,8 @@ impl Supervisor {
     /// waited for a run that is over starts. After damage the agent says first which daemons there are: one may have
     /// been withdrawn.
     pub fn settle(&mut self, now: Now) -> Vec<Effect> {
+        let stopping = self.trees.iter().filter(|(_, tree)| tree.kill_at.is_some());
+        let stopping: Vec<Key> = stopping.map(|(key, _)| key.clone()).collect();
         let sure = self.damaged_at.is_none();
         let tasks: Vec<_> = self.daemons.keys().filter(|_| sure).cloned().collect();
         for task in tasks {
@@ -278,6 +280,11 @@ impl Supervisor {
         let waiting: Vec<RunId> = self.pending.iter().cloned().collect();
         for run_id in waiting {
             self.release(now, &run_id);
+        }
+        for key in stopping {
+            if let Some(tree) = self.trees.get_mut(&key) {
+                tree.doubtful = true;
+            }
         }
         std::mem::take(&mut self.effects)
     }

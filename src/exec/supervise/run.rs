@@ -65,6 +65,8 @@ pub(super) struct Stop {
 pub(super) struct Tree {
     /// When KILL follows, once the stop sequence has begun.
     pub kill_at: Option<BootMs>,
+    /// Whether the stop signal is in doubt: a former keeper recorded the sequence, and may have ended before it.
+    pub doubtful: bool,
 }
 
 impl Run {

@@ -59,6 +59,21 @@ fn after_a_reboot_what_was_active_is_lost_and_a_retry_ends_as_its_last_attempt_d
 }
 
 #[test]
+fn a_stop_that_is_asked_for_again_sends_the_signal_that_may_be_missing() {
+    let mut scene = Scene::new();
+    scene.start(0, start("a", |_| {}), "launch 1");
+    scene.launched(1, key("a", 1), "started 1");
+    scene.stop(2, "a", "signal 15");
+    scene.stop(3, "a", "");
+    scene.next_keeper(10, "b1", "");
+    scene.settle(11, "");
+    scene.stop(12, "a", "signal 15");
+    scene.stop(13, "a", "");
+    // KILL comes when the first one said.
+    scene.check(10_002, Event::Wake, "signal 9");
+}
+
+#[test]
 fn an_attempt_whose_start_was_recorded_by_two_keepers_is_looked_for_once() {
     let mut scene = Scene::new();
     scene.start(0, start("a", |_| {}), "launch 1");
