@@ -11,6 +11,7 @@ mod load;
 mod logs;
 mod order;
 mod problems;
+mod refusal;
 mod reports;
 mod silence;
 mod texts;
@@ -126,6 +127,7 @@ pub struct AgentCore {
     ready_by: BootMs,
     /// What was due by then may have been started by a former life.
     doubted_until: BootMs,
+    standing: refusal::Standing,
     /// Until when a run that waited in its queue, and is next, waits for the session lease.
     next_wants_lease: Option<BootMs>,
     /// The center's clock less the boot-time clock, where that was furthest in this boot.
@@ -184,6 +186,7 @@ impl AgentCore {
                 welcome,
                 hello_sent,
             } => self.link_up(link, &welcome, hello_sent, now),
+            Event::Refused { reason } => self.refused(&reason),
             Event::LinkDown { link } => self.link_down(link),
             Event::Frame { link, frame } => self.frame(link, *frame, now),
             Event::KeeperUp => {
@@ -454,6 +457,8 @@ impl AgentCore {
                 .is_some_and(|held| held.revision == *revision),
             Record::Withdrawn { task } => !self.assigned.contains_key(task),
             Record::Closed { run, .. } => !is_open(&run.run_id),
+            Record::Refused => self.is_refused(),
+            Record::Admitted => !self.is_refused(),
             Record::Opened { .. }
             | Record::Damaged
             | Record::Settled
