@@ -11,6 +11,7 @@ mod load;
 mod logs;
 mod order;
 mod problems;
+mod refusal;
 mod reports;
 mod silence;
 mod texts;
@@ -126,6 +127,7 @@ pub struct AgentCore {
     ready_by: BootMs,
     /// What was due by then may have been started by a former life.
     doubted_until: BootMs,
+    standing: refusal::Standing,
     /// Until when a run that waited in its queue, and is next, waits for the session lease.
     next_wants_lease: Option<BootMs>,
     /// The center's clock less the boot-time clock, where that was furthest in this boot.
@@ -184,6 +186,7 @@ impl AgentCore {
                 welcome,
                 hello_sent,
             } => self.link_up(link, &welcome, hello_sent, now),
+            Event::Refused { reason } => self.refused(&reason),
             Event::LinkDown { link } => self.link_down(link),
             Event::Frame { link, frame } => self.frame(link, *frame, now),
             Event::KeeperUp => {
@@ -328,6 +331,7 @@ impl AgentCore {
                     for run_id in armed {
                         if self.runs.get(&run_id).is_some() {
                             self.runs.update(&run_id, |held| held.on_disk = true);
+                            self.cancelling.remove(&run_id);
                         } else {
                             // Another order's record of it failed, or a later order has cancelled it.
                             let reason = "it was taken back before it was on the disk".to_owned();
@@ -398,12 +402,29 @@ impl AgentCore {
         self.again = later;
         for mut again in due {
             // What was decided since may be on the disk already; a record that comes after it must not undo it.
-            again.records.retain(|record| self.is_still_so(record));
+            let (records, undone): (Vec<_>, Vec<_>) = std::mem::take(&mut again.records)
+                .into_iter()
+                .partition(|record| self.is_still_so(record));
+            again.records = records;
+            self.leave_cancelling(again.ticket, &undone);
             self.out.push(Effect::Journal {
                 ticket: again.ticket,
                 records: again.records,
                 sync: true,
             });
+        }
+    }
+
+    /// A cancel that is not written after all, as the run was planned anew meanwhile, is not on the disk: where that plan
+    /// fails too, the older one is there still.
+    fn leave_cancelling(&mut self, ticket: Ticket, undone: &[Record]) {
+        let is_undone = |run_id: &RunId| {
+            undone
+                .iter()
+                .any(|record| matches!(record, Record::Cancelled { run_id: of } if of == run_id))
+        };
+        if let Some(after) = self.held_back.get_mut(&ticket) {
+            after.retain(|after| !matches!(after, After::Cancelled(run_id) if is_undone(run_id)));
         }
     }
 
@@ -436,6 +457,8 @@ impl AgentCore {
                 .is_some_and(|held| held.revision == *revision),
             Record::Withdrawn { task } => !self.assigned.contains_key(task),
             Record::Closed { run, .. } => !is_open(&run.run_id),
+            Record::Refused => self.is_refused(),
+            Record::Admitted => !self.is_refused(),
             Record::Opened { .. }
             | Record::Damaged
             | Record::Settled

@@ -121,6 +121,8 @@ pub enum Deadline {
     End(RunId),
     /// An agent has not connected.
     Agent(AgentId),
+    /// No copy of an agent was refused any more.
+    Copy(AgentId),
 }
 
 /// The table.

@@ -424,11 +424,16 @@ impl Core {
             return;
         }
         self.keep_from_planning(now, run.row.run.scheduled_at, id);
-        self.write(Write::EndRun {
-            run_id: id.clone(),
-            only_of: None,
-            ending: Box::new(ending.clone()),
-        });
+        match &run.row.agent {
+            Some(agent) if run.was_lost && ending.attempt > 0 => {
+                self.take_truth(now, agent, &run.row, ending);
+            }
+            _ => self.write(Write::EndRun {
+                run_id: id.clone(),
+                only_of: None,
+                ending: Box::new(ending.clone()),
+            }),
+        }
         self.tell_ended(now, &run.row, ending);
     }
 

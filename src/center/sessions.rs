@@ -73,6 +73,8 @@ pub struct Sessions {
     offline_since: BTreeMap<AgentId, Now>,
     /// Agents that were let go, or not let in, because the store could not be written, and are not back.
     let_go: BTreeSet<AgentId>,
+    /// When a copy of an agent was last refused, on the boot-time clock.
+    copies: BTreeMap<AgentId, Duration>,
     /// Agents that were let in since this center leads.
     pub(super) greeted: BTreeSet<AgentId>,
 }
@@ -87,6 +89,7 @@ impl Sessions {
             started,
             offline_since: BTreeMap::new(),
             let_go: BTreeSet::new(),
+            copies: BTreeMap::new(),
             greeted: BTreeSet::new(),
         }
     }
@@ -128,6 +131,17 @@ impl Sessions {
     pub fn silent_for(&self, agent: &AgentId, now: Now) -> Duration {
         let since = self.offline_since.get(agent).map(|since| since.mono);
         now.mono.saturating_sub(since.unwrap_or(self.started))
+    }
+
+    /// A copy of an agent was refused.
+    pub fn copy_heard(&mut self, agent: &AgentId, mono: Duration) {
+        self.copies.insert(agent.clone(), mono);
+    }
+
+    /// For how long none was; since this center leads, where none ever was.
+    pub fn copy_silent_for(&self, agent: &AgentId, mono: Duration) -> Duration {
+        let last = self.copies.get(agent).copied();
+        mono.saturating_sub(last.unwrap_or(self.started))
     }
 
     /// All links.
@@ -190,6 +204,10 @@ impl Core {
                 self.outrun(now, id, &row, said.epoch);
             }
             Ok((row, said)) => self.let_in(now, id, row, &said, hello, address),
+            Err(error) if error.code == LinkError::Copied => {
+                self.watch_copy(now, agent, address, &error.message);
+                self.now(Effect::Close(id, error));
+            }
             Err(error) => {
                 if self.health != Health::Well {
                     self.sessions.let_go.insert(agent.clone());
@@ -231,19 +249,19 @@ impl Core {
                 "an agent's hello names its boot and incarnation".to_owned(),
             );
         };
-        let newest = self.sessions.of(agent).map_or(row.incarnation, |live| {
-            live.incarnation.max(row.incarnation)
-        });
+        let live = self.sessions.of(agent).map(|live| live.incarnation);
+        let newest = live.filter(|live| !row.incarnation.is_later_than(*live));
+        let newest = newest.unwrap_or(row.incarnation);
         let same_life = said.incarnation == newest && row.boot_id.as_ref() == Some(&said.boot_id);
-        if said.incarnation > newest || same_life {
+        if said.incarnation.is_later_than(newest) || same_life {
             return Ok((row.clone(), said.clone()));
         }
         refuse(
-            LinkError::Replaced,
+            LinkError::Copied,
             format!(
-                "agent {} says incarnation {}, but {} was seen: its disk was cloned or rolled back; \
-                 run `ucron-agent reset` on the copy",
-                row.name, said.incarnation.0, newest.0
+                "its disk was cloned or rolled back: it says that it is incarnation {} of agent {}, but {newest} was \
+                 seen",
+                said.incarnation, row.name
             ),
         )
     }

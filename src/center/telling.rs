@@ -262,6 +262,7 @@ fn words(kind: ConditionKind) -> &'static str {
         ConditionKind::NoOutput => "has no output",
         ConditionKind::Journal => "cannot write its journal",
         ConditionKind::Damaged => "has a damaged journal",
+        ConditionKind::Copied => "has a copy that is refused",
         ConditionKind::Keeper => "has no keeper",
         ConditionKind::Disk => "is short of disk",
         ConditionKind::Clock => "has a wrong clock",

@@ -10,6 +10,7 @@ use super::core::Core;
 use super::event::Now;
 use super::failing::Health;
 use super::freezes::is_of_freeze;
+use super::hosts::COPY_GONE;
 use super::notices::Route;
 use super::runs::Stage;
 use super::standbys::Standbys;
@@ -59,6 +60,8 @@ impl Core {
         for agent in self.fleet.agents.keys() {
             self.conditions
                 .remind(now.at.plus(FIRST_LINK), Deadline::Agent(agent.clone()));
+            self.conditions
+                .remind(now.at.plus(COPY_GONE), Deadline::Copy(agent.clone()));
         }
     }
 
@@ -69,6 +72,7 @@ impl Core {
                 Deadline::Start(run) => self.should_have_started(now, &run),
                 Deadline::End(run) => self.should_have_ended(now, &run),
                 Deadline::Agent(agent) => self.should_have_come(now, &agent),
+                Deadline::Copy(agent) => self.should_be_gone(now, &agent),
             }
         }
         if self

@@ -33,6 +33,8 @@ pub enum ConditionKind {
     Journal,
     /// Agent: a journal of it or of its keeper was damaged, and lies aside.
     Damaged,
+    /// Agent: a copy of its state directory was refused, or an older state of it.
+    Copied,
     /// Agent: its keeper cannot be reached.
     Keeper,
     /// Agent: its state directory's disk is nearly full.
@@ -47,7 +49,7 @@ pub enum ConditionKind {
 
 impl ConditionKind {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Late,
         Self::Missed,
         Self::Failed,
@@ -59,6 +61,7 @@ impl ConditionKind {
         Self::Clock,
         Self::Journal,
         Self::Damaged,
+        Self::Copied,
         Self::Keeper,
         Self::Disk,
         Self::Store,
@@ -80,6 +83,7 @@ impl ConditionKind {
             Self::Clock => "clock",
             Self::Journal => "journal",
             Self::Damaged => "damaged",
+            Self::Copied => "copied",
             Self::Keeper => "keeper",
             Self::Disk => "disk",
             Self::Store => "store",

@@ -11,7 +11,7 @@ use ucron::proto::agent::ToAgent;
 use ucron::store::{RunQuery, Write};
 
 use crate::net::Item;
-use crate::store::Run;
+use crate::store::{MemStore, Run};
 use crate::world::{BEGIN, CENTER_UP, Happening, World, settings};
 
 /// How the store is.
@@ -43,6 +43,8 @@ pub struct Center {
     pub jumps_until: i64,
     /// Whether its clock was ever set back.
     pub set_back: bool,
+    /// A copy of the store, as an asynchronous replica has it.
+    pub copy: Option<MemStore>,
 
     /// How long a batch takes.
     pub commit_takes: i64,
@@ -73,6 +75,7 @@ impl Default for Center {
             crash_at: None,
             jumps_until: 0,
             set_back: false,
+            copy: None,
             commit_takes: 2,
             skew: 0,
             lost_after: Duration::from_hours(1),
@@ -180,6 +183,17 @@ impl World {
         }
         self.center_ends_links();
         self.disconnect_clients();
+    }
+
+    /// The store dies, and its copy takes its place: what was committed since is lost. The center starts on it.
+    pub fn store_is_the_copy(&mut self) {
+        self.note("the store's copy takes its place");
+        self.center_crashes(false);
+        let copy = self.center.copy.take().expect("there is a copy");
+        let old = std::mem::replace(&mut self.store, copy);
+        self.store.broken = old.broken;
+        self.store.forgot = true;
+        self.center_starts();
     }
 
     /// Brings an event to the core and carries out what it wants.
@@ -305,6 +319,9 @@ impl World {
         let lost = fresh.clone().filter(lost);
         let lost = lost.map(|run| run.row.run.run_id.clone());
         self.truth.given_up.extend(lost);
+        if self.store.forgot {
+            return;
+        }
         let wrong: Vec<String> = fresh
             .filter(|run| self.truth.is_known_started(&run.row.run.run_id))
             .filter_map(|run| {

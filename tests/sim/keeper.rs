@@ -421,6 +421,7 @@ impl World {
         let ending = self.store.runs.get(id).and_then(|run| run.ending.as_ref());
         if let Some(ending) = ending
             && matches!(ending.outcome, Outcome::Missed | Outcome::Skipped)
+            && !self.store.forgot
         {
             let (outcome, reason) = (ending.outcome, &ending.reason);
             let late = format!("run {id} is {outcome} ({reason}) and is started now");

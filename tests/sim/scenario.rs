@@ -202,6 +202,8 @@ impl Player {
             ["store", "fails"] => world.center.disk = Disk::Full,
             ["store", "lies"] => world.center.disk = Disk::Lies,
             ["store", "works"] => world.center.disk = Disk::Well,
+            ["store", "is", "copied"] => world.center.copy = Some(world.store.clone()),
+            ["store", "is", "the", "copy"] => world.store_is_the_copy(),
             ["store", "takes", time] => world.center.commit_takes = millis(time),
             ["link", name, rest @ ..] => {
                 let host = self.host(name);

@@ -138,7 +138,7 @@ impl AgentCore {
         }
     }
 
-    fn disarm(&mut self, run_id: &RunId) {
+    pub(super) fn disarm(&mut self, run_id: &RunId) {
         if let Some(held) = self.runs.remove(run_id) {
             self.cancelling.insert(run_id.clone(), held.run.revision);
         }

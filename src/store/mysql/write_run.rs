@@ -30,11 +30,16 @@ pub(super) fn plan(script: &mut Script, row: &RunRow) {
     script.add_row(PLAN, &values(row), KEEP);
 }
 
-/// Planned, if it was not, and ended.
-pub(super) fn record(script: &mut Script, row: &RunRow, ending: &Ending) {
+/// A run already there, or of a task that the store does not know, changes nothing.
+pub(super) fn plan_of_known(script: &mut Script, row: &RunRow) {
     let mut values = values(row);
     values.push(row.run.task.as_str().into());
     script.add(RECORD, &values);
+}
+
+/// Planned, if it was not, and ended.
+pub(super) fn record(script: &mut Script, row: &RunRow, ending: &Ending) {
+    plan_of_known(script, row);
     end(script, &row.run.run_id, None, ending);
 }
 

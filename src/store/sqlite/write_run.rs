@@ -19,7 +19,7 @@ const PLAN: &str =
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING";
 /// A keeper may report a run of a task of which the store knows nothing (it was restored): without a task it
 /// has no place in the history.
-const RECORD: &str =
+pub(super) const RECORD: &str =
     "INSERT INTO run (run_id, run_id_back, task, revision, target, agent, slot, cause,
         scheduled_at, start_before, delay_ms)
     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 WHERE EXISTS (SELECT 1 FROM task WHERE id = ?3)
@@ -36,7 +36,7 @@ pub(super) fn record(tx: &Transaction, row: &RunRow, ending: &Ending) -> Result<
     end(tx, &row.run.run_id, None, ending)
 }
 
-fn insert(tx: &Transaction, sql: &str, row: &RunRow) -> Result<()> {
+pub(super) fn insert(tx: &Transaction, sql: &str, row: &RunRow) -> Result<()> {
     let run = &row.run;
     let values = params![
         run.run_id.as_str(),
