@@ -18,7 +18,57 @@ use crate::model::{BootId, UnixMs};
 /// The wall clock.
 pub fn now() -> UnixMs {
     let at = clock_gettime(ClockId::Realtime);
-    UnixMs(at.tv_sec * 1000 + at.tv_nsec / 1_000_000)
+    UnixMs(at.tv_sec * 1000 + at.tv_nsec / 1_000_000 + shift::now())
+}
+
+/// A wall clock that is wrong for one program, as a test wants it: in debug builds only. `UCRON_CLOCK` names a file
+/// that holds the milliseconds by which the clock is ahead; where it is not there from the start, the clock is right.
+#[cfg(debug_assertions)]
+mod shift {
+    use std::path::{Path, PathBuf};
+    use std::sync::OnceLock;
+    use std::time::Duration;
+
+    const VARIABLE: &str = "UCRON_CLOCK";
+    /// How often it is looked whether the clock was stepped.
+    const LOOK: Duration = Duration::from_millis(20);
+
+    /// The file, if it was there when the program first asked.
+    fn file() -> Option<&'static Path> {
+        static FILE: OnceLock<Option<PathBuf>> = OnceLock::new();
+        let named = || std::env::var_os(VARIABLE).map(PathBuf::from);
+        let file = FILE.get_or_init(|| named().filter(|path| path.exists()));
+        file.as_deref()
+    }
+
+    pub fn now() -> i64 {
+        let text = file().and_then(|path| std::fs::read_to_string(path).ok());
+        text.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    }
+
+    /// Returns when it differs from what was seen.
+    pub async fn differs(seen: &mut i64) {
+        if file().is_none() {
+            return std::future::pending().await;
+        }
+        while now() == *seen {
+            tokio::time::sleep(LOOK).await;
+        }
+        *seen = now();
+    }
+}
+
+/// The wall clock of a release build is the system's.
+#[cfg(not(debug_assertions))]
+mod shift {
+    #[inline(always)]
+    pub fn now() -> i64 {
+        0
+    }
+
+    pub async fn differs(_: &mut i64) {
+        std::future::pending().await
+    }
 }
 
 /// The boot-time clock (`CLOCK_BOOTTIME`): monotonic, running through suspends, zero at boot.
@@ -74,6 +124,8 @@ impl Alarm {
 #[derive(Debug)]
 pub struct WallSteps {
     timer: AsyncFd<OwnedFd>,
+    /// The shift last seen, which only tests have.
+    shift: i64,
 }
 
 /// An instant on the wall clock that no step reaches: the timer exists to be cancelled.
@@ -84,6 +136,7 @@ impl WallSteps {
     pub fn new() -> io::Result<Self> {
         let steps = Self {
             timer: timer(TimerfdClockId::Realtime)?,
+            shift: shift::now(),
         };
         steps.arm()?;
         Ok(steps)
@@ -95,8 +148,12 @@ impl WallSteps {
     }
 
     /// Returns when the wall clock has been set since the last call (timerfd_create(2), TFD_TIMER_CANCEL_ON_SET).
-    pub async fn wait(&self) -> io::Result<()> {
-        match read_timer(&self.timer).await {
+    pub async fn wait(&mut self) -> io::Result<()> {
+        let read = tokio::select! {
+            read = read_timer(&self.timer) => read,
+            () = shift::differs(&mut self.shift) => return Ok(()),
+        };
+        match read {
             Err(error) if error.raw_os_error() == Some(Errno::CANCELED.raw_os_error()) => {
                 self.arm()
             }

@@ -469,7 +469,7 @@ async fn an_agent_that_is_killed_keeps_its_runs_and_its_processes() {
 
     world.kill();
     drop(std::mem::replace(&mut peer, world.start().await));
-    assert_eq!(peer.hello.incarnation.0, first.0 + 1);
+    assert_eq!(peer.hello.incarnation.count(), first.count() + 1);
     let armed: Vec<_> = peer.state.armed.iter().map(|held| &held.run_id).collect();
     let running: Vec<_> = peer.state.running.iter().map(|held| held.pid).collect();
     assert_eq!(peer.state.assigned.len(), 1);
@@ -602,7 +602,7 @@ async fn a_host_joins_with_a_token_from_a_file_and_runs() {
 
     world.agent = Some(spawn_agent(&dir, &[]));
     let peer = world.meet().await;
-    assert_eq!(peer.hello.incarnation.0, 1);
+    assert_eq!(peer.hello.incarnation.count(), 1);
     world.kill();
     eventually("the keeper of the joined host ends", || {
         stop_quietly(&dir).success()

@@ -87,7 +87,7 @@ every_variant!(
 );
 every_variant!(
     every_link_error, LinkError: TooLong, NotUtf8, NotJson, UnknownMessage, Unexpected, Protocol, Timeout,
-    Identity, Replaced, Epoch, Token, Closing, Slow, Internal
+    Identity, Replaced, Copied, Epoch, Token, Closing, Slow, Internal
 );
 every_variant!(
     every_refusal_code, RefusalCode: Failed, Usage, NotFound, Forbidden, Conflict, Unavailable

@@ -12,7 +12,9 @@ use tracing::warn;
 use super::error::AgentError;
 use super::home::Home;
 use super::joining::{Joining, Way, join};
+use super::journal;
 use super::shell::{Reading, run};
+use crate::clock;
 use crate::config::init_logs;
 use crate::exec::{KeeperProgram, become_owner, is_root, read_instead_of_stdin, steps_down};
 use crate::model::AgentName;
@@ -33,6 +35,8 @@ pub enum Command {
     Join(JoinArguments),
     /// Run the agent in the foreground; starts its keeper unless one is running.
     Run(RunArguments),
+    /// Make a refused state directory the one that counts; the agent must not run.
+    Reset(ResetArguments),
     /// The places at which tests end this program.
     #[cfg(debug_assertions)]
     #[command(hide = true)]
@@ -57,6 +61,14 @@ pub struct JoinArguments {
     /// The file that holds the token, instead of standard input.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+}
+
+/// Arguments of `reset`.
+#[derive(Debug, Args)]
+pub struct ResetArguments {
+    /// The state directory.
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
 }
 
 /// Arguments of `run`.
@@ -91,6 +103,7 @@ pub fn start(mut arguments: Arguments, keeper: KeeperProgram) -> Result<(), Agen
         .map_err(AgentError::system("start the runtime"))?;
     match arguments.command {
         Command::Join(arguments) => runtime.block_on(do_join(arguments)),
+        Command::Reset(arguments) => do_reset(&arguments),
         #[cfg(debug_assertions)]
         Command::Failpoints => {
             let list = crate::exec::failpoint::Point::list(true);
@@ -123,6 +136,12 @@ fn step_down(command: &mut Command, keeper: KeeperProgram) -> Result<KeeperProgr
             }
             Ok(keeper)
         }
+        Command::Reset(arguments) => {
+            if steps_down(&arguments.state) {
+                become_owner(&arguments.state)?;
+            }
+            Ok(keeper)
+        }
         #[cfg(debug_assertions)]
         Command::Failpoints => Ok(keeper),
     }
@@ -143,6 +162,19 @@ async fn do_join(arguments: JoinArguments) -> Result<(), AgentError> {
     let name = join(&joining).await?;
     let dir = joining.dir.display();
     let text = format!("joined as {name}; next: ucron-agent run --state {dir}\n");
+    let told = std::io::stderr().write_all(text.as_bytes());
+    told.map_err(AgentError::system("write to standard error"))
+}
+
+fn do_reset(arguments: &ResetArguments) -> Result<(), AgentError> {
+    let (home, _) = Home::open(&arguments.state)?;
+    let boot_id = clock::boot_id().map_err(AgentError::system("read the boot id"))?;
+    journal::reset(&home.dir, &boot_id)?;
+    let text = format!(
+        "agent {} begins anew with this directory; next: ucron-agent run --state {}\n",
+        home.name,
+        home.dir.display()
+    );
     let told = std::io::stderr().write_all(text.as_bytes());
     told.map_err(AgentError::system("write to standard error"))
 }

@@ -11,6 +11,7 @@ mod load;
 mod logs;
 mod order;
 mod problems;
+mod refusal;
 mod reports;
 mod silence;
 mod texts;
@@ -126,6 +127,7 @@ pub struct AgentCore {
     ready_by: BootMs,
     /// What was due by then may have been started by a former life.
     doubted_until: BootMs,
+    standing: refusal::Standing,
     /// Until when a run that waited in its queue, and is next, waits for the session lease.
     next_wants_lease: Option<BootMs>,
     /// The center's clock less the boot-time clock, where that was furthest in this boot.
@@ -184,6 +186,7 @@ impl AgentCore {
                 welcome,
                 hello_sent,
             } => self.link_up(link, &welcome, hello_sent, now),
+            Event::Refused { reason } => self.refused(&reason),
             Event::LinkDown { link } => self.link_down(link),
             Event::Frame { link, frame } => self.frame(link, *frame, now),
             Event::KeeperUp => {
@@ -374,8 +377,10 @@ impl AgentCore {
         });
         // An older plan of a run may be on the disk still: it is refused for certain when that is taken back.
         let on_disk = refused.into_iter();
-        let on_disk = on_disk.filter(|run_id| self.cancelling.contains_key(run_id));
-        records.extend(on_disk.map(|run_id| Record::Cancelled { run_id }));
+        for run_id in on_disk.filter(|run_id| self.cancelling.contains_key(run_id)) {
+            after.push(After::Cancelled(run_id.clone()));
+            records.push(Record::Cancelled { run_id });
+        }
         if records.is_empty() {
             self.carry_out(std::mem::take(&mut after));
             if !self.again.is_empty() {
@@ -454,6 +459,8 @@ impl AgentCore {
                 .is_some_and(|held| held.revision == *revision),
             Record::Withdrawn { task } => !self.assigned.contains_key(task),
             Record::Closed { run, .. } => !is_open(&run.run_id),
+            Record::Refused => self.is_refused(),
+            Record::Admitted => !self.is_refused(),
             Record::Opened { .. }
             | Record::Damaged
             | Record::Settled

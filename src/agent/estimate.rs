@@ -22,6 +22,8 @@ const DRIFT: u64 = 10_000;
 const UNSURE: u64 = 250;
 /// Between clocks that differ less than this, a run waits for both.
 const NEAR: i64 = 1_000;
+/// For how long a jump back may be taken back and be believed at once.
+const TAKEN_BACK: Duration = Duration::from_mins(5);
 /// A jump forward of more than this ...
 const FORWARD: i64 = 60_000;
 /// ... is believed only when it has lasted so long.
@@ -72,6 +74,8 @@ pub struct Estimate {
     samples: VecDeque<Sample>,
     used: Option<(i64, u64)>,
     jump: Option<Sample>,
+    /// When the center's clock was set far back, and the offset before that.
+    before: Option<(BootMs, i64)>,
 }
 
 impl Estimate {
@@ -102,9 +106,13 @@ impl Estimate {
         self.choose(sample.at)
     }
 
-    /// Whether a jump is believed: back and small ones at once, far ahead only when it lasts.
+    /// Whether a jump is believed: back and small ones at once, far ahead only when it lasts, or takes a jump back that
+    /// was a moment ago.
     fn believes(&mut self, sample: Sample, offset: i64) -> bool {
-        if sample.offset - offset <= FORWARD {
+        if offset - sample.offset > FORWARD {
+            self.before = Some((sample.at, offset));
+        }
+        if sample.offset - offset <= FORWARD || self.takes_back(sample) {
             return true;
         }
         match self.jump {
@@ -116,6 +124,12 @@ impl Estimate {
                 false
             }
         }
+    }
+
+    fn takes_back(&self, sample: Sample) -> bool {
+        self.before.is_some_and(|(at, offset)| {
+            sample.at.since(at) <= TAKEN_BACK && (sample.offset - offset).abs() < FORWARD
+        })
     }
 
     fn keep(&mut self, sample: Sample) {
@@ -237,6 +251,14 @@ mod tests {
         check(&steps, (1000, 2));
         check(&[steps[0], steps[1], (6000, 1, 1, 1000)], (1000, 2));
         check(&[steps[0], steps[1], (33_000, 1, 1, 601_000)], (601_000, 2));
+    }
+
+    #[test]
+    fn a_step_back_that_is_taken_back_soon_is_over_at_once() {
+        let steps = [(0, 1, 1, 601_000), (3000, 1, 1, 1000)];
+        check(&[steps[0], steps[1], (6000, 1, 1, 601_000)], (601_000, 2));
+        check(&[steps[0], steps[1], (6000, 1, 1, 901_000)], (1000, 2));
+        check(&[steps[0], steps[1], (400_000, 1, 1, 601_000)], (1000, 2));
     }
 
     #[test]

@@ -40,6 +40,11 @@ pub enum Event {
         /// When the hello was sent.
         hello_sent: BootMs,
     },
+    /// A center will not have this agent: its state directory is a copy, or older than what was seen of it.
+    Refused {
+        /// Why, in words.
+        reason: String,
+    },
     /// A link is gone.
     LinkDown {
         /// The link.

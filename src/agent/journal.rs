@@ -18,6 +18,7 @@ use crate::exec::failpoint::{self, Point};
 use crate::exec::journal::{Journal, JournalError};
 use crate::exec::wire::BootMs;
 use crate::model::{BootId, Epoch, Incarnation};
+use crate::proto::redial::dice;
 
 /// The journal's file in the state directory.
 const NAME: &str = "agent.journal";
@@ -39,13 +40,9 @@ pub struct Opened {
 pub fn open(dir: &Path, boot_id: &BootId) -> Result<Opened, JournalError> {
     let (mut journal, found) = Journal::open(&dir.join(NAME))?;
     let mut records = found.records;
-    let last = records.iter().filter_map(|record| match record {
-        Record::Opened { incarnation, .. } => Some(incarnation.0),
-        _ => None,
-    });
-    let mut incarnation = Incarnation(last.max().unwrap_or(0) + 1);
+    let mut incarnation = next_life(&records);
     if found.damage.is_some() {
-        incarnation = incarnation.max(renewed());
+        incarnation = renewed(incarnation);
     }
     let opened = Record::Opened {
         incarnation,
@@ -77,9 +74,45 @@ pub fn kept_aside(dir: &Path) -> Vec<PathBuf> {
     kept
 }
 
+/// Makes a directory that was refused the one that counts: its plans and assignments are forgotten, as after damage,
+/// and its incarnation is above every one that was seen. What was decided stays decided.
+pub fn reset(dir: &Path, boot_id: &BootId) -> Result<Incarnation, JournalError> {
+    let (mut journal, found) = Journal::open(&dir.join(NAME))?;
+    let incarnation = renewed(next_life(&found.records));
+    let mut records = salvage(found.records);
+    records.push(Record::Opened {
+        incarnation,
+        boot_id: boot_id.clone(),
+    });
+    journal.rewrite(&records)?;
+    Ok(incarnation)
+}
+
+/// One more than the last opening; the last one itself where that was refused: a copy that is started again and again
+/// must not come to count more than what it was copied from.
+fn next_life(records: &[Record]) -> Incarnation {
+    let mut last = Incarnation::default();
+    let mut refused = false;
+    for record in records {
+        match record {
+            Record::Opened { incarnation, .. } if !last.is_later_than(*incarnation) => {
+                last = *incarnation;
+            }
+            Record::Refused => refused = true,
+            Record::Admitted => refused = false,
+            _ => {}
+        }
+    }
+    if refused {
+        return last;
+    }
+    Incarnation::of(last.count() + 1, dice())
+}
+
 /// An incarnation above every one that a damaged journal may have named: those are counted, this is a time.
-fn renewed() -> Incarnation {
-    Incarnation(u64::try_from(clock::now().0 / 1000).unwrap_or(0))
+fn renewed(next: Incarnation) -> Incarnation {
+    let time = u64::try_from(clock::now().0 / 1000).unwrap_or(0);
+    Incarnation::of(time.max(next.count()), dice())
 }
 
 /// What of a damaged journal is true whatever the lost lines said: orders of lower epochs stay refused, and an
@@ -390,9 +423,35 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for life in 1..4 {
             let opened = open(dir.path(), &boot("b")).unwrap();
-            assert_eq!(opened.incarnation, Incarnation(life));
+            assert_eq!(opened.incarnation.count(), life);
             assert_eq!(opened.records.len(), usize::try_from(life).unwrap());
         }
+    }
+
+    #[test]
+    fn a_directory_and_its_copy_are_never_opened_alike() {
+        let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let lives = dirs
+            .each_ref()
+            .map(|dir| open(dir.path(), &boot("b")).unwrap().incarnation);
+        assert_ne!(lives[0], lives[1]);
+        assert!(!lives[0].is_later_than(lives[1]) && !lives[1].is_later_than(lives[0]));
+    }
+
+    #[test]
+    fn a_refused_directory_counts_no_more_openings_until_it_is_let_in_or_reset() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut first = open(dir.path(), &boot("b")).unwrap();
+        first.journal.append(&[Record::Refused]).unwrap();
+        let life = || open(dir.path(), &boot("b")).unwrap();
+        assert_eq!(life().incarnation, first.incarnation);
+        assert_eq!(life().incarnation, first.incarnation);
+        life().journal.append(&[Record::Admitted]).unwrap();
+        let second = life();
+        assert_eq!(second.incarnation.count(), 2);
+        let anew = reset(dir.path(), &boot("b")).unwrap();
+        assert!(anew.count() > 1_000_000);
+        assert_eq!(life().incarnation.count(), anew.count() + 1);
     }
 
     /// What failed may be among the records of a new journal that was made before anybody heard of it.

@@ -17,6 +17,11 @@ pub enum Record {
         /// The boot.
         boot_id: BootId,
     },
+    /// A center refused this directory: it is a copy, or older than what was seen of it. It fires nothing, and further
+    /// openings count no more, until a center lets it in after all.
+    Refused,
+    /// A leading center let it in after that.
+    Admitted,
     /// The journal before was damaged: which daemons are assigned is not known, until the keeper has told which it
     /// keeps alive and those stand here again.
     Damaged,

@@ -345,6 +345,9 @@ impl Scenario {
                 self.frame(ToAgent::ReadLog(read));
             }
             ["link", "up"] => self.link_up(),
+            ["refused"] => self.feed(Event::Refused {
+                reason: "a copy".to_owned(),
+            }),
             ["link", "down"] => self.feed(Event::LinkDown {
                 link: LinkId(self.link),
             }),

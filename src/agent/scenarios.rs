@@ -144,8 +144,8 @@ fn a_run_due_while_the_agent_was_down_starts_late_if_it_may() {
          1    plan r2 allow 10 before 12 => confirm 2
          2    dies
          15   starts
-         15   keeper ready             => start r1
-         15   link up                  => state armed r1 ended r2; report r2 missed: agent was down",
+         15   keeper ready
+         15   link up                  => state armed r1 ended r2; start r1; report r2 missed: agent was down",
     );
 }
 
@@ -159,8 +159,8 @@ fn of_several_overdue_runs_only_the_latest_starts() {
          1    plan r3 skip 12 => confirm 3
          2    dies
          23   starts
-         23   keeper ready    => start r3
-         24   link up         => state armed r3 ended r1,r2; report r1 missed: agent was down; report r2 missed: agent was down",
+         23   keeper ready
+         24   link up         => state armed r3 ended r1,r2; start r3; report r1 missed: agent was down; report r2 missed: agent was down",
     );
 }
 
@@ -174,12 +174,57 @@ fn runs_due_while_the_agent_was_down_for_a_moment_start_one_after_the_other() {
          1    plan r3 skip 13 => confirm 3
          9    dies
          12   starts
-         12   keeper ready    => start r1
-         12   keeper started r1
-         12.1 keeper ended r1 => start r2
-         12.1 keeper started r2
+         12   link up
+         12   keeper ready    => state armed r1,r2,r3; start r1
+         12   keeper started r1 => report r1 started
+         12.1 keeper ended r1 => start r2; report r1 succeeded: exit 0
+         12.1 keeper started r2 => report r2 started
          13   wait
-         13.1 keeper ended r2 => start r3",
+         13.1 keeper ended r2 => start r3; report r2 succeeded: exit 0",
+    );
+}
+
+#[test]
+fn a_run_due_while_the_agent_was_down_waits_a_moment_for_a_center_that_may_know_better() {
+    play(
+        "0    keeper ready
+         0    link up         => state
+         1    plan r1 skip 10 => confirm 1
+         2    dies
+         15   starts
+         15   keeper ready
+         17.9 wait
+         18   wait            => start r1",
+    );
+    play(
+        "0    keeper ready
+         0    link up           => state
+         1    plan r1 allow 10  => confirm 1
+         2    dies
+         15   starts
+         15   keeper ready
+         15   center lends nothing
+         15   link up           => state armed r1
+         15.1 cancel r1         => confirm 1
+         30   wait",
+    );
+}
+
+#[test]
+fn a_copy_that_is_refused_fires_nothing_and_keeps_nothing_alive_until_it_is_let_in() {
+    play(
+        "0    keeper ready
+         0    link up           => state
+         1    assign w          => assign w r1; confirm 1
+         1    plan r1 allow 10  => confirm 2
+         2    refused           => warn this agent is refused and fires nothing: a copy; where this directory is the one to stay run `ucron-agent reset`, elsewhere remove it and join anew; withdraw (the agent's state directory is a copy, or was rolled back)
+         2    refused
+         11   wait
+         12   crash
+         12   keeper ready
+         13   link up           => state
+         14   plan r2 allow 20  => confirm 1
+         20   wait              => start r2",
     );
 }
 

@@ -21,7 +21,7 @@ use crate::model::{BootId, Epoch, Incarnation, PeerRole};
 use crate::proto::agent::{FromAgent, ToAgent};
 use crate::proto::gate::{Gate, MAX_UNFINISHED};
 use crate::proto::handshake::{FIRST_LIMIT, accept, dial, hello, say_hello};
-use crate::proto::hello::AgentHello;
+use crate::proto::hello::{AgentHello, LinkError};
 use crate::proto::identity::{Identity, PeerIdentity};
 use crate::proto::link::{Bounds, Link, LinkFault};
 use crate::proto::redial::{Redial, dice};
@@ -206,6 +206,7 @@ impl Sessions {
         let welcome = match say_hello(&mut link, hello, deadline).await {
             Ok(welcome) => welcome,
             Err(fault) => {
+                self.heed(&fault);
                 link.close(fault.frame(true)).await;
                 return Err(fault.into());
             }
@@ -234,12 +235,25 @@ impl Sessions {
                     frame: Box::new(frame),
                 })),
                 Ok(None) => break Ok(()),
-                Err(fault) => break Err(fault),
+                Err(fault) => {
+                    self.heed(&fault);
+                    break Err(fault);
+                }
             }
         };
         drop(end);
         sender.close(read.as_ref().err().and_then(|fault| fault.frame(true)));
         Ok(read?)
+    }
+
+    /// A center may have said that this directory is not the one that counts.
+    fn heed(&self, fault: &LinkFault) {
+        if let LinkFault::Told(told) = fault
+            && told.code == LinkError::Copied
+        {
+            let reason = told.message.clone();
+            self.tell(Happening::Core(Event::Refused { reason }));
+        }
     }
 
     /// The place of a center's link; where it is taken, a center that dials again has lost the old one, while

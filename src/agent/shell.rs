@@ -189,7 +189,7 @@ impl Shell {
             centers_are_set: settings.listen.is_some() || !settings.centers.is_empty(),
         };
         info!(
-            agent = %shell.home.name, dir = %shell.home.dir.display(), incarnation = opened.incarnation.0,
+            agent = %shell.home.name, dir = %shell.home.dir.display(), incarnation = %opened.incarnation,
             "the agent starts"
         );
         shell.core.set_silence_hook(hook(&settings)?);

@@ -16,6 +16,8 @@ use crate::model::{
 pub enum Subject {
     /// The center's own.
     Center,
+    /// Another center's, by its id.
+    Standby(String),
     /// A group's: its notify command.
     Group(GroupName),
     /// An agent's.
@@ -119,6 +121,8 @@ pub enum Deadline {
     End(RunId),
     /// An agent has not connected.
     Agent(AgentId),
+    /// No copy of an agent was refused any more.
+    Copy(AgentId),
 }
 
 /// The table.
@@ -231,7 +235,7 @@ impl Conditions {
         }
     }
 
-    /// All of them: the center's first, then groups', agents', tasks'.
+    /// All of them: the center's first, then other centers', groups', agents', tasks'.
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &Condition)> {
         self.now.iter()
     }

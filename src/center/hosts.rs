@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use super::conditions::{Deadline, Key, Place};
 use super::core::Core;
-use super::event::Now;
+use super::event::{LogLevel, Now};
 use super::views::hms;
 use super::watching::LOOK_AGAIN;
 use crate::model::{AgentId, ConditionKind};
 use crate::proto::agent::Trouble;
 use crate::rule::format_duration;
 
+/// A copy that was not heard for so long is gone: the rarest that an agent dials is each 30 s.
+pub(super) const COPY_GONE: Duration = Duration::from_secs(90);
 /// A clock further off than this is wrong; the design's limit for small offsets.
 const SKEW: u64 = 1_000;
 /// It is right again below this, so that one at the limit does not come and go.
@@ -65,6 +67,33 @@ impl Core {
         let key = Key::agent(agent, ConditionKind::Silent);
         self.conditions
             .clear(now.at, &key, &Place::Whole, "the agent is back");
+    }
+
+    /// A copy of an agent, or an older state of it, was refused.
+    pub(super) fn watch_copy(&mut self, now: Now, agent: &AgentId, from: &str, why: &str) {
+        let live = self.sessions.of(agent);
+        let live = live.map_or(String::new(), |live| format!(" at {}", live.address));
+        let reason = format!("one at {from} was refused: {why}{live}");
+        let key = Key::agent(agent, ConditionKind::Copied);
+        if !self.conditions.is_at(&key, &Place::Whole) {
+            self.log(LogLevel::Warn, reason.clone());
+            let by = now.at.plus(COPY_GONE);
+            self.conditions.remind(by, Deadline::Copy(agent.clone()));
+        }
+        self.conditions.raise(now.at, &key, Place::Whole, reason);
+        self.sessions.copy_heard(agent, now.mono);
+    }
+
+    pub(super) fn should_be_gone(&mut self, now: Now, agent: &AgentId) {
+        let key = Key::agent(agent, ConditionKind::Copied);
+        let silent = self.sessions.copy_silent_for(agent, now.mono);
+        let rest = COPY_GONE.saturating_sub(silent);
+        if self.conditions.is_at(&key, &Place::Whole) && !rest.is_zero() {
+            let of = Deadline::Copy(agent.clone());
+            return self.conditions.remind(now.at.plus(rest), of);
+        }
+        let why = "the copy does not call any more";
+        self.conditions.clear(now.at, &key, &Place::Whole, why);
     }
 
     /// What an agent says of itself.

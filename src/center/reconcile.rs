@@ -130,7 +130,7 @@ impl Core {
     }
 
     /// Whether what runs of a task shall end: it was stopped, not only finished, or removed.
-    fn is_stopped(&self, task: &TaskId) -> bool {
+    pub(super) fn is_stopped(&self, task: &TaskId) -> bool {
         let tasks = &self.fleet.tasks;
         tasks
             .get(task)

@@ -249,6 +249,10 @@ impl Core {
         } else {
             self.slots.insert(key.clone(), slot.clone());
             self.roll_on(now, agent, &task, slot);
+            // Left to finish once, then stopped for good while the agent's keeper was away.
+            if matches!(slot.state.as_str(), "starting" | "running") && self.is_stopped(&task) {
+                self.withdraw(agent, &task, "no longer assigned to this agent");
+            }
         }
         self.follow_slot(&key);
         let any_left = self

@@ -71,6 +71,10 @@ pub struct Sessions {
     started: Duration,
     /// Since when agents without a link are without.
     offline_since: BTreeMap<AgentId, Now>,
+    /// Agents that were let go, or not let in, because the store could not be written, and are not back.
+    let_go: BTreeSet<AgentId>,
+    /// When a copy of an agent was last refused, on the boot-time clock.
+    copies: BTreeMap<AgentId, Duration>,
     /// Agents that were let in since this center leads.
     pub(super) greeted: BTreeSet<AgentId>,
 }
@@ -84,6 +88,8 @@ impl Sessions {
             leases: BTreeMap::new(),
             started,
             offline_since: BTreeMap::new(),
+            let_go: BTreeSet::new(),
+            copies: BTreeMap::new(),
             greeted: BTreeSet::new(),
         }
     }
@@ -115,11 +121,27 @@ impl Sessions {
         Some(self.offline_since.get(agent)?.at)
     }
 
+    /// Whether an agent is away because the center had let it go, or has not let it in.
+    pub fn was_let_go(&self, agent: &AgentId) -> bool {
+        self.let_go.contains(agent)
+    }
+
     /// For how long nothing was heard of an agent without a link, whatever the wall clock says; for as long as this
     /// center leads, where it was never heard.
     pub fn silent_for(&self, agent: &AgentId, now: Now) -> Duration {
         let since = self.offline_since.get(agent).map(|since| since.mono);
         now.mono.saturating_sub(since.unwrap_or(self.started))
+    }
+
+    /// A copy of an agent was refused.
+    pub fn copy_heard(&mut self, agent: &AgentId, mono: Duration) {
+        self.copies.insert(agent.clone(), mono);
+    }
+
+    /// For how long none was; since this center leads, where none ever was.
+    pub fn copy_silent_for(&self, agent: &AgentId, mono: Duration) -> Duration {
+        let last = self.copies.get(agent).copied();
+        mono.saturating_sub(last.unwrap_or(self.started))
     }
 
     /// All links.
@@ -142,6 +164,7 @@ impl Sessions {
     fn insert(&mut self, session: AgentSession) {
         self.by_agent.insert(session.agent.clone(), session.id);
         self.offline_since.remove(&session.agent);
+        self.let_go.remove(&session.agent);
         self.greeted.insert(session.agent.clone());
         self.by_id.insert(session.id, session);
     }
@@ -181,7 +204,14 @@ impl Core {
                 self.outrun(now, id, &row, said.epoch);
             }
             Ok((row, said)) => self.let_in(now, id, row, &said, hello, address),
+            Err(error) if error.code == LinkError::Copied => {
+                self.watch_copy(now, agent, address, &error.message);
+                self.now(Effect::Close(id, error));
+            }
             Err(error) => {
+                if self.health != Health::Well {
+                    self.sessions.let_go.insert(agent.clone());
+                }
                 self.log(
                     LogLevel::Warn,
                     format!("agent {agent} from {address} refused: {}", error.message),
@@ -219,19 +249,19 @@ impl Core {
                 "an agent's hello names its boot and incarnation".to_owned(),
             );
         };
-        let newest = self.sessions.of(agent).map_or(row.incarnation, |live| {
-            live.incarnation.max(row.incarnation)
-        });
+        let live = self.sessions.of(agent).map(|live| live.incarnation);
+        let newest = live.filter(|live| !row.incarnation.is_later_than(*live));
+        let newest = newest.unwrap_or(row.incarnation);
         let same_life = said.incarnation == newest && row.boot_id.as_ref() == Some(&said.boot_id);
-        if said.incarnation > newest || same_life {
+        if said.incarnation.is_later_than(newest) || same_life {
             return Ok((row.clone(), said.clone()));
         }
         refuse(
-            LinkError::Replaced,
+            LinkError::Copied,
             format!(
-                "agent {} says incarnation {}, but {} was seen: its disk was cloned or rolled back; \
-                 run `ucron-agent reset` on the copy",
-                row.name, said.incarnation.0, newest.0
+                "its disk was cloned or rolled back: it says that it is incarnation {} of agent {}, but {newest} was \
+                 seen",
+                said.incarnation, row.name
             ),
         )
     }
@@ -465,8 +495,12 @@ impl Core {
     /// Lets go of every link: agents reconcile when the store can be written again. What still comes on them is
     /// not heard: it would be decided on memory that is thrown away, and written beside what is read anew.
     pub(super) fn close_agents(&mut self, now: Now, trouble: &str) {
-        let all: Vec<SessionId> = self.sessions.iter().map(|session| session.id).collect();
-        for id in all {
+        let all = self.sessions.iter();
+        let all: Vec<(SessionId, AgentId)> = all
+            .map(|session| (session.id, session.agent.clone()))
+            .collect();
+        for (id, agent) in all {
+            self.sessions.let_go.insert(agent);
             let message = trouble.to_owned();
             self.now(Effect::Close(
                 id,

@@ -1,6 +1,6 @@
 //! What the center believes of its wall clock. A step forward that the boot-time clock does not share would make
 //! everything of that span overdue at once, and may be taken back a second later: it is believed only when it has
-//! stood for a while. A step backward is believed at once, since nothing is planned twice for it. Reads no clock.
+//! stood for a while, or takes back a step backward that was a moment ago. A step backward is believed at once, since nothing is planned twice for it. Reads no clock.
 
 use std::time::Duration;
 
@@ -13,11 +13,16 @@ const STEP: Duration = Duration::from_mins(1);
 /// How long a longer one must stand.
 const STANDS: Duration = Duration::from_secs(30);
 
+/// For how long a step backward may be taken back and be believed at once.
+const TAKEN_BACK: Duration = Duration::from_mins(5);
+
 /// The last instant believed, and a step that is doubted.
 #[derive(Debug, Default)]
 pub struct Steady {
     last: Option<Now>,
     doubted_since: Option<Duration>,
+    /// What it was before a long step backward.
+    before: Option<Now>,
 }
 
 impl Steady {
@@ -27,7 +32,10 @@ impl Steady {
         let expected = self.last.map_or(shown.at, |last| {
             last.at.plus(mono.saturating_sub(last.mono))
         });
-        let stepped = shown.at > expected.plus(STEP);
+        if shown.at.plus(STEP) < expected {
+            self.before = Some(Now { at: expected, mono });
+        }
+        let stepped = shown.at > expected.plus(STEP) && !self.takes_back(shown);
         let since = self.doubted_since.filter(|_| stepped).unwrap_or(mono);
         let doubted = stepped && mono < since + STANDS;
         self.doubted_since = doubted.then_some(since);
@@ -35,6 +43,15 @@ impl Steady {
         let now = Now { at, mono };
         self.last = Some(now);
         now
+    }
+
+    /// Whether the clock is again what it was before a step backward.
+    fn takes_back(&self, shown: Now) -> bool {
+        self.before.is_some_and(|before| {
+            let since = shown.mono.saturating_sub(before.mono);
+            let was = before.at.plus(since);
+            since <= TAKEN_BACK && shown.at <= was.plus(STEP) && was <= shown.at.plus(STEP)
+        })
     }
 
     /// The last instant believed.
@@ -109,6 +126,25 @@ mod tests {
             (40, 640_000, 40_000),
         ]);
         check(&[(100, 100_000, 100_000), (101, 1_000, 1_000)]);
+    }
+
+    #[test]
+    fn a_step_backward_that_is_taken_back_soon_is_over_at_once() {
+        check(&[
+            (1_000, 1_000_000, 1_000_000),
+            (1_001, 401_000, 401_000),
+            (1_002, 1_002_000, 1_002_000),
+        ]);
+        check(&[
+            (1_000, 1_000_000, 1_000_000),
+            (1_001, 401_000, 401_000),
+            (1_002, 1_302_000, 402_000),
+        ]);
+        check(&[
+            (1_000, 1_000_000, 1_000_000),
+            (1_001, 401_000, 401_000),
+            (1_400, 1_400_000, 800_000),
+        ]);
     }
 
     #[test]

@@ -10,8 +10,10 @@ use super::core::Core;
 use super::event::Now;
 use super::failing::Health;
 use super::freezes::is_of_freeze;
+use super::hosts::COPY_GONE;
 use super::notices::Route;
 use super::runs::Stage;
+use super::standbys::Standbys;
 use super::views::hms;
 use crate::model::{
     AgentId, Cause, ConditionKind, Ending, Outcome, Overlap, RunId, RunRef, Slot, Task, TaskId,
@@ -41,6 +43,8 @@ pub(super) struct Watching {
     pub unremembered: BTreeSet<Key>,
     /// Until when a store that takes no writes is no trouble: perhaps another center leads. On the boot-time clock.
     pub doubted_until: Option<Duration>,
+    /// What was read of the other centers.
+    pub standbys: Standbys,
 }
 
 /// Where a run is: the agent that it is for, the same for all agents where the target is `one`.
@@ -56,6 +60,8 @@ impl Core {
         for agent in self.fleet.agents.keys() {
             self.conditions
                 .remind(now.at.plus(FIRST_LINK), Deadline::Agent(agent.clone()));
+            self.conditions
+                .remind(now.at.plus(COPY_GONE), Deadline::Copy(agent.clone()));
         }
     }
 
@@ -66,6 +72,7 @@ impl Core {
                 Deadline::Start(run) => self.should_have_started(now, &run),
                 Deadline::End(run) => self.should_have_ended(now, &run),
                 Deadline::Agent(agent) => self.should_have_come(now, &agent),
+                Deadline::Copy(agent) => self.should_be_gone(now, &agent),
             }
         }
         if self
@@ -377,7 +384,8 @@ impl Core {
                 Subject::Center if key.kind == ConditionKind::Notify => {
                     (!routes.contains(&None)).then_some(NO_ROUTE)
                 }
-                Subject::Center => None,
+                // Other centers are looked at whenever the store has told of them.
+                Subject::Center | Subject::Standby(_) => None,
                 Subject::Group(group) => {
                     (!routes.contains(&Some(group.clone()))).then_some(NO_ROUTE)
                 }

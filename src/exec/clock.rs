@@ -1,19 +1,13 @@
 //! The keeper's clocks: the boot-time clock for everything that is timed, the center's time for reports.
 
-use rustix::time::{ClockId, clock_gettime};
-
 use super::supervise::Now;
 use super::wire::BootMs;
+use crate::clock;
 use crate::model::UnixMs;
 
 /// Boot-time now.
 pub(super) fn boot_now() -> BootMs {
-    BootMs(u64::try_from(millis(ClockId::Boottime)).unwrap_or(0))
-}
-
-fn millis(clock: ClockId) -> i64 {
-    let now = clock_gettime(clock);
-    now.tv_sec * 1000 + now.tv_nsec / 1_000_000
+    BootMs(clock::boot_ms())
 }
 
 /// Knows the center's time once the agent has told it, and takes the host's until then.
@@ -26,7 +20,7 @@ pub(super) struct Clock {
 impl Clock {
     /// What to add to the host's clock to have the center's time.
     pub fn skew_ms(self) -> i64 {
-        self.now().center.0 - millis(ClockId::Realtime)
+        self.now().center.0 - clock::now().0
     }
 
     pub fn now(self) -> Now {
@@ -34,7 +28,7 @@ impl Clock {
         let own = i64::try_from(boot.0).unwrap_or(i64::MAX);
         let center = match self.offset_ms {
             Some(offset) => own.saturating_add(offset),
-            None => millis(ClockId::Realtime),
+            None => clock::now().0,
         };
         Now {
             boot,

@@ -33,6 +33,8 @@ pub enum ConditionKind {
     Journal,
     /// Agent: a journal of it or of its keeper was damaged, and lies aside.
     Damaged,
+    /// Agent: a copy of its state directory was refused, or an older state of it.
+    Copied,
     /// Agent: its keeper cannot be reached.
     Keeper,
     /// Agent: its state directory's disk is nearly full.
@@ -41,11 +43,13 @@ pub enum ConditionKind {
     Store,
     /// Center: a notify command failed.
     Notify,
+    /// Another center: it does not stand by.
+    Standby,
 }
 
 impl ConditionKind {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Late,
         Self::Missed,
         Self::Failed,
@@ -57,10 +61,12 @@ impl ConditionKind {
         Self::Clock,
         Self::Journal,
         Self::Damaged,
+        Self::Copied,
         Self::Keeper,
         Self::Disk,
         Self::Store,
         Self::Notify,
+        Self::Standby,
     ];
 
     /// The word in tables and JSON.
@@ -77,10 +83,12 @@ impl ConditionKind {
             Self::Clock => "clock",
             Self::Journal => "journal",
             Self::Damaged => "damaged",
+            Self::Copied => "copied",
             Self::Keeper => "keeper",
             Self::Disk => "disk",
             Self::Store => "store",
             Self::Notify => "notify",
+            Self::Standby => "standby",
         }
     }
 }

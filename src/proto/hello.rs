@@ -92,8 +92,10 @@ pub enum LinkError {
     Timeout,
     /// The certificate is not one of this fleet, or its holder was removed.
     Identity,
-    /// Another session of the same identity took its place, or a cloned disk.
+    /// Another session of the same identity took its place.
     Replaced,
+    /// The agent's state directory is a copy, or older than what was seen of it.
+    Copied,
     /// An order of an epoch lower than one on disk.
     Epoch,
     /// The token is unknown, used, or expired.

@@ -1,6 +1,8 @@
 //! The built programs together: every test makes a real fleet in a directory of its own.
 
 mod accounting;
+mod alone;
+mod clocks;
 mod crashing;
 mod daemons;
 mod damaged;
@@ -13,6 +15,7 @@ mod enduring;
 mod examples;
 mod galera;
 mod hardship;
+mod identity;
 mod importing;
 mod installing;
 mod ledger;
@@ -34,5 +37,8 @@ mod story;
 mod terminal;
 mod trouble;
 mod upgrading;
+#[path = "../chaos/proxy.rs"]
+#[allow(dead_code, reason = "shared with the chaos; each uses a part")]
+mod way;
 mod workload;
 mod world;

@@ -165,6 +165,7 @@ impl World {
         command.args(["run", "--state"]).arg(self.path(state));
         command.env("UCRON_FAILPOINT", self.failpoint(state));
         command.args(flags);
+        command.env("UCRON_CLOCK", self.path(&format!("{state}.clock")));
         command
             .stdout(log.try_clone().unwrap())
             .stderr(log)

@@ -8,7 +8,7 @@ use ucron::agent::event as agent_event;
 use ucron::center::{Event as CenterEvent, SessionId};
 use ucron::exec::wire::BootMs;
 use ucron::proto::agent::{FromAgent, HeartbeatAck, ToAgent};
-use ucron::proto::hello::{AgentHello, Hello, PROTOCOL, PROTOCOL_MIN, PeerRole};
+use ucron::proto::hello::{AgentHello, Hello, LinkError, PROTOCOL, PROTOCOL_MIN, PeerRole};
 
 use crate::plant::Plant;
 use crate::world::{Happening, World};
@@ -310,7 +310,13 @@ impl World {
                     );
                 }
                 // An error ends a link, as it does in `proto`, and a handshake.
-                ToAgent::Error(_) => self.agent_loses(number),
+                ToAgent::Error(error) => {
+                    if error.code == LinkError::Copied {
+                        let reason = error.message;
+                        self.agent_event(host, agent_event::Event::Refused { reason });
+                    }
+                    self.agent_loses(number);
+                }
                 ToAgent::HeartbeatAck(ack) => self.hear_beat(host, link, ack),
                 frame => self.agent_event(
                     host,

@@ -305,7 +305,7 @@ impl MemStore {
         });
     }
 
-    fn end(&mut self, now: UnixMs, id: &RunId, ending: Ending) {
+    fn end(&mut self, now: UnixMs, id: &RunId, mut ending: Ending) {
         let Some(run) = self.runs.get_mut(id) else {
             return self
                 .broken
@@ -321,6 +321,8 @@ impl MemStore {
             None => {}
             Some(old) if old.outcome == Outcome::Lost && ending.outcome != Outcome::Lost => {
                 run.was_lost = true;
+                let before = format!(" (told as lost before: {})", old.reason);
+                ending.reason.push_str(&before);
             }
             Some(old) => {
                 // A report repeated says the same; the truth after `missed` or `skipped` is a broken promise. Of two

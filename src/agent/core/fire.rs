@@ -27,6 +27,9 @@ const TICK: Duration = Duration::from_millis(1);
 impl AgentCore {
     /// Starts what is due.
     pub(super) fn fire(&mut self, now: Now) {
+        if self.is_refused() {
+            return self.give_up();
+        }
         self.collect_due(now);
         if self.keeper.is_ready() {
             let latest = self.latest_due();
@@ -73,7 +76,9 @@ impl AgentCore {
         let due = due.iter().filter_map(|id| self.runs.get(id));
         let ready = self.keeper.is_ready();
         due.map(|held| {
-            if ready && self.waits_for_late(held, now) {
+            if let (true, Some(wanted_by)) = (ready, self.answer_wanted_by(held, now)) {
+                wanted_by
+            } else if ready && self.waits_for_late(held, now) {
                 self.clock.fire_at(held.run.fire_at(), now).plus(OVERDUE)
             } else if ready {
                 self.lease_wanted_by(held, now)
@@ -129,7 +134,9 @@ impl AgentCore {
             };
             return self.end(run_id, Outcome::Missed, reason, now);
         }
-        self.overlap(&held, now);
+        if self.answer_wanted_by(&held, now).is_none() {
+            self.overlap(&held, now);
+        }
     }
 
     /// The latest due run of each task and slot. What an operator asked for is no occurrence: it neither gives

@@ -101,6 +101,7 @@ impl AgentCore {
         );
         if welcome.epoch > Epoch(0) {
             self.center_heard(now);
+            self.admitted();
         }
         self.send_state(link);
     }
@@ -160,6 +161,10 @@ impl AgentCore {
             ToAgent::ReadLog(read) => self.read_log(link, read),
             ToAgent::LogCredit(credit) => self.log_credit(link, credit),
             ToAgent::CloseLog(close) => self.close_log(link, close.stream),
+            ToAgent::Error(error) if error.code == LinkError::Copied => {
+                self.refused(&error.message);
+                self.link_down(link);
+            }
             ToAgent::Error(error) => {
                 self.warn(format!("a center closes the link: {}", error.message));
                 self.link_down(link);
@@ -188,6 +193,7 @@ impl AgentCore {
         if ack.lease.length.is_zero() {
             return self.ask_again(link, now);
         }
+        self.settled();
         self.raise_epoch(ack.epoch);
         let end = sent.plus(ack.lease.length);
         self.lease = self.lease.max(Some(end));
@@ -287,6 +293,8 @@ impl AgentCore {
         }
         if let Some(held) = self.links.get_mut(&link) {
             held.stated = true;
+            // A leader that knows the state may give the lease, which due runs may wait for.
+            held.next_beat = held.up_at;
         }
         if self.has_problems() {
             self.send_problems(link);

@@ -7,6 +7,7 @@ use super::super::estimate::Estimate;
 use super::super::event::Now;
 use super::super::record::{Planned, Record};
 use super::super::runs::{Excuse, Held, Phase};
+use super::refusal::Standing;
 use super::texts::TextKey;
 use super::{AgentCore, Assigned, KEEPER_PATIENCE, Memory};
 use crate::exec::wire::BootMs;
@@ -38,6 +39,8 @@ impl AgentCore {
                 incarnation,
                 boot_id,
             } => self.open(incarnation, boot_id),
+            Record::Refused => self.standing = Standing::Refused,
+            Record::Admitted => self.standing = Standing::New,
             Record::Damaged => self.memory = Memory::Damaged,
             Record::Settled => self.memory = Memory::Whole,
             Record::Epoch { epoch } => self.epoch = self.epoch.max(epoch),
@@ -134,6 +137,9 @@ impl AgentCore {
                 incarnation,
                 boot_id,
             });
+        }
+        if self.is_refused() {
+            records.push(Record::Refused);
         }
         if self.memory == Memory::Damaged {
             records.push(Record::Damaged);

@@ -61,7 +61,9 @@ fn closed(frame: &ErrorFrame) -> Broken {
         LinkError::Closing | LinkError::Timeout | LinkError::Slow | LinkError::Internal => {
             return Broken::Lost(frame.message.clone());
         }
-        LinkError::Identity | LinkError::Token | LinkError::Replaced => FaultCode::Identity,
+        LinkError::Identity | LinkError::Token | LinkError::Replaced | LinkError::Copied => {
+            FaultCode::Identity
+        }
         _ => FaultCode::Protocol,
     };
     Broken::Final(Fault::new(

@@ -109,9 +109,10 @@ pub(super) fn fold(tx: &Transaction, run: &RunId) -> Result<()> {
     execute(tx, FOLD, params![run.as_str()])
 }
 
-/// The first outcome holds, except that `lost` takes the truth.
+/// The first outcome holds, except that `lost` takes the truth, whose reason says what was told before.
 pub(super) const ENDED: &str =
-    "UPDATE run SET outcome = ?2, reason = ?3, exit_code = ?4, exit_signal = ?5, pid = ?6,
+    "UPDATE run SET outcome = ?2,
+        reason = CASE WHEN outcome = 'lost' THEN ?3 || ' (told as lost before: ' || reason || ')' ELSE ?3 END, exit_code = ?4, exit_signal = ?5, pid = ?6,
         attempt = ?7, started_at = ?8, finished_at = ?9, output_bytes = ?10, tail = ?11,
         peak_memory_bytes = ?13, cpu_ms = ?14, output_gap = ?15, output_cut = ?16
     WHERE run_id = ?1 AND (outcome IS NULL OR outcome = 'lost') AND (outcome IS NULL OR ?2 <> 'lost')

@@ -33,6 +33,29 @@ async fn an_outcome_never_changes_except_that_lost_takes_the_truth() {
     }
 }
 
+#[tokio::test]
+async fn the_truth_about_a_lost_run_says_what_was_told_before() {
+    let world = World::with_fleet().await;
+    let row = run(1, 1000);
+    let lost = Ending {
+        reason: "agent a1 silent since T".to_owned(),
+        ..ending(Outcome::Lost)
+    };
+    let lost = Write::EndRun {
+        run_id: row.run.run_id.clone(),
+        only_of: None,
+        ending: Box::new(lost),
+    };
+    world.commit(vec![Write::PlanRun(row.clone()), lost]).await;
+    // A report that is repeated finds it said.
+    for _ in 0..2 {
+        world.commit(vec![end(&row, Outcome::Succeeded)]).await;
+        let told = world.all_runs().await[0].ending.clone().unwrap();
+        let wanted = "exit code 3 (told as lost before: agent a1 silent since T)";
+        assert_eq!(told.reason, wanted);
+    }
+}
+
 /// Seed 1278: an agent that had a run of target `one` before another, and was away, said `missed` of it.
 #[tokio::test]
 async fn an_agent_that_started_nothing_ends_only_runs_that_are_its_own() {
