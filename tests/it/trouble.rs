@@ -278,7 +278,9 @@ fn a_database_that_has_lost_its_last_transactions() {
     };
     let end = fleet.world.work_name("end");
     let waits = format!("until [ -e {end} ]; do sleep 0.1; done");
-    fleet.world.add("web/long", &[], &[&waits]);
+    fleet
+        .world
+        .add("web/long", &["--rule", "@yearly"], &[&waits]);
     let load = Load::begin(&fleet.world, TASKS, &["a1"], 45);
     load.until_second(3);
     fleet.server.kill();
@@ -288,11 +290,13 @@ fn a_database_that_has_lost_its_last_transactions() {
         fleet.world.ucron(&["group", "add", "lost"]).code == 0
     });
     // A run that the copy does not know, and that goes on.
+    fleet.world.is_online("a1");
     eventually("a run begins", || {
         fleet.world.ucron(&["run", "web/long"]).code == 0
     });
     eventually("it is alive", || {
-        fleet.world.ucron(&["ps"]).out.contains("web/long")
+        let alive = fleet.world.json(&["ps", "web/long"]);
+        !alive.as_array().unwrap().is_empty()
     });
     // A takeover that the copy does not know.
     fleet.world.kill_center();
