@@ -19,14 +19,17 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 # A private MariaDB, on which every test of the store runs beside SQLite; UCRON_TEST_MYSQL=mysql://USER@HOST/any with
-# UCRON_TEST_MYSQL_PASSWORD names another server for that.
-if ! command -v mariadbd >/dev/null || ! command -v mariadb >/dev/null; then
-  packages=(mariadb-server-core mariadb-client-core)
+# UCRON_TEST_MYSQL_PASSWORD names another server for that. And the library of Galera, for a cluster of three.
+packages=()
+command -v mariadbd >/dev/null || packages+=(mariadb-server-core)
+command -v mariadb >/dev/null || packages+=(mariadb-client-core)
+compgen -G '/usr/lib*/galera*/libgalera_smm.so' >/dev/null || [ -e /usr/lib/libgalera_smm.so ] || packages+=(galera-4)
+if [ ${#packages[@]} -gt 0 ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >/dev/null 2>&1 ||
-      echo "test.sh: cannot install ${packages[*]}; tests on MariaDB are skipped"
+      echo "test.sh: cannot install ${packages[*]}; tests on MariaDB or Galera are skipped"
   else
-    echo "test.sh: tests on MariaDB are skipped; install ${packages[*]} for them"
+    echo "test.sh: tests on MariaDB or Galera are skipped; install ${packages[*]} for them"
   fi
 fi
 

@@ -185,6 +185,7 @@ fn status() -> StatusView {
         },
         problems: Vec::new(),
         conditions: Vec::new(),
+        freezes: Vec::new(),
     }
 }
 

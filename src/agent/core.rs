@@ -377,8 +377,10 @@ impl AgentCore {
         });
         // An older plan of a run may be on the disk still: it is refused for certain when that is taken back.
         let on_disk = refused.into_iter();
-        let on_disk = on_disk.filter(|run_id| self.cancelling.contains_key(run_id));
-        records.extend(on_disk.map(|run_id| Record::Cancelled { run_id }));
+        for run_id in on_disk.filter(|run_id| self.cancelling.contains_key(run_id)) {
+            after.push(After::Cancelled(run_id.clone()));
+            records.push(Record::Cancelled { run_id });
+        }
         if records.is_empty() {
             self.carry_out(std::mem::take(&mut after));
             if !self.again.is_empty() {

@@ -16,6 +16,8 @@ use crate::model::{
 pub enum Subject {
     /// The center's own.
     Center,
+    /// Another center's, by its id.
+    Standby(String),
     /// A group's: its notify command.
     Group(GroupName),
     /// An agent's.
@@ -233,7 +235,7 @@ impl Conditions {
         }
     }
 
-    /// All of them: the center's first, then groups', agents', tasks'.
+    /// All of them: the center's first, then other centers', groups', agents', tasks'.
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &Condition)> {
         self.now.iter()
     }

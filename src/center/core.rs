@@ -334,6 +334,8 @@ impl Core {
             self.prune_conditions(now);
             let text = "the store can be written again; planning goes on";
             self.log(LogLevel::Info, text.to_owned());
+            // What was due meanwhile is told behind the runs that are known, which end at the next look (seed 1061).
+            self.plan(now);
         }
         if let Some(mut effects) = self.in_flight.take() {
             self.now.append(&mut effects);

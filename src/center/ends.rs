@@ -343,6 +343,13 @@ impl Core {
         match self.fleet.agents.get(agent) {
             None => format!("agent {name} was removed"),
             Some(row) if row.draining => format!("draining: agent {name} takes no new runs"),
+            Some(_) if self.is_away_for_the_store(run, agent) => {
+                let at = self.sessions.offline_since(agent);
+                let at = at.map_or_else(String::new, |at| format!(" at {}", hms(at)));
+                format!(
+                    "the center could not write its store and let agent {name} go{at}; it was not back yet"
+                )
+            }
             Some(row) => match (self.sessions.offline_since(agent), row.last_seen_at) {
                 (Some(at), _) => format!("agent {name} offline since {}", hms(at)),
                 (None, Some(at)) => format!(
@@ -352,6 +359,12 @@ impl Core {
                 (None, None) => format!("agent {name} has never connected"),
             },
         }
+    }
+
+    /// Whether a run's agent may be away only because the center let it go while it could not write its store.
+    fn is_away_for_the_store(&self, run: &OpenRun, agent: &AgentId) -> bool {
+        let is_soon = run.row.run.fire_at() < self.watching.agents_by;
+        is_soon && self.sessions.was_let_go(agent)
     }
 
     /// Ends a run of which it is certain that nothing was started.
@@ -411,11 +424,16 @@ impl Core {
             return;
         }
         self.keep_from_planning(now, run.row.run.scheduled_at, id);
-        self.write(Write::EndRun {
-            run_id: id.clone(),
-            only_of: None,
-            ending: Box::new(ending.clone()),
-        });
+        match &run.row.agent {
+            Some(agent) if run.was_lost && ending.attempt > 0 => {
+                self.take_truth(now, agent, &run.row, ending);
+            }
+            _ => self.write(Write::EndRun {
+                run_id: id.clone(),
+                only_of: None,
+                ending: Box::new(ending.clone()),
+            }),
+        }
         self.tell_ended(now, &run.row, ending);
     }
 

@@ -220,10 +220,12 @@ impl Core {
         for id in &own {
             self.hand_out(id);
         }
-        for id in self.open.without_agent() {
-            if self.open.get(&id).is_some_and(|run| self.is_of_one(run)) {
-                self.reassign(&id);
-            }
+        // What shall not start is nobody's: who has it in the store may have started it, to the next center (seed 594).
+        let is_free = |run: &OpenRun| run.cancelled.is_none() && self.is_of_one(run);
+        let mut free = self.open.without_agent();
+        free.retain(|id| self.open.get(id).is_some_and(is_free));
+        for id in free {
+            self.reassign(&id);
         }
     }
 
@@ -231,7 +233,7 @@ impl Core {
     /// has other runs.
     pub(super) fn hand_out(&mut self, id: &RunId) {
         let Some(run) = self.open.get(id) else { return };
-        if self.is_of_one(run) && self.is_held_apart(run) {
+        if self.is_of_one(run) && (run.row.agent.is_none() || self.is_held_apart(run)) {
             self.reassign(id);
             return;
         }

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::core::Core;
 use super::event::{Now, SessionId};
+use super::reports::row_of;
 use super::runs::{OpenRun, SlotKey, Stage};
 use super::views::hms;
 use crate::model::{AgentId, Cause, Ending, Outcome, Revision, RunId, Task, TaskId};
 use crate::proto::agent::{Cancel, HeldAssignment, RunningRun, State, Withdraw};
 use crate::proto::hello::LinkError;
-use crate::store::{RunRow, Write};
+use crate::store::Write;
 
 impl Core {
     /// A part of what an agent holds; the last one is taken in.
@@ -108,19 +109,14 @@ impl Core {
         }
     }
 
-    /// A run that was given up as lost is alive: it counts for overlap and is stopped with its task, as any other.
+    /// A run that was given up as lost, or that the store has forgotten, is alive: it counts for overlap and is stopped with its task, as any other.
     fn found_lost(&mut self, now: Now, agent: &AgentId, held: &RunningRun) {
         let id = &held.run.run_id;
         if held.run.cause == Cause::Daemon || self.is_open(id) {
             return;
         }
-        let task = self.fleet.tasks.get(&held.run.task);
-        let one = task.is_some_and(|entry| entry.task.spec.target.is_one());
-        let row = RunRow {
-            run: held.run.clone(),
-            target: (!one).then(|| agent.clone()),
-            agent: Some(agent.clone()),
-            start_before: now.at,
+        let Some(row) = row_of(now, agent, &held.run) else {
+            return;
         };
         self.open.insert(OpenRun {
             row,
@@ -134,7 +130,7 @@ impl Core {
     }
 
     /// Whether what runs of a task shall end: it was stopped, not only finished, or removed.
-    fn is_stopped(&self, task: &TaskId) -> bool {
+    pub(super) fn is_stopped(&self, task: &TaskId) -> bool {
         let tasks = &self.fleet.tasks;
         tasks
             .get(task)

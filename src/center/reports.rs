@@ -4,10 +4,10 @@ use super::core::Core;
 use super::event::{Effect, Now, SessionId};
 use super::events::{Audience, EventLog};
 use super::runs::{SlotKey, Stage};
-use crate::model::{AgentId, Cause, Ending, RunId, RunRef, TaskPath, UnixMs};
+use crate::model::{AgentId, Cause, Ending, OperatorName, RunId, RunKey, RunRef, TaskPath, UnixMs};
 use crate::proto::agent::{Acknowledge, Report, RunEvent, SlotReport, ToAgent};
 use crate::proto::view::EventView;
-use crate::store::{RunRow, Write};
+use crate::store::{AuditRow, RunRow, Truth, Write, outcome_json};
 
 impl Core {
     /// Takes one report in.
@@ -129,13 +129,47 @@ impl Core {
             }
             self.caught_up(run);
             self.end_run(now, &run.run_id, ending);
+        } else if let Some(row) = row_of(now, agent, run).filter(|_| ending.attempt > 0) {
+            // A report repeated, or the truth about a run that was given up: the store knows which.
+            self.take_truth(now, agent, &row, ending);
         } else {
-            // A report repeated, or the truth about a run given up as lost: the store knows which.
             self.write(Write::EndRun {
                 run_id: run.run_id.clone(),
                 only_of: (ending.attempt == 0).then(|| agent.clone()),
                 ending: Box::new(ending.clone()),
             });
+        }
+    }
+
+    /// How a run ended that is not open, or that was given up and is alive: what ran has run, whatever the store says.
+    pub(super) fn take_truth(&mut self, now: Now, agent: &AgentId, row: &RunRow, ending: &Ending) {
+        let run = &row.run;
+        if run.cause.is_of_rule() {
+            self.cut_spans(row);
+            self.keep_from_planning(now, run.scheduled_at, &run.run_id);
+        }
+        let path = self.path_of(run);
+        let name = path.as_ref().map_or_else(String::new, TaskPath::to_string);
+        let audit = AuditRow {
+            at: now.at,
+            operator: OperatorName::parse("agent").expect("a plain word is a name"),
+            address: self.fleet.agent_name(agent),
+            deed: "truth".to_owned(),
+            subject: format!("{name} {}", run.run_id).trim_start().to_owned(),
+            group: path.map(|path| path.group),
+            before: None,
+            after: Some(outcome_json(ending.outcome, &ending.reason)),
+        };
+        self.write(Write::TakeTruth(Box::new(Truth {
+            row: row.clone(),
+            ending: ending.clone(),
+            audit,
+        })));
+        let view = self.ended_view(row, ending);
+        let entry = self.fleet.tasks.get_mut(&run.task);
+        let last = entry.and_then(|entry| entry.last_run.as_mut());
+        if let Some(last) = last.filter(|last| last.run_id == run.run_id) {
+            *last = view;
         }
     }
 
@@ -215,6 +249,10 @@ impl Core {
         } else {
             self.slots.insert(key.clone(), slot.clone());
             self.roll_on(now, agent, &task, slot);
+            // Left to finish once, then stopped for good while the agent's keeper was away.
+            if matches!(slot.state.as_str(), "starting" | "running") && self.is_stopped(&task) {
+                self.withdraw(agent, &task, "no longer assigned to this agent");
+            }
         }
         self.follow_slot(&key);
         let any_left = self
@@ -247,6 +285,32 @@ impl Core {
             self.publish(Audience::Group(path.group), event);
         }
     }
+}
+
+/// The row of a run that an agent has, of which nothing else is known: its id says whether it was planned for that agent
+/// or for one of several.
+pub(super) fn row_of(now: Now, agent: &AgentId, run: &RunRef) -> Option<RunRow> {
+    let planned = match run.cause {
+        Cause::CatchUp => Cause::Rule,
+        cause => cause,
+    };
+    let is_for = |target: &Option<AgentId>| {
+        let key = RunKey {
+            task: run.task.clone(),
+            scheduled_at: run.scheduled_at,
+            target: target.clone(),
+            slot: run.slot,
+            cause: planned,
+        };
+        RunId::of(&key) == run.run_id
+    };
+    let target = [Some(agent.clone()), None].into_iter().find(is_for)?;
+    Some(RunRow {
+        run: run.clone(),
+        target,
+        agent: Some(agent.clone()),
+        start_before: now.at,
+    })
 }
 
 fn late(run: &RunRef, started_at: UnixMs) -> i64 {

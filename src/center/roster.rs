@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use super::core::Core;
 use super::event::{Effect, Now};
 use super::failing::Health;
-use super::views::hms;
 use crate::model::{AgentName, Epoch, UnixMs};
 use crate::proto::agent::ToAgent;
 use crate::proto::client::ToClient;
@@ -19,8 +18,6 @@ use crate::proto::view::CenterView;
 pub(super) const PREFIX: &str = "center:";
 /// The row in which a center is asked to give up the lead.
 pub(super) const STEP_DOWN: &str = "center:step-down";
-/// A center that has not said for so long that it lives is trouble.
-const SILENT: Duration = Duration::from_secs(15);
 /// After so long it is forgotten: nobody is told its address any more.
 const FORGOTTEN: Duration = Duration::from_hours(7 * 24);
 
@@ -106,19 +103,6 @@ impl Roster {
         let age = now.mono.saturating_sub(self.renewed?);
         Some(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
     }
-
-    /// Centers that are down, one sentence each.
-    pub fn problems(&self, now: Now) -> Vec<String> {
-        let silent = self.others.iter();
-        let silent = silent.filter(|row| row.seen_at.plus(SILENT) < now.at);
-        silent
-            .map(|row| {
-                let place = row.addresses.first().unwrap_or(&row.id);
-                let since = hms(row.seen_at);
-                format!("center {place} does not stand by, last heard {since}")
-            })
-            .collect()
-    }
 }
 
 impl Core {
@@ -131,6 +115,7 @@ impl Core {
     pub(super) fn learn_centers(&mut self, now: Now, roster: Roster) {
         let changed = roster.addresses() != self.roster.addresses();
         self.roster = roster;
+        self.watch_centers(now);
         if !changed {
             return;
         }
@@ -206,7 +191,6 @@ mod tests {
             at: UnixMs(week + 20_000),
             mono: Duration::ZERO,
         };
-        assert_eq!(roster.problems(now).len(), 2);
         assert_eq!(roster.lease_age_ms(now), None);
     }
 }

@@ -71,6 +71,8 @@ pub struct Sessions {
     started: Duration,
     /// Since when agents without a link are without.
     offline_since: BTreeMap<AgentId, Now>,
+    /// Agents that were let go, or not let in, because the store could not be written, and are not back.
+    let_go: BTreeSet<AgentId>,
     /// When a copy of an agent was last refused, on the boot-time clock.
     copies: BTreeMap<AgentId, Duration>,
     /// Agents that were let in since this center leads.
@@ -86,6 +88,7 @@ impl Sessions {
             leases: BTreeMap::new(),
             started,
             offline_since: BTreeMap::new(),
+            let_go: BTreeSet::new(),
             copies: BTreeMap::new(),
             greeted: BTreeSet::new(),
         }
@@ -116,6 +119,11 @@ impl Sessions {
     /// Since when an agent has no link, where that is known.
     pub fn offline_since(&self, agent: &AgentId) -> Option<UnixMs> {
         Some(self.offline_since.get(agent)?.at)
+    }
+
+    /// Whether an agent is away because the center had let it go, or has not let it in.
+    pub fn was_let_go(&self, agent: &AgentId) -> bool {
+        self.let_go.contains(agent)
     }
 
     /// For how long nothing was heard of an agent without a link, whatever the wall clock says; for as long as this
@@ -156,6 +164,7 @@ impl Sessions {
     fn insert(&mut self, session: AgentSession) {
         self.by_agent.insert(session.agent.clone(), session.id);
         self.offline_since.remove(&session.agent);
+        self.let_go.remove(&session.agent);
         self.greeted.insert(session.agent.clone());
         self.by_id.insert(session.id, session);
     }
@@ -200,6 +209,9 @@ impl Core {
                 self.now(Effect::Close(id, error));
             }
             Err(error) => {
+                if self.health != Health::Well {
+                    self.sessions.let_go.insert(agent.clone());
+                }
                 self.log(
                     LogLevel::Warn,
                     format!("agent {agent} from {address} refused: {}", error.message),
@@ -483,8 +495,12 @@ impl Core {
     /// Lets go of every link: agents reconcile when the store can be written again. What still comes on them is
     /// not heard: it would be decided on memory that is thrown away, and written beside what is read anew.
     pub(super) fn close_agents(&mut self, now: Now, trouble: &str) {
-        let all: Vec<SessionId> = self.sessions.iter().map(|session| session.id).collect();
-        for id in all {
+        let all = self.sessions.iter();
+        let all: Vec<(SessionId, AgentId)> = all
+            .map(|session| (session.id, session.agent.clone()))
+            .collect();
+        for (id, agent) in all {
+            self.sessions.let_go.insert(agent);
             let message = trouble.to_owned();
             self.now(Effect::Close(
                 id,

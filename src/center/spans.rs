@@ -90,6 +90,21 @@ impl Spans {
             .min()
     }
 
+    /// An occurrence that is told as missed has run: what is left of its stretch is two.
+    fn cut(&mut self, place: &Place, at: UnixMs) {
+        let is_of = |row: &SpanRow| {
+            (&row.task, &row.target, row.slot) == (&place.0, &place.1, place.2) && row.tells(at)
+        };
+        let mut cut: Vec<SpanRow> = Vec::new();
+        for stretch in self.uncounted.values_mut() {
+            cut.extend(stretch.rows.extract_if(.., |row| is_of(row)));
+        }
+        self.uncounted.retain(|_, stretch| !stretch.rows.is_empty());
+        for part in cut.iter().flat_map(|row| row.without(at)).flatten() {
+            self.add(part);
+        }
+    }
+
     /// A stretch that is over by now.
     fn take_over(&mut self, now: UnixMs) -> Option<(Stretch, Uncounted)> {
         let first = self.uncounted.first_entry()?;
@@ -241,6 +256,18 @@ impl Core {
         {
             self.write(Write::PutSpan(Box::new(span.clone())));
         }
+    }
+
+    /// A run has run that may be told as missed; the store cuts the rows alike.
+    pub(super) fn cut_spans(&mut self, row: &RunRow) {
+        let key = (row.run.task.clone(), row.target.clone(), row.run.slot);
+        let at = row.run.scheduled_at;
+        let last = self.spans.last.get(&key);
+        if last.is_some_and(|span| span.tells(at)) {
+            self.write_lengthened(&key);
+            self.spans.last.remove(&key);
+        }
+        self.spans.cut(&key, at);
     }
 
     /// Forgets what belongs to a task that is gone; what was lengthened since the last batch is written.

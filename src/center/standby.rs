@@ -202,6 +202,7 @@ impl Standby {
             lateness_ms: Lateness::default(),
             problems,
             conditions: Vec::new(),
+            freezes: Vec::new(),
         }
     }
 

@@ -63,7 +63,7 @@ impl Core {
     /// and of now.
     fn label(&self, key: &Key, mut told: Label) -> Label {
         match &key.subject {
-            Subject::Center | Subject::Group(_) => {}
+            Subject::Center | Subject::Standby(_) | Subject::Group(_) => {}
             Subject::Agent(id) => told.agent = self.name_at(id).or(told.agent),
             Subject::Task(id) => {
                 let entry = self.fleet.tasks.get(id);
@@ -95,7 +95,7 @@ impl Core {
     fn concerned(&self, key: &Key) -> Vec<GroupName> {
         match &key.subject {
             Subject::Center if key.kind == ConditionKind::Notify => Vec::new(),
-            Subject::Center => self.fleet.groups.keys().cloned().collect(),
+            Subject::Center | Subject::Standby(_) => self.fleet.groups.keys().cloned().collect(),
             Subject::Group(group) => vec![group.clone()],
             Subject::Agent(id) => {
                 let row = self.fleet.agents.get(id);
@@ -113,6 +113,8 @@ impl Core {
         let reason = &turn.reason;
         let subject = match &turn.key.subject {
             Subject::Center => "the center".to_owned(),
+            // Its reason names the center, for whoever is told no more than that.
+            Subject::Standby(_) => return reason.clone(),
             Subject::Group(group) => format!("group {group}"),
             Subject::Agent(id) => match &turn.label.agent {
                 Some(name) => format!("agent {name}"),
@@ -217,7 +219,8 @@ impl Core {
     /// What is wrong now, of what the asker sees.
     pub(super) fn condition_views(&self, access: &Access) -> Vec<ConditionView> {
         let seen = |key: &Key| {
-            let is_for_all = key.subject == Subject::Center && key.kind != ConditionKind::Notify;
+            let is_of_centers = matches!(key.subject, Subject::Center | Subject::Standby(_));
+            let is_for_all = is_of_centers && key.kind != ConditionKind::Notify;
             is_for_all
                 || access.sees_all()
                 || self.concerned(key).iter().any(|group| access.sees(group))
@@ -267,5 +270,6 @@ fn words(kind: ConditionKind) -> &'static str {
         ConditionKind::Notify => "cannot notify",
         ConditionKind::Silent => "is silent",
         ConditionKind::Fatal => "is fatal",
+        ConditionKind::Standby => "does not stand by",
     }
 }

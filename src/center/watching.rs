@@ -13,6 +13,7 @@ use super::freezes::is_of_freeze;
 use super::hosts::COPY_GONE;
 use super::notices::Route;
 use super::runs::Stage;
+use super::standbys::Standbys;
 use super::views::hms;
 use crate::model::{
     AgentId, Cause, ConditionKind, Ending, Outcome, Overlap, RunId, RunRef, Slot, Task, TaskId,
@@ -42,6 +43,8 @@ pub(super) struct Watching {
     pub unremembered: BTreeSet<Key>,
     /// Until when a store that takes no writes is no trouble: perhaps another center leads. On the boot-time clock.
     pub doubted_until: Option<Duration>,
+    /// What was read of the other centers.
+    pub standbys: Standbys,
 }
 
 /// Where a run is: the agent that it is for, the same for all agents where the target is `one`.
@@ -381,7 +384,8 @@ impl Core {
                 Subject::Center if key.kind == ConditionKind::Notify => {
                     (!routes.contains(&None)).then_some(NO_ROUTE)
                 }
-                Subject::Center => None,
+                // Other centers are looked at whenever the store has told of them.
+                Subject::Center | Subject::Standby(_) => None,
                 Subject::Group(group) => {
                     (!routes.contains(&Some(group.clone()))).then_some(NO_ROUTE)
                 }

@@ -183,8 +183,8 @@ pub fn status() -> StatusView {
             max: Some(9),
         },
         problems: Vec::new(),
-
         conditions: Vec::new(),
+        freezes: Vec::new(),
     }
 }
 

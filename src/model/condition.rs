@@ -43,11 +43,13 @@ pub enum ConditionKind {
     Store,
     /// Center: a notify command failed.
     Notify,
+    /// Another center: it does not stand by.
+    Standby,
 }
 
 impl ConditionKind {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Late,
         Self::Missed,
         Self::Failed,
@@ -64,6 +66,7 @@ impl ConditionKind {
         Self::Disk,
         Self::Store,
         Self::Notify,
+        Self::Standby,
     ];
 
     /// The word in tables and JSON.
@@ -85,6 +88,7 @@ impl ConditionKind {
             Self::Disk => "disk",
             Self::Store => "store",
             Self::Notify => "notify",
+            Self::Standby => "standby",
         }
     }
 }

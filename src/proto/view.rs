@@ -247,6 +247,25 @@ pub struct StatusView {
     /// What has begun to be wrong and has not ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<ConditionView>,
+    /// Windows of groups in which nothing fires: those that hold, and those that come.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub freezes: Vec<FreezeView>,
+}
+
+/// A window of a group in which nothing fires.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FreezeView {
+    /// The group.
+    pub group: GroupName,
+    /// Its first instant.
+    pub from: UnixMs,
+    /// The first instant after it.
+    pub until: UnixMs,
+    /// Who froze the group.
+    pub by: OperatorName,
+    /// Why, in that operator's words.
+    pub reason: String,
 }
 
 /// Something wrong that goes on.

@@ -14,6 +14,7 @@ mod sqlite;
 mod task_row;
 #[cfg(test)]
 mod tests;
+mod truth;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ pub use rows::{
     RunRow, Snapshot, StoredRun, TokenFor, TokenRow, Write,
 };
 pub use span::{Folded, SpanRow};
+pub use truth::{Truth, outcome_json};
 
 use copy::Page;
 use mysql::Mysql;

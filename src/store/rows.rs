@@ -11,6 +11,7 @@ use crate::model::{
 };
 
 use super::span::{Folded, SpanRow};
+use super::truth::Truth;
 
 /// Proof of the lead under which a batch is written; a batch of a deposed center changes nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -333,6 +334,9 @@ pub enum Write {
         /// Its ending.
         ending: Box<Ending>,
     },
+    /// An agent tells how a run ended of which the center holds no open one: that takes the place of `lost`, and of
+    /// `missed` and `skipped`, also where a span tells it; a run that is not there is added. See [`Truth`].
+    TakeTruth(Box<Truth>),
     /// Keep an answer; those older than 10 min go.
     PutAnswer(AnswerRow),
     /// Add to the audit log.

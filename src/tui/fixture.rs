@@ -10,8 +10,8 @@ use crate::model::{
 };
 use crate::proto::request::Change;
 use crate::proto::view::{
-    AgentCounts, AgentView, ConditionView, EventView, GroupView, Lateness, ProcessView, RunView,
-    StatusView, TaskCounts, TaskView,
+    AgentCounts, AgentView, ConditionView, EventView, FreezeView, GroupView, Lateness, ProcessView,
+    RunView, StatusView, TaskCounts, TaskView,
 };
 use crate::rule::{Rule, Zone};
 
@@ -147,8 +147,14 @@ pub fn status() -> StatusView {
             max: Some(9),
         },
         problems: vec![format!("agent b2 is offline since 16:40 {HOSTILE}")],
-
         conditions: vec![condition("web/probe", ConditionKind::Failed)],
+        freezes: vec![FreezeView {
+            group: "db".parse().unwrap(),
+            from: UnixMs(NOW.0 - 60_000),
+            until: UnixMs(NOW.0 + 3_600_000),
+            by: "admin".parse().unwrap(),
+            reason: HOSTILE.to_owned(),
+        }],
     }
 }
 
@@ -253,7 +259,11 @@ fn runs() -> Vec<RunView> {
 /// What a center tells of the fleet.
 pub fn changes() -> Vec<Change> {
     let mut changes = vec![
-        Change::Group(group("db", &["a1"], 2)),
+        Change::Group(GroupView {
+            frozen_until: Some(UnixMs(NOW.0 + 3_600_000)),
+            frozen: Some(format!("by admin: {HOSTILE}")),
+            ..group("db", &["a1"], 2)
+        }),
         Change::Group(group("production-west", &["b2", "c3"], 1)),
         Change::Group(group("web", &["a1", "a2"], 3)),
         Change::Agent(agent("a1", &["web", "db"], AgentState::Online)),

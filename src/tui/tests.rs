@@ -85,8 +85,8 @@ const SCENES: &[Scene] = &[
             agents: crate::proto::view::AgentCounts::default(),
             tasks: crate::proto::view::TaskCounts::default(),
             problems: Vec::new(),
-
             conditions: Vec::new(),
+            freezes: Vec::new(),
             ..fixture::status()
         };
         for change in [

@@ -20,37 +20,52 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Nobody, on every Linux.
 const NOBODY: &str = "65534";
 
+/// Mounts a disk in which a server finds room for what it begins with and little more, then goes on as it is told.
+const SMALL_DISK: &str = "mkdir -p \"$0/data\" && chown -R 65534:65534 \"$0\" &&
+    mount -t tmpfs -o size=256m,mode=0777 none \"$0/data\" && exec \"$@\"";
+
 /// Numbers the servers and databases of this process.
 static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// A script that runs servers, and what it says.
+type Holder = (Child, BufReader<std::process::ChildStdout>);
 
 /// A running server; ended when it is dropped, or this process ends.
 pub struct Server {
     dir: PathBuf,
     pub port: u16,
     /// The script and what it says.
-    holder: Mutex<(Child, BufReader<std::process::ChildStdout>)>,
+    holder: Mutex<Holder>,
 }
 
 impl Server {
     /// Starts one; none where MariaDB is not installed.
     pub fn start() -> Option<Self> {
-        let found = |name: &str| {
-            let path = std::env::var_os("PATH").unwrap_or_default();
-            std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
-        };
-        if !["mariadbd", "mariadb-install-db", "mariadb"]
-            .into_iter()
-            .all(found)
-        {
+        Self::make(new_dir(), &[], &[])
+    }
+
+    /// Starts one that keeps a log of all changes, and whose data is on a disk of its own, which is full soon; none where
+    /// this is not root, or may not mount. Nobody else sees the disk, and it is gone when the server is.
+    pub fn start_on_small_disk() -> Option<Self> {
+        let dir = new_dir();
+        let alone = ["unshare", "--mount", "sh", "-c", SMALL_DISK];
+        let mut prefix: Vec<String> = alone.map(str::to_owned).to_vec();
+        prefix.push(dir.display().to_string());
+        let tried = command("unshare").args(["--mount", "true"]).output();
+        if !is_root() || !tried.is_ok_and(|tried| tried.status.success()) {
             return None;
         }
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let port = port.expect("loopback has a free port").port();
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("ucron-db-{}-{number}", std::process::id());
-        // Short, whatever TMPDIR says: a socket's path has 107 bytes at most.
-        let dir = Path::new("/tmp").join(name);
-        let holder = hold(&dir, port);
+        Self::make(dir, &prefix, &["--log-bin=changes", "--server-id=1"])
+    }
+
+    fn make(dir: PathBuf, prefix: &[String], options: &[&str]) -> Option<Self> {
+        if !is_installed() {
+            return None;
+        }
+        let port = free_ports(1)[0];
+        let mut args = vec![dir.display().to_string(), port.to_string()];
+        args.extend(options.iter().map(|option| (*option).to_owned()));
+        let holder = hold(include_str!("server.sh"), &args, prefix);
         let server = Self {
             dir,
             port,
@@ -79,20 +94,8 @@ impl Server {
 
     /// Carries out SQL as root; what it prints.
     pub fn sql(&self, sql: &str) -> String {
-        let mut client = command("mariadb");
-        client.args([
-            "--no-defaults",
-            "--batch",
-            "--raw",
-            "--skip-column-names",
-            "-uroot",
-        ]);
-        client.arg("--socket").arg(self.dir.join("s"));
-        let output = client.arg("-e").arg(sql).output();
-        let output = output.expect("the client starts");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{sql}: {said}");
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        let said = ask_root(&self.dir.join("s"), sql);
+        said.unwrap_or_else(|fault| panic!("{sql}: {fault}"))
     }
 
     /// Ends the server as a crash would.
@@ -123,6 +126,16 @@ impl Server {
     /// Makes that copy what is on disk, likewise.
     pub fn rewind(&self) {
         self.tell("rewind");
+    }
+
+    /// Leaves no room on its disk.
+    pub fn fill(&self) {
+        self.tell("fill");
+    }
+
+    /// Makes room again.
+    pub fn clear(&self) {
+        self.tell("clear");
     }
 
     /// Another account's connections, which do nothing; they end with what is returned.
@@ -194,22 +207,80 @@ impl Drop for Server {
             // Where it is gone already there is nothing to wait for.
             let _ = child.wait();
         }
+        // What a disk was mounted on is left.
+        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 
-fn hold(dir: &Path, port: u16) -> (Child, BufReader<std::process::ChildStdout>) {
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0);
-    let mut script = if is_root {
-        let mut as_nobody = command("setpriv");
-        as_nobody.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "sh"]);
-        as_nobody
-    } else {
-        command("sh")
+/// Whether the packages of MariaDB are there.
+pub(crate) fn is_installed() -> bool {
+    let found = |name: &str| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
     };
+    ["mariadbd", "mariadb-install-db", "mariadb"]
+        .into_iter()
+        .all(found)
+}
+
+/// So many ports of loopback that nobody has.
+pub(crate) fn free_ports(count: usize) -> Vec<u16> {
+    let bind = |_| TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let listeners: Vec<TcpListener> = (0..count).map(bind).collect();
+    let port = |listener: &TcpListener| listener.local_addr().expect("it is bound").port();
+    listeners.iter().map(port).collect()
+}
+
+/// A directory for servers that is not there yet. Short, whatever TMPDIR says: a socket's path has 107 bytes at most.
+pub(crate) fn new_dir() -> PathBuf {
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("ucron-db-{}-{number}", std::process::id());
+    Path::new("/tmp").join(name)
+}
+
+/// What a server prints for SQL of root, or why it does not.
+pub(crate) fn ask_root(socket: &Path, sql: &str) -> Result<String, String> {
+    let mut client = command("mariadb");
+    client.args([
+        "--no-defaults",
+        "--batch",
+        "--raw",
+        "--skip-column-names",
+        "-uroot",
+    ]);
+    let output = client
+        .arg("--socket")
+        .arg(socket)
+        .arg("-e")
+        .arg(sql)
+        .output();
+    let output = output.expect("the client starts");
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
+}
+
+/// Starts a script as nobody in particular, by the command of `prefix` where there is one; the first argument is a directory
+/// for it.
+pub(crate) fn hold(text: &str, args: &[String], prefix: &[String]) -> Holder {
+    let mut words: Vec<&str> = prefix.iter().map(String::as_str).collect();
+    if is_root() {
+        words.extend(["setpriv", "--reuid", NOBODY, "--regid", NOBODY]);
+        words.push("--clear-groups");
+    }
+    words.push("sh");
+    let mut script = command(words[0]);
+    script.args(&words[1..]);
     let (ca, cert, key) = certificates();
     // The text, not the file: nobody may not be able to read where the sources are.
-    script.args(["-c", include_str!("server.sh"), "server.sh"]);
-    script.arg(dir).arg(port.to_string()).current_dir("/");
+    script.args(["-c", text, "database"]);
+    script.args(args).current_dir("/");
     script.env("UCRON_TEST_ca", ca);
     script.env("UCRON_TEST_cert", cert);
     script.env("UCRON_TEST_key", key);

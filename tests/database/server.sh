@@ -1,17 +1,20 @@
 #!/bin/sh
-# A private MariaDB server for tests: server.sh DIR PORT, as an unprivileged user, DIR its own and not there yet.
+# A private MariaDB server for tests: server.sh DIR PORT [OPTION…], as an unprivileged user, DIR its own and not there yet.
 # Says `ready` when the server is started for the first time, then does what it is told on stdin, a word a line:
-# kill (at once, as a crash), start, pause, continue, keep (a copy of what is on disk), rewind (to that copy); after each it says `done`. When stdin ends, however whoever
+# kill (at once, as a crash), start, pause, continue, keep (a copy of what is on disk), rewind (to that copy),
+# fill (the disk), clear (it again); after each it says `done`. When stdin ends, however whoever
 # started it ended, the server is killed and DIR is gone.
 dir=$1
 port=$2
+shift 2
+options=$*
 pid=
 
 start() {
   mariadbd --no-defaults --datadir="$dir/data" --tmpdir="$dir/tmp" --socket="$dir/s" --pid-file="$dir/pid" \
     --bind-address=127.0.0.1 --port="$port" --skip-name-resolve --skip-log-bin \
     --innodb-buffer-pool-size=64M --innodb-log-file-size=32M --innodb-flush-log-at-trx-commit=2 \
-    --performance-schema=OFF --max-connections=200 --lower-case-table-names=0 \
+    --performance-schema=OFF --max-connections=200 --lower-case-table-names=0 $options \
     --ssl-ca="$dir/ca.pem" --ssl-cert="$dir/cert.pem" --ssl-key="$dir/key.pem" \
     >>"$dir/log" 2>&1 </dev/null &
   pid=$!
@@ -45,9 +48,11 @@ while read -r word; do
     pause) kill -STOP "$pid" ;;
     continue) kill -CONT "$pid" ;;
     keep) rm -rf "$dir/kept" && cp -a "$dir/data" "$dir/kept" ;;
+    fill) cat /dev/zero >"$dir/data/filler" 2>/dev/null ;;
+    clear) rm -f "$dir/data/filler" ;;
     rewind) rm -rf "$dir/data" && mv "$dir/kept" "$dir/data" ;;
   esac
   echo 'done'
 done
 end
-rm -rf "$dir"
+rm -rf "$dir" 2>/dev/null

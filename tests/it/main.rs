@@ -13,6 +13,7 @@ mod dialing;
 mod editing;
 mod enduring;
 mod examples;
+mod galera;
 mod hardship;
 mod identity;
 mod importing;

@@ -20,17 +20,36 @@ use crate::world::{Answer, CENTER, World, ask, end, eventually, program, signal,
 const TAKEOVER: Duration = Duration::from_mins(1);
 
 /// A fleet with two centers.
-struct Pair {
-    world: World,
+pub struct Pair {
+    pub world: World,
     /// The second center; the world's is the first.
     second: Second,
     /// Where each answers.
     addresses: [String; 2],
+}
+
+/// Two centers on one server.
+struct OneServer {
+    pair: Pair,
     _passwords: tempfile::TempDir,
     server: Server,
 }
 
-impl Pair {
+impl std::ops::Deref for OneServer {
+    type Target = Pair;
+
+    fn deref(&self) -> &Pair {
+        &self.pair
+    }
+}
+
+impl std::ops::DerefMut for OneServer {
+    fn deref_mut(&mut self) -> &mut Pair {
+        &mut self.pair
+    }
+}
+
+impl OneServer {
     /// Two centers that run, and these agents in the group `web`; none where MariaDB is missing.
     fn start(agents: &[&str]) -> Option<Self> {
         let Some(server) = Server::start() else {
@@ -39,8 +58,20 @@ impl Pair {
         };
         let passwords = tempfile::tempdir().unwrap();
         let flags = crate::storing::flags(&server, passwords.path());
-        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        let world = World::made(&flags);
+        Some(Self {
+            pair: Pair::on([&flags, &flags], agents),
+            _passwords: passwords,
+            server,
+        })
+    }
+}
+
+impl Pair {
+    /// Two centers that run, each with its flags for the store, and these agents in the group `web`.
+    pub fn on(stores: [&[String]; 2], agents: &[&str]) -> Self {
+        let [first, flags] =
+            stores.map(|flags| flags.iter().map(String::as_str).collect::<Vec<_>>());
+        let world = World::made(&first);
         let token = world.must(&["token", "center"]);
         let mut join = program(CENTER);
         join.args([
@@ -75,8 +106,6 @@ impl Pair {
             world,
             second: Second(None),
             addresses: [first, String::new()],
-            _passwords: passwords,
-            server,
         };
         pair.run_second();
         let second = std::fs::read_to_string(pair.address_file()).unwrap();
@@ -90,7 +119,7 @@ impl Pair {
         });
         let named: Vec<(&str, &str)> = agents.iter().map(|name| (*name, "web")).collect();
         pair.world = pair.world.with(&named);
-        Some(pair)
+        pair
     }
 
     fn address_file(&self) -> PathBuf {
@@ -118,7 +147,7 @@ impl Pair {
     }
 
     /// The place in `addresses` of the center that leads, once one does.
-    fn leader(&self) -> usize {
+    pub fn leader(&self) -> usize {
         let mut leads = None;
         within(TAKEOVER, "a center leads", || {
             let answer = self.world.ucron(&["status", "-o", "json"]);
@@ -133,7 +162,7 @@ impl Pair {
         leads.unwrap()
     }
 
-    fn epoch(&self) -> u64 {
+    pub fn epoch(&self) -> u64 {
         self.world.json(&["status"])["epoch"].as_u64().unwrap()
     }
 
@@ -190,7 +219,7 @@ fn no_occurrence_is_missed_or_fired_twice_while_leaders_are_killed() {
     let takeovers = setting("UCRON_TAKEOVERS", 2);
     let fires = setting("UCRON_FIRES", 12);
     let agents = ["a1", "a2", "a3"];
-    let Some(mut pair) = Pair::start(&agents) else {
+    let Some(mut pair) = OneServer::start(&agents) else {
         return;
     };
     let seconds = i64::try_from(takeovers * 12 + 6).unwrap();
@@ -230,7 +259,7 @@ fn no_occurrence_is_missed_or_fired_twice_while_leaders_are_killed() {
 
 #[test]
 fn a_leader_that_was_stopped_past_its_lease_does_nothing_when_it_goes_on() {
-    let Some(pair) = Pair::start(&["a1"]) else {
+    let Some(pair) = OneServer::start(&["a1"]) else {
         return;
     };
     let load = Load::begin(&pair.world, 3, &["a1"], 25);
@@ -259,7 +288,7 @@ fn a_leader_that_was_stopped_past_its_lease_does_nothing_when_it_goes_on() {
 
 #[test]
 fn the_lead_is_handed_over_on_request() {
-    let Some(mut pair) = Pair::start(&["a1"]) else {
+    let Some(mut pair) = OneServer::start(&["a1"]) else {
         return;
     };
     let load = Load::begin(&pair.world, 3, &["a1"], 12);
@@ -292,7 +321,7 @@ fn the_lead_is_handed_over_on_request() {
 
 #[test]
 fn a_database_that_rests_deposes_nobody_for_good() {
-    let Some(pair) = Pair::start(&["a1"]) else {
+    let Some(pair) = OneServer::start(&["a1"]) else {
         return;
     };
     let load = Load::begin(&pair.world, 3, &["a1"], 25);
@@ -348,7 +377,7 @@ impl Pair {
 
 #[test]
 fn only_the_leader_tells_and_a_takeover_tells_nothing_twice() {
-    let Some(mut pair) = Pair::start(&["a1"]) else {
+    let Some(mut pair) = OneServer::start(&["a1"]) else {
         return;
     };
     pair.tell_all();
@@ -378,7 +407,7 @@ fn only_the_leader_tells_and_a_takeover_tells_nothing_twice() {
 
 #[test]
 fn a_database_that_rests_is_told_by_the_leader_and_so_is_its_end() {
-    let Some(pair) = Pair::start(&["a1"]) else {
+    let Some(pair) = OneServer::start(&["a1"]) else {
         return;
     };
     pair.tell_all();

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::database::Server;
 use crate::ledger::{Load, ledger, now, until};
 use crate::proxy::Proxy;
-use crate::world::{World, eventually, tell};
+use crate::world::{World, eventually, tell, within};
 
 /// Tasks that are due each second.
 const TASKS: usize = 3;
@@ -35,6 +35,10 @@ impl Fleet {
             tell("skipped, needs the packages mariadb-server-core and mariadb-client-core");
             return None;
         };
+        Some(Self::on(server))
+    }
+
+    fn on(server: Server) -> Self {
         let passwords = tempfile::tempdir().unwrap();
         let proxy = Proxy::to(server.port);
         let mut flags = crate::storing::flags(&server, passwords.path());
@@ -43,13 +47,13 @@ impl Fleet {
         let database = flags[1].rsplit('/').next().unwrap().to_owned();
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let world = World::made(&flags).with(&[("a1", "web")]);
-        Some(Self {
+        Self {
             world,
             server,
             proxy,
             database,
             _passwords: passwords,
-        })
+        }
     }
 
     fn problems(&self) -> String {
@@ -126,6 +130,33 @@ fn a_database_that_is_read_only_for_a_while() {
     );
     load.until_second(8);
     fleet.server.sql("SET GLOBAL read_only = 0");
+    fleet.goes_on();
+    fleet.balances(&load);
+}
+
+/// The server waits for room, a minute at a time, and answers nobody who commits.
+#[test]
+fn a_database_whose_disk_is_full() {
+    let Some(server) = Server::start_on_small_disk() else {
+        tell("skipped, needs root and the packages mariadb-server-core and mariadb-client-core");
+        return;
+    };
+    let fleet = Fleet::on(server);
+    let load = Load::begin(&fleet.world, TASKS, &["a1"], 110);
+    load.until_second(2);
+    fleet.server.fill();
+    fleet.says(SILENT);
+    let refused = fleet.world.ucron(&["group", "add", "early"]);
+    assert_ne!(refused.code, 0, "{refused:?}");
+    fleet.server.clear();
+    let cleared = now();
+    within(Duration::from_mins(3), "the store takes changes", || {
+        fleet.world.ucron(&["group", "add", "room"]).code == 0
+    });
+    tell(&format!(
+        "changes {} ms after there was room",
+        now() - cleared
+    ));
     fleet.goes_on();
     fleet.balances(&load);
 }
@@ -245,6 +276,9 @@ fn a_database_that_has_lost_its_last_transactions() {
     let Some(mut fleet) = Fleet::start() else {
         return;
     };
+    let end = fleet.world.work_name("end");
+    let waits = format!("until [ -e {end} ]; do sleep 0.1; done");
+    fleet.world.add("web/long", &[], &[&waits]);
     let load = Load::begin(&fleet.world, TASKS, &["a1"], 45);
     load.until_second(3);
     fleet.server.kill();
@@ -252,6 +286,13 @@ fn a_database_that_has_lost_its_last_transactions() {
     fleet.server.restart();
     eventually("the fleet can be changed again", || {
         fleet.world.ucron(&["group", "add", "lost"]).code == 0
+    });
+    // A run that the copy does not know, and that goes on.
+    eventually("a run begins", || {
+        fleet.world.ucron(&["run", "web/long"]).code == 0
+    });
+    eventually("it is alive", || {
+        fleet.world.ucron(&["ps"]).out.contains("web/long")
     });
     // A takeover that the copy does not know.
     fleet.world.kill_center();
@@ -274,6 +315,11 @@ fn a_database_that_has_lost_its_last_transactions() {
         !groups.contains("lost"),
         "the copy is not what counts: {groups}"
     );
+    std::fs::write(&end, "").unwrap();
+    eventually("the run is in the history again, as it ended", || {
+        let runs = fleet.world.ucron(&["runs", "--task", "web/long"]);
+        runs.out.contains("succeeded")
+    });
     until(load.to + 1000);
     let mut times: BTreeMap<(String, i64), usize> = BTreeMap::new();
     for line in ledger(&fleet.world) {

@@ -1,15 +1,17 @@
 //! The center's process around its core: carries its effects out on the world, crashes, and starts again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ucron::center::{Core, Effect, Event, LogLevel, Now, Route, SessionId, Ticket};
-use ucron::model::{GroupName, UnixMs};
+use ucron::center::{
+    CenterRow, Core, Effect, Event, LogLevel, Now, Roster, Route, SessionId, Ticket,
+};
+use ucron::model::{Epoch, GroupName, UnixMs};
 use ucron::proto::agent::ToAgent;
 use ucron::store::{RunQuery, Write};
 
 use crate::net::Item;
-use crate::store::Run;
+use crate::store::{MemStore, Run};
 use crate::world::{BEGIN, CENTER_UP, Happening, World, settings};
 
 /// How the store is.
@@ -41,6 +43,8 @@ pub struct Center {
     pub jumps_until: i64,
     /// Whether its clock was ever set back.
     pub set_back: bool,
+    /// A copy of the store, as an asynchronous replica has it.
+    pub copy: Option<MemStore>,
 
     /// How long a batch takes.
     pub commit_takes: i64,
@@ -56,6 +60,8 @@ pub struct Center {
     pub notices: Vec<(i64, String)>,
     /// Whether the notify command fails.
     pub notify_fails: bool,
+    /// Other centers, by their addresses: whether each lives, and when it last wrote its row.
+    pub others: BTreeMap<String, (bool, UnixMs)>,
 }
 
 impl Default for Center {
@@ -69,6 +75,7 @@ impl Default for Center {
             crash_at: None,
             jumps_until: 0,
             set_back: false,
+            copy: None,
             commit_takes: 2,
             skew: 0,
             lost_after: Duration::from_hours(1),
@@ -76,6 +83,7 @@ impl Default for Center {
             crashes: Vec::new(),
             notices: Vec::new(),
             notify_fails: false,
+            others: BTreeMap::new(),
         }
     }
 }
@@ -88,6 +96,47 @@ impl World {
             at: UnixMs(BEGIN + self.time + self.center.skew),
             mono: Duration::from_millis(up),
         }
+    }
+
+    /// Another center stands by from now on, or dies; the first one to do so has the rows read from then on.
+    pub fn other_center(&mut self, address: &str, lives: bool) {
+        let is_first = self.center.others.is_empty();
+        let at = self.true_time();
+        self.center.others.insert(address.to_owned(), (lives, at));
+        if is_first {
+            self.after(1_000, Happening::Meet);
+        }
+    }
+
+    /// The centers' rows are written and read, once a second, while the store answers.
+    pub fn meet(&mut self) {
+        self.after(1_000, Happening::Meet);
+        if self.center.disk != Disk::Well {
+            return;
+        }
+        let at = self.true_time();
+        let row = |(address, (lives, seen_at)): (&String, &mut (bool, UnixMs))| {
+            if *lives {
+                *seen_at = at;
+            }
+            CenterRow {
+                id: address.clone(),
+                addresses: vec![address.clone()],
+                epoch: Epoch(0),
+                version: "0.1.0".to_owned(),
+                seen_at: *seen_at,
+            }
+        };
+        let rows = self.center.others.iter_mut().map(row).collect();
+        let own = CenterRow {
+            id: "own".to_owned(),
+            addresses: vec!["127.0.0.1:9502".to_owned()],
+            epoch: Epoch(self.center.life),
+            version: "0.1.0".to_owned(),
+            seen_at: at,
+        };
+        let roster = Roster::new(&own, rows, None);
+        self.center_event(Event::Centers(Box::new(roster)));
     }
 
     /// The center's wall clock is set; nobody tells it.
@@ -134,6 +183,17 @@ impl World {
         }
         self.center_ends_links();
         self.disconnect_clients();
+    }
+
+    /// The store dies, and its copy takes its place: what was committed since is lost. The center starts on it.
+    pub fn store_is_the_copy(&mut self) {
+        self.note("the store's copy takes its place");
+        self.center_crashes(false);
+        let copy = self.center.copy.take().expect("there is a copy");
+        let old = std::mem::replace(&mut self.store, copy);
+        self.store.broken = old.broken;
+        self.store.forgot = true;
+        self.center_starts();
     }
 
     /// Brings an event to the core and carries out what it wants.
@@ -259,6 +319,9 @@ impl World {
         let lost = fresh.clone().filter(lost);
         let lost = lost.map(|run| run.row.run.run_id.clone());
         self.truth.given_up.extend(lost);
+        if self.store.forgot {
+            return;
+        }
         let wrong: Vec<String> = fresh
             .filter(|run| self.truth.is_known_started(&run.row.run.run_id))
             .filter_map(|run| {

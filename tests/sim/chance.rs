@@ -150,6 +150,7 @@ impl History {
 
     fn something(&mut self, dice: &mut Dice) {
         let host = usize::try_from(dice.below(self.hosts as u64)).unwrap();
+        self.world.freeze_or_thaw();
         if self.parted && dice.percent(70) {
             self.world.half_link(dice, host);
         } else if dice.percent(80) {
@@ -303,6 +304,7 @@ impl History {
         let wrong = wrong.filter(|memory| memory["key"]["kind"] != "clock");
         broken.extend(wrong.map(|wrong| format!("still wrong: {wrong}")));
         broken.extend(self.judge_notices());
+        broken.extend(self.world.judge_freezes());
         let alive: Vec<String> = self
             .world
             .truth

@@ -37,6 +37,8 @@ pub struct Asked {
     pub request_id: String,
     /// Whose stop it is.
     pub stops: Option<Stop>,
+    /// Which of what was asked about freezes it is; none where it is asked again.
+    pub freezes: Option<u64>,
     /// The answer in words.
     pub answer: Option<String>,
 }
@@ -125,6 +127,8 @@ impl World {
     ) -> usize {
         let number = self.desk.asked.len();
         let id = number as u64 + 1;
+        let freezes = self.asks_of_freezes(&ask);
+        let is_first = request_id == format!("request-{number}");
         self.note(&format!("{operator} asks {ask:?}"));
         self.desk.asked.push(Asked {
             operator: operator.to_owned(),
@@ -132,6 +136,7 @@ impl World {
             ask: ask.clone(),
             request_id: request_id.to_owned(),
             stops,
+            freezes: freezes.filter(|_| is_first),
             answer: None,
         });
         let Some(session) = self.desk.clients[operator].session else {
@@ -231,7 +236,10 @@ impl World {
             return;
         }
         asked.answer = Some(text);
-        let stops = asked.stops.clone();
+        let (stops, freezes) = (asked.stops.clone(), asked.freezes);
+        if let (Some(number), Answer::Frozen(frozen)) = (freezes, answer) {
+            self.frozen(number, frozen);
+        }
         if let (Some(mut stop), Answer::Changed(hit)) = (stops, answer)
             && hit.unconfirmed.is_empty()
         {
@@ -289,6 +297,12 @@ fn words(answer: &Answer) -> String {
                 format!("{} {outcome}", run.task)
             });
             format!("runs {}", runs.collect::<Vec<_>>().join(", "))
+        }
+        Answer::Status(status) => {
+            let frozen = status.freezes.iter();
+            let frozen = frozen.map(|freeze| format!("frozen {}: {}", freeze.group, freeze.reason));
+            let all: Vec<String> = frozen.chain(status.problems.iter().cloned()).collect();
+            format!("status {}", all.join("; "))
         }
         Answer::Done => "done".to_owned(),
         other => format!("{other:?}"),

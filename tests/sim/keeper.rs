@@ -1,13 +1,14 @@
 //! The keeper's process around its supervisor, which is the real one; below it processes that are only told of.
-//! A command says in its vector how it behaves: `work TAKES-MS EXIT [ignores-term]`; without TAKES it runs on.
+//! What a command does says `behaviour.rs`.
 
 use ucron::agent::event::Event as AgentEvent;
 use ucron::exec::supervise::{
     Attempt, Effect, Event, Exit, Failure, Key, Now, Order, OutputEnd, Record, Supervisor, Used,
 };
 use ucron::exec::wire;
-use ucron::model::{Execute, Outcome, RunId, UnixMs};
+use ucron::model::{Outcome, RunId, UnixMs};
 
+use crate::behaviour::Behaviour;
 use crate::pause::Pause;
 use crate::plant::Plant;
 use crate::truth::Process;
@@ -135,7 +136,12 @@ impl World {
             return self.keeper_event(host, Event::NotExecuted { key });
         }
         if !self.truth.processes[&pid].alive {
-            let exit = Exit::Code(self.truth.processes[&pid].exit);
+            let behaviour = &self.truth.processes[&pid].behaviour;
+            let exit = if behaviour.unseen {
+                Exit::Unknown("it ended while no keeper was there to see how".to_owned())
+            } else {
+                Exit::Code(behaviour.exit)
+            };
             if attempt.active {
                 self.tell_exit(host, key, exit);
             } else {
@@ -369,18 +375,23 @@ impl World {
             let failure = Failure::Unrecorded("no space".to_owned());
             return self.keeper_event(host, Event::NotLaunched { key, failure });
         }
-        let (takes, exit, ignores_term) = behaviour(&order.text.work.execute);
-        let pid = self.truth.start(Process {
+        let behaviour = Behaviour::of(&order.text.work.execute);
+        if let Some(failure) = behaviour.fails.clone() {
+            return self.keeper_event(host, Event::NotLaunched { key, failure });
+        }
+        let takes = behaviour.takes;
+        let process = Process {
             host,
             run: order.run.clone(),
             attempt: order.attempt,
             one: order.text.one && self.is_anywhere(&order.run.run_id),
             overlap: order.text.work.overlap,
             started_at: UnixMs(self.center_now().at.0),
-            exit,
-            ignores_term,
+            behaviour,
             alive: true,
-        });
+        };
+        self.is_not_frozen(&process);
+        let pid = self.truth.start(process);
         self.note(&format!(
             "{} starts {} of {} (run {}, slot {}, scheduled at {}) as {pid}",
             self.hosts[host].name,
@@ -410,6 +421,7 @@ impl World {
         let ending = self.store.runs.get(id).and_then(|run| run.ending.as_ref());
         if let Some(ending) = ending
             && matches!(ending.outcome, Outcome::Missed | Outcome::Skipped)
+            && !self.store.forgot
         {
             let (outcome, reason) = (ending.outcome, &ending.reason);
             let late = format!("run {id} is {outcome} ({reason}) and is started now");
@@ -428,7 +440,7 @@ impl World {
         if process.alive && undisturbed && ran > LONG && !self.is_given_up(&process) {
             self.truth.ran_out(&process);
         }
-        let exit = Exit::Code(self.truth.processes[&pid].exit);
+        let exit = Exit::Code(process.behaviour.exit);
         self.end_process(pid, exit);
     }
 
@@ -444,7 +456,7 @@ impl World {
         let Some(pid) = self.pid_of(host, key) else {
             return;
         };
-        if signal == KILL || !self.truth.processes[&pid].ignores_term {
+        if signal == KILL || !self.truth.processes[&pid].behaviour.ignores_term {
             self.after(0, Happening::Killed { pid, signal });
         }
     }
@@ -466,7 +478,13 @@ impl World {
     }
 
     fn tell_exit(&mut self, host: usize, key: Key, exit: Exit) {
-        let output = OutputEnd::default();
+        let process = self
+            .pid_of(host, &key)
+            .and_then(|pid| self.truth.processes.get(&pid));
+        let output = OutputEnd {
+            tail: process.and_then(|process| process.behaviour.says.clone()),
+            ..OutputEnd::default()
+        };
         let gone = key.clone();
         self.keeper_event(
             host,
@@ -479,15 +497,4 @@ impl World {
         );
         self.keeper_event(host, Event::TreeGone { key: gone });
     }
-}
-
-/// How a command behaves: milliseconds it takes (none: for ever), exit code, whether it ignores TERM.
-fn behaviour(execute: &Execute) -> (Option<i64>, i32, bool) {
-    let Execute::Vector(words) = execute else {
-        return (Some(0), 0, false);
-    };
-    let number = |at: usize| words.get(at).and_then(|word| word.parse::<i64>().ok());
-    let exit = number(2).and_then(|code| i32::try_from(code).ok());
-    let ignores = words.iter().any(|word| word == "ignores-term");
-    (number(1), exit.unwrap_or(0), ignores)
 }

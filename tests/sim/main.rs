@@ -6,11 +6,13 @@
     reason = "a test stops where something is not as it must be, and tells what happened"
 )]
 
+mod behaviour;
 mod center;
 mod chance;
 mod desk;
 mod expect;
 mod faults;
+mod frost;
 mod host;
 mod keeper;
 mod net;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use ucron::model::{Task, UnixMs};
 use ucron::proto::request::{
     AgentDrain, AgentRemove, GroupAssign, GroupFreeze, GroupThaw, Request, RunKill, RunList,
-    RunWait, TaskRemove, TaskRestart, TaskRun, TaskStart, TaskStop,
+    RunWait, Status, TaskRemove, TaskRestart, TaskRun, TaskStart, TaskStop,
 };
 
 use crate::center::Disk;
@@ -195,11 +195,15 @@ impl Player {
                 world.truth.tolerance = world.truth.tolerance.max(shift);
                 world.center_event(ucron::center::Event::Wake);
             }
+            ["standby", address, "stands", "by"] => world.other_center(address, true),
+            ["standby", address, "dies"] => world.other_center(address, false),
             ["notify", "fails"] => world.center.notify_fails = true,
             ["notify", "works"] => world.center.notify_fails = false,
             ["store", "fails"] => world.center.disk = Disk::Full,
             ["store", "lies"] => world.center.disk = Disk::Lies,
             ["store", "works"] => world.center.disk = Disk::Well,
+            ["store", "is", "copied"] => world.center.copy = Some(world.store.clone()),
+            ["store", "is", "the", "copy"] => world.store_is_the_copy(),
             ["store", "takes", time] => world.center.commit_takes = millis(time),
             ["link", name, rest @ ..] => {
                 let host = self.host(name);
@@ -335,6 +339,7 @@ impl Player {
             ["rm", task] => Request::TaskRemove(TaskRemove { task: text(task) }),
             ["run", task] => Request::TaskRun(TaskRun { task: text(task) }),
             ["runs"] => Request::RunList(RunList::default()),
+            ["status"] => Request::Status(Status {}),
             ["wait", task] => Request::RunWait(RunWait {
                 runs: self.operators_runs(task),
             }),

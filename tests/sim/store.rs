@@ -9,7 +9,7 @@ use ucron::model::{
 };
 use ucron::store::{
     AgentRow, AnswerRow, AuditRow, GroupRow, OperatorRow, RunQuery, RunRow, Snapshot, SpanRow,
-    StoredRun, TokenRow, Write,
+    StoredRun, TokenRow, Truth, Write, outcome_json,
 };
 
 /// Milliseconds that an estimate of the center's clock may be off: half a round trip, which on a link that is not given
@@ -71,6 +71,8 @@ pub struct MemStore {
     pub regrouped: Vec<(UnixMs, AgentId)>,
     /// Whether the center's clock was set back, so that what is stored is no measure of time.
     pub set_back: bool,
+    /// Whether it lost its last transactions, so that it may say `missed` of what ran.
+    pub forgot: bool,
     /// The latest instant that the center's clock has shown.
     pub latest: UnixMs,
     /// Broken promises.
@@ -176,7 +178,54 @@ impl MemStore {
                 self.plan(*row);
                 self.end(now, &id, *ending);
             }
+            Write::TakeTruth(truth) => self.take_truth(now, *truth),
             other => panic!("not a write of runs: {other:?}"),
+        }
+    }
+
+    /// What ran has run. Where the store forgot nothing, only `lost` gives way.
+    fn take_truth(&mut self, now: UnixMs, truth: Truth) {
+        let id = truth.row.run.run_id.clone();
+        if self.forgot {
+            self.plan(truth.row.clone());
+            let unstarted = |ending: &Ending| ending.attempt == 0;
+            if let Some(run) = self.runs.get_mut(&id) {
+                let was = run.ending.take_if(|ending| unstarted(ending));
+                if let Some(was) = was {
+                    let before = Some(outcome_json(was.outcome, &was.reason));
+                    self.audit.push(AuditRow {
+                        before,
+                        ..truth.audit
+                    });
+                }
+            }
+            self.cut_spans(&truth.row);
+        }
+        self.end(now, &id, truth.ending);
+    }
+
+    fn cut_spans(&mut self, row: &RunRow) {
+        let at = row.run.scheduled_at;
+        let is_of = |span: &SpanRow| {
+            let place = (&span.task, &span.target, span.slot);
+            place == (&row.run.task, &row.target, row.run.slot) && span.tells(at)
+        };
+        let found: Vec<SpanRow> = self.spans.values().filter(|s| is_of(s)).cloned().collect();
+        for span in found {
+            let key = |span: &SpanRow| {
+                let SpanRow {
+                    task,
+                    target,
+                    slot,
+                    from,
+                    ..
+                } = span.clone();
+                (task, target, slot, from)
+            };
+            self.spans.remove(&key(&span));
+            for part in span.without(at).into_iter().flatten() {
+                self.spans.insert(key(&part), part);
+            }
         }
     }
 
@@ -256,7 +305,7 @@ impl MemStore {
         });
     }
 
-    fn end(&mut self, now: UnixMs, id: &RunId, ending: Ending) {
+    fn end(&mut self, now: UnixMs, id: &RunId, mut ending: Ending) {
         let Some(run) = self.runs.get_mut(id) else {
             return self
                 .broken
@@ -272,6 +321,8 @@ impl MemStore {
             None => {}
             Some(old) if old.outcome == Outcome::Lost && ending.outcome != Outcome::Lost => {
                 run.was_lost = true;
+                let before = format!(" (told as lost before: {})", old.reason);
+                ending.reason.push_str(&before);
             }
             Some(old) => {
                 // A report repeated says the same; the truth after `missed` or `skipped` is a broken promise. Of two

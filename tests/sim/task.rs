@@ -34,6 +34,14 @@ pub struct TaskText {
     #[serde(default)]
     ignores_term: bool,
     #[serde(default)]
+    unseen: bool,
+    /// Why the host does not bring it to its command.
+    #[serde(default)]
+    fails: Option<String>,
+    /// The end of its output.
+    #[serde(default)]
+    says: Option<String>,
+    #[serde(default)]
     overlap: Option<String>,
     /// Where it runs.
     #[serde(default)]
@@ -103,6 +111,9 @@ impl TaskText {
             takes: None,
             exit: 0,
             ignores_term: false,
+            unseen: false,
+            fails: None,
+            says: None,
             overlap: None,
             target: None,
             daemon: false,
@@ -210,6 +221,11 @@ impl TaskText {
         if self.ignores_term {
             words.push("ignores-term".to_owned());
         }
+        if self.unseen {
+            words.push("unseen".to_owned());
+        }
+        words.extend(self.fails.iter().map(|why| format!("fails={why}")));
+        words.extend(self.says.iter().map(|text| format!("says={text}")));
         let mut work = Work::new(Execute::Vector(words), UserName::parse("nobody").unwrap());
         work.daemon = self.daemon;
         work.processes = self.processes.unwrap_or(1);

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ucron::model::{Cause, Overlap, RunId, RunRef, Slot, TaskId, UnixMs};
 
+use crate::behaviour::Behaviour;
+
 /// A command that was started.
 #[derive(Clone, Debug)]
 pub struct Process {
@@ -19,10 +21,8 @@ pub struct Process {
     pub overlap: Overlap,
     /// When it was started, in true time.
     pub started_at: UnixMs,
-    /// Its exit code by itself.
-    pub exit: i32,
-    /// Whether only KILL ends it.
-    pub ignores_term: bool,
+    /// What it does.
+    pub behaviour: Behaviour,
     /// Whether it has not ended.
     pub alive: bool,
 }
@@ -48,7 +48,7 @@ impl Stop {
 
     /// Whether the stop sequence is to end it.
     fn ends(&self, process: &Process) -> bool {
-        process.run.cause.is_of_rule() && !self.finish && !process.ignores_term
+        process.run.cause.is_of_rule() && !self.finish && !process.behaviour.ignores_term
     }
 }
 

@@ -3,10 +3,13 @@
 
 use serde::Deserialize;
 use ucron::cli::command::why;
-use ucron::cli::print::standing::{self, Around};
+use ucron::cli::print::slot;
+use ucron::cli::print::standing::Around;
 use ucron::model::UnixMs;
 use ucron::proto::client::ToClient;
-use ucron::proto::request::{AgentList, Answer, GroupList, Request, RunList, Status, TaskShow};
+use ucron::proto::request::{
+    AgentList, Answer, GroupList, ProcessList, Request, RunList, Status, TaskShow,
+};
 
 use crate::scenario::{Player, Script};
 use crate::task::millis;
@@ -42,12 +45,17 @@ impl Why {
             ..RunList::default()
         };
         let task = task.to_owned();
+        let slots = ProcessList {
+            task: Some(task.clone()),
+            ..ProcessList::default()
+        };
         let asks = [
             Request::TaskShow(TaskShow { task }),
             Request::RunList(runs),
             Request::GroupList(GroupList {}),
             Request::AgentList(AgentList {}),
             Request::Status(Status {}),
+            Request::ProcessList(slots),
         ];
         Self {
             asked: asks.map(|ask| world.ask("admin", ask)).to_vec(),
@@ -84,16 +92,24 @@ impl Why {
         let Some(Answer::Status(status)) = self.answer(world, 4) else {
             return "no status".to_owned();
         };
+        let slots = match self.answer(world, 5) {
+            Some(Answer::Processes(slots)) => slots.as_slice(),
+            _ => &[],
+        };
         let around = Around {
             group: groups.iter().find(|group| group.name == view.group),
             agents: agents.iter().collect(),
             conditions: &status.conditions,
         };
         let instant = |at: UnixMs| at.to_string();
-        match self.at {
-            Some(at) => why::sentence(view, &runs, &around, at, self.now, instant),
-            None => standing::state(view, &around, instant),
+        if let Some(at) = self.at {
+            return why::sentence(view, &runs, &around, at, self.now, instant);
         }
+        let state = why::state(view, slots, &around, instant);
+        let slots = slots.iter().filter(|slot| slot.daemon);
+        let slots = slots.map(|view| slot::words(view, instant));
+        let lines: Vec<String> = [state].into_iter().chain(slots).collect();
+        lines.join("; ")
     }
 
     /// Panics where it does not say what it shall.

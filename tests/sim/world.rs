@@ -18,6 +18,7 @@ use ucron::store::{AgentRow, GroupRow, OperatorRow, RunQuery, Write};
 
 use crate::center::Center;
 use crate::desk::Desk;
+use crate::frost::Frost;
 use crate::host::Host;
 use crate::net::{Conn, Net};
 use crate::plant::Plant;
@@ -109,6 +110,8 @@ pub enum Happening {
     Killed { pid: i32, signal: i32 },
     /// A client takes what it was sent.
     TakeItems(String),
+    /// The centers' rows are written and read.
+    Meet,
     /// A host is up again.
     Boot { host: usize },
 }
@@ -134,6 +137,8 @@ pub struct World {
     pub desk: Desk,
     /// What really happened.
     pub truth: Truth,
+    /// What was frozen.
+    pub frost: Frost,
     /// A bug to be found.
     pub plant: Option<Plant>,
     /// Chance.
@@ -161,6 +166,7 @@ impl World {
             nets: Vec::new(),
             desk: Desk::default(),
             truth: Truth::default(),
+            frost: Frost::new(seed),
             plant: None,
             dice: Dice::new(seed),
             hop: 0,
@@ -306,6 +312,7 @@ impl World {
             Happening::Exit { pid } => self.exit(pid),
             Happening::Killed { pid, signal } => self.killed(pid, signal),
             Happening::TakeItems(name) => self.take_items(&name),
+            Happening::Meet => self.meet(),
             Happening::Boot { host } => self.boot(host),
         }
     }

@@ -243,6 +243,7 @@ pub const PURE: &[(&str, &[&str])] = &[
     ("src/center/select.rs", &[]),
     ("src/center/sessions.rs", &[]),
     ("src/center/standby.rs", &[]),
+    ("src/center/standbys.rs", &[]),
     ("src/center/steady.rs", &[]),
     ("src/center/tasks.rs", &[]),
     ("src/center/telling.rs", &[]),

@@ -93,6 +93,7 @@ impl AgentCore {
         let Some(held) = self.runs.get(&cancel.run_id) else {
             // An earlier cancel may not be on the disk yet, and its plan is: this order is not confirmed before.
             if self.cancelling.contains_key(&cancel.run_id) {
+                self.after.push(After::Cancelled(cancel.run_id.clone()));
                 self.write(Record::Cancelled {
                     run_id: cancel.run_id,
                 });

@@ -8,7 +8,7 @@ use crate::center::event::Now;
 use crate::center::views::hms;
 use crate::model::{AgentState, ConditionKind};
 use crate::proto::request::Answer;
-use crate::proto::view::{AgentCounts, AgentView, StatusView, TaskCounts};
+use crate::proto::view::{AgentCounts, AgentView, FreezeView, StatusView, TaskCounts};
 
 pub(super) fn answer(core: &Core, now: Now, asker: &Asker) -> Replied {
     reply(Answer::Status(Box::new(
@@ -52,9 +52,24 @@ fn look(core: &Core, now: Now, access: &Access) -> StatusView {
         lateness_ms: core
             .lateness
             .percentiles(now.at, |group| access.sees(group)),
-        problems: problems(core, now, access, &agents),
+        problems: problems(core, access, &agents),
         conditions: core.condition_views(access),
+        freezes: freezes(core, now, access),
     }
+}
+
+/// Windows that are not over, by group.
+fn freezes(core: &Core, now: Now, access: &Access) -> Vec<FreezeView> {
+    let known = core.fleet.freezes.iter();
+    let seen = known.filter(|(group, freeze)| access.sees(group) && now.at < freeze.until);
+    seen.map(|(group, freeze)| FreezeView {
+        group: group.clone(),
+        from: freeze.from,
+        until: freeze.until,
+        by: freeze.by.clone(),
+        reason: freeze.reason.clone(),
+    })
+    .collect()
 }
 
 fn count_tasks(core: &Core, access: &Access) -> TaskCounts {
@@ -73,7 +88,7 @@ fn count_tasks(core: &Core, access: &Access) -> TaskCounts {
 }
 
 /// What is wrong in sentences: the conditions, and agents that are away without having been silent for long enough.
-fn problems(core: &Core, now: Now, access: &Access, agents: &[AgentView]) -> Vec<String> {
+fn problems(core: &Core, access: &Access, agents: &[AgentView]) -> Vec<String> {
     let conditions = core.condition_views(access);
     let is_told = |agent: &AgentView| {
         conditions.iter().any(|told| {
@@ -93,6 +108,5 @@ fn problems(core: &Core, now: Now, access: &Access, agents: &[AgentView]) -> Vec
             format!("agent {} is offline, last heard {since}", agent.name)
         });
     let told = conditions.iter().map(|condition| condition.text.clone());
-    let centers = core.roster.problems(now);
-    told.chain(centers).chain(away).collect()
+    told.chain(away).collect()
 }

@@ -4,9 +4,9 @@ use crate::cli::args::StatusArgs;
 use crate::cli::client::Client;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::print::{Out, clean, row, time};
-use crate::model::Epoch;
+use crate::model::{Epoch, UnixMs};
 use crate::proto::request::{Answer, Request, Status};
-use crate::proto::view::{CenterView, StatusView};
+use crate::proto::view::{CenterView, FreezeView, StatusView};
 
 /// `ucron status`.
 pub async fn status(client: &mut Client<'_>, args: StatusArgs) -> Result<Exit, Fault> {
@@ -41,6 +41,10 @@ fn print(out: &mut Out, view: &StatusView) -> Result<(), Fault> {
             clean::line(&other(center, view))
         ))?;
     }
+    for freeze in &view.freezes {
+        let text = frozen(freeze, |at| out.instant(at));
+        out.line(&format!("{:9}{}", "frozen", clean::line(&text)))?;
+    }
     for problem in &view.problems {
         let begun = view.conditions.iter().find(|told| told.text == *problem);
         let since = begun.map_or_else(String::new, |told| {
@@ -54,6 +58,15 @@ fn print(out: &mut Out, view: &StatusView) -> Result<(), Fault> {
         out.say(NEXT_STEPS);
     }
     Ok(())
+}
+
+/// A group in which nothing fires; `instant` writes an instant for a reader.
+fn frozen(freeze: &FreezeView, instant: impl Fn(UnixMs) -> String) -> String {
+    let FreezeView {
+        group, by, reason, ..
+    } = freeze;
+    let (from, until) = (instant(freeze.from), instant(freeze.until));
+    format!("group {group} from {from} until {until}, by {by}: {reason}")
 }
 
 /// Another center than the one that answers.

@@ -12,7 +12,7 @@ use crate::cli::fault::{Exit, Fault};
 use crate::cli::print::standing::{self, Around};
 use crate::cli::print::{Out, clean, row, slot, time};
 use crate::proto::request::{AgentList, Answer, GroupList, Request, RunList, Status, TaskShow};
-use crate::proto::view::{AgentView, ConditionView, GroupView, RunView, TaskView};
+use crate::proto::view::{AgentView, ConditionView, GroupView, ProcessView, RunView, TaskView};
 use crate::rule::{Schedule, UnixMs, parse_time};
 
 /// Occurrences looked back at.
@@ -100,12 +100,7 @@ async fn of_task(client: &mut Client<'_>, view: &TaskView) -> Result<Exit, Fault
         Vec::new()
     };
     let out = &mut *client.out;
-    let state = standing::state(view, &found.around(), |at| out.instant(at));
-    let state = if daemon && view.enabled {
-        format!("a daemon that is {state}: {}", slot::count(&slots))
-    } else {
-        state
-    };
+    let state = state(view, &slots, &found.around(), |at| out.instant(at));
     let path = row::path(view);
     let wrong = found.conditions.iter();
     let wrong: Vec<&ConditionView> = wrong
@@ -146,6 +141,21 @@ async fn of_task(client: &mut Client<'_>, view: &TaskView) -> Result<Exit, Fault
     }
     out.flush()?;
     done
+}
+
+/// What `why TASK` says of it, for `… is STATE`: how it stands, and how many slots of a daemon do what.
+pub fn state(
+    view: &TaskView,
+    slots: &[ProcessView],
+    around: &Around,
+    instant: impl Fn(UnixMs) -> String,
+) -> String {
+    let state = standing::state(view, around, instant);
+    if view.spec.work.daemon && view.enabled {
+        format!("a daemon that is {state}: {}", slot::count(slots))
+    } else {
+        state
+    }
 }
 
 async fn of_occurrence(

@@ -23,7 +23,8 @@ pub fn plain_all<T: Serialize>(views: &[T]) -> Vec<Value> {
 
 /// The fleet at a glance.
 pub fn status(view: &StatusView) -> Value {
-    with(plain(view), "conditions", || json!([]))
+    let row = with(plain(view), "conditions", || json!([]));
+    with(row, "freezes", || json!([]))
 }
 
 /// A group.
@@ -239,7 +240,7 @@ mod tests {
         check(
             &status(&fake::status()),
             "center role epoch centers standbys lease_age_ms version now timezone agents tasks running lateness_ms \
-             problems conditions",
+             problems conditions freezes",
         );
         check(
             &event(&fake::event()),

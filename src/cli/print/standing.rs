@@ -56,7 +56,7 @@ fn hindrance(
         let rule = &view.spec.rule;
         return Some(format!("its rule `{rule}` has no further occurrence"));
     }
-    without_agents(view, &around.agents, &instant)
+    without_agents(view, around, &instant)
 }
 
 /// The group's freeze, for `… is on, but …`.
@@ -72,17 +72,15 @@ pub fn frozen(group: Option<&GroupView>, instant: impl Fn(UnixMs) -> String) -> 
 
 fn without_agents(
     view: &TaskView,
-    agents: &[&AgentView],
+    around: &Around,
     instant: impl Fn(UnixMs) -> String,
 ) -> Option<String> {
     let is_meant = |agent: &&AgentView| match &view.spec.target {
         crate::model::Target::Word(_) => true,
         crate::model::Target::Named(names) => names.contains(&agent.name),
     };
-    let members = agents
-        .iter()
-        .copied()
-        .filter(|agent| agent.groups.contains(&view.group));
+    let members = around.agents.iter().copied();
+    let members = members.filter(|agent| agent.groups.contains(&view.group));
     let meant: Vec<&AgentView> = members.filter(is_meant).collect();
     if meant.is_empty() {
         let group = &view.group;
@@ -90,11 +88,17 @@ fn without_agents(
             "group {group} has no agent for it: every occurrence is missed"
         ));
     }
-    if meant.iter().any(|agent| agent.state == AgentState::Online) {
+    let mut online = meant
+        .iter()
+        .filter(|agent| agent.state == AgentState::Online);
+    if online.any(|agent| unable(agent, around.conditions).is_none()) {
         return None;
     }
     let each = meant.iter().take(5).map(|agent| match agent.state {
-        AgentState::Online => format!("{} is online", agent.name),
+        AgentState::Online => match unable(agent, around.conditions) {
+            Some(told) => told.text.clone(),
+            None => format!("{} is online", agent.name),
+        },
         AgentState::Draining => format!("{} is draining", agent.name),
         AgentState::Offline => match agent.last_seen_at {
             Some(at) => format!("{} is offline, last heard {}", agent.name, instant(at)),
@@ -110,6 +114,15 @@ fn without_agents(
         "no agent takes its runs: {}{more}",
         each.join(", ")
     ))
+}
+
+/// What keeps an agent that is online from starting anything.
+fn unable<'a>(agent: &AgentView, conditions: &'a [ConditionView]) -> Option<&'a ConditionView> {
+    let keeps = |kind| matches!(kind, ConditionKind::Keeper | ConditionKind::Journal);
+    let mut own = conditions
+        .iter()
+        .filter(|told| told.agent.as_ref() == Some(&agent.name));
+    own.find(|told| told.task.is_none() && keeps(told.condition))
 }
 
 #[cfg(test)]

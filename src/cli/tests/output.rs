@@ -11,7 +11,7 @@ use crate::model::{Outcome, UnixMs};
 use crate::proto::request::{
     Answer, Changed, Request, RunPage, RunsStarted, Saved, TokenMade, Unconfirmed,
 };
-use crate::proto::view::RunView;
+use crate::proto::view::{FreezeView, RunView};
 
 pub(super) fn check(done: &Done, exit: u8, stdout: &str, stderr: &str) {
     assert_eq!(
@@ -236,6 +236,29 @@ async fn status_answers_and_checks() {
         "{}",
         done.stdout
     );
+}
+
+#[tokio::test]
+async fn status_tells_freezes_and_finds_nothing_wrong_with_them() {
+    let answers = |_: usize, _: &Request| {
+        let mut view = fake::status();
+        view.freezes = vec![FreezeView {
+            group: "web".parse().unwrap(),
+            from: view.now,
+            until: view.now.plus(std::time::Duration::from_hours(48)),
+            by: "ann".parse().unwrap(),
+            reason: "move of the database".to_owned(),
+        }];
+        Reply::Answer(Answer::Status(Box::new(view)))
+    };
+    let done = ucron(&["status", "--check"], "", answers).await;
+    assert_eq!(done.exit, 0);
+    let line = done.stdout.lines().find(|line| line.starts_with("frozen"));
+    let line = line.unwrap_or_else(|| panic!("{}", done.stdout));
+    assert!(line.starts_with("frozen   group web from "), "{line}");
+    assert!(line.ends_with(", by ann: move of the database"), "{line}");
+    let done = ucron(&["status", "-o", "json"], "", answers).await;
+    assert!(done.stdout.contains(r#""by":"ann""#), "{}", done.stdout);
 }
 
 #[tokio::test]

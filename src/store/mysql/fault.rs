@@ -55,8 +55,12 @@ pub(super) fn damaged(cause: impl Display) -> Fault {
     })
 }
 
-/// A deadlock, a lock wait that took too long.
-const LOCKED: [u16; 2] = [1213, 1205];
+/// A deadlock, which with Galera is also a commit that another node's came before; a lock wait that took too long; a row
+/// that changed since it was read (MariaDB 11.6 and later).
+const LOCKED: [u16; 3] = [1213, 1205, 1020];
+/// A node of Galera that is not, or no longer, part of a quorum; a COMMIT that could not be carried out. Whether the other
+/// nodes have it is not known.
+const SPLIT: [u16; 2] = [1047, 1180];
 /// The server ends the connection: shutdown, killed (MariaDB), killed, silent for too long (MySQL).
 const CUT: [u16; 4] = [1053, 1927, 1317, 4031];
 
@@ -86,7 +90,7 @@ impl Fault {
 
     /// Whether it is open whether what was asked has been done.
     pub(super) fn is_open(&self) -> bool {
-        self.ends_connection()
+        self.ends_connection() || self.code().is_some_and(|code| SPLIT.contains(&code))
     }
 }
 
@@ -158,15 +162,15 @@ fn of_server(error: &ServerError, database: &Database) -> StoreError {
         1044 | 1045 | 1142 | 1143 | 1227 | 1370 | 1698 | 1820 | 3118 | 3159 | 4151 | 1130 => {
             StoreError::Denied { server, cause }
         }
-        1205 | 1213 => StoreError::Busy { cause },
-        // Too many connections (of the server, of the account), a node of Galera without a quorum.
-        1040 | 1203 | 1226 | 1047 | 1053 | 1927 | 1317 | 4031 => {
-            StoreError::Unreachable { server, cause }
-        }
+        1205 | 1213 | 1020 => StoreError::Busy { cause },
+        1047 => StoreError::Unreachable {
+            server,
+            cause: format!("a node of a Galera cluster without a quorum: {cause}"),
+        },
+        // Too many connections (of the server, of the account), and what ends one.
+        1040 | 1203 | 1226 | 1053 | 1927 | 1317 | 4031 => StoreError::Unreachable { server, cause },
         // Disk full, table full, writing failed, read-only in its several ways.
-        1021 | 1114 | 1026 | 1030 | 1290 | 1792 | 1836 | 1020 | 1180 => {
-            StoreError::NotWritable { cause }
-        }
+        1021 | 1114 | 1026 | 1030 | 1290 | 1792 | 1836 | 1180 => StoreError::NotWritable { cause },
         // Duplicate, foreign key, too long, wrong characters, out of range.
         1062 | 1586 | 1452 | 1451 | 1216 | 1217 | 1406 | 1366 | 1264 | 1153 => {
             StoreError::Refused { cause }
@@ -204,10 +208,23 @@ mod tests {
         check(1045, "denied access: what it said (error 1045)");
         check(1040, "cannot reach the database server `db.example:3306`");
         check(1213, "locked by another program");
+        check(1047, "a node of a Galera cluster without a quorum");
         check(1290, "cannot be written");
         check(1114, "cannot be written");
         check(1062, "contradicts");
         check(1064, "fault of ucron");
+    }
+
+    #[test]
+    fn what_may_have_been_committed_is_open() {
+        for (code, open) in [(1047, true), (1180, true), (1053, true), (1213, false)] {
+            let fault = Fault::Sql(Error::Server(ServerError {
+                code,
+                message: String::new(),
+                state: String::new(),
+            }));
+            assert_eq!(fault.is_open(), open, "{code}");
+        }
     }
 
     #[test]

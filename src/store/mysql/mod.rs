@@ -18,6 +18,7 @@ mod session;
 mod spans;
 #[cfg(test)]
 pub(super) mod tests;
+mod truth;
 mod worker;
 mod write;
 mod write_run;
@@ -32,7 +33,7 @@ use tokio::sync::{Mutex, mpsc};
 use super::copy::Page;
 use super::{
     AuditRow, Database, Keep, Lead, LeaseGuard, Pruned, RunQuery, Snapshot, StoreError, StoredRun,
-    Write,
+    Truth, Write,
 };
 use crate::model::{Epoch, GroupName, UnixMs};
 use fault::told;
@@ -140,10 +141,17 @@ impl Mysql {
         for change in batch {
             write::write(&mut script, change, now)?;
         }
-        let packets = script.packets("COMMIT");
+        let truths = batch.iter().filter_map(|change| match change {
+            Write::TakeTruth(truth) => Some((**truth).clone()),
+            _ => None,
+        });
+        let truths: Vec<Truth> = truths.collect();
+        let packets = script.packets(if truths.is_empty() { "COMMIT" } else { "" });
         let (guard, lease) = (guard.clone(), self.database.lease);
         self.writer
-            .call(async move |session: &mut Session| commit(session, &guard, lease, &packets).await)
+            .call(async move |session: &mut Session| {
+                commit(session, &guard, lease, (&packets, &truths)).await
+            })
             .await
     }
 
@@ -333,7 +341,7 @@ async fn commit(
     session: &mut Session,
     guard: &LeaseGuard,
     lease: std::time::Duration,
-    packets: &[String],
+    (packets, truths): (&[String], &[Truth]),
 ) -> Result<(), StoreError> {
     let asked = AtomicBool::new(false);
     let job = async |conn: &mut mysql_async::Conn| {
@@ -343,6 +351,13 @@ async fn commit(
                 asked.store(true, Ordering::Relaxed);
             }
             conn.query_drop(packet.as_str()).await?;
+        }
+        for truth in truths {
+            truth::take(conn, truth).await?;
+        }
+        if !truths.is_empty() {
+            asked.store(true, Ordering::Relaxed);
+            conn.query_drop("COMMIT").await?;
         }
         Ok(())
     };

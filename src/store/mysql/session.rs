@@ -126,8 +126,11 @@ impl Session {
     }
 
     async fn connect(&self) -> Result<Conn, Fault> {
-        match timeout(CONNECT, Conn::new(options(&self.database, self.kind))).await {
-            Ok(conn) => Ok(conn?),
+        let made = async {
+            wait_for_other_nodes(Conn::new(options(&self.database, self.kind)).await?).await
+        };
+        match timeout(CONNECT, made).await {
+            Ok(conn) => conn,
             Err(_) => Err(unreachable(
                 &self.database,
                 &format!("no answer within {} s", CONNECT.as_secs()),
@@ -142,6 +145,17 @@ impl Session {
             let _ = timeout(GOODBYE, conn.disconnect()).await;
         }
     }
+}
+
+/// On a node of Galera what is read, also by a transaction's first statement, has in it all that was committed on any
+/// node before: a center that takes the lead there sees all that the last one wrote.
+async fn wait_for_other_nodes(mut conn: Conn) -> Result<Conn, Fault> {
+    const KNOWS: &str = "SHOW SESSION VARIABLES LIKE 'wsrep_sync_wait'";
+    let known: Option<(String, String)> = conn.query_first(KNOWS).await?;
+    if known.is_some() {
+        conn.query_drop("SET SESSION wsrep_sync_wait = 1").await?;
+    }
+    Ok(conn)
 }
 
 /// Every session has the same understanding of time, text and errors, whatever the server's defaults are. Waits

@@ -56,6 +56,8 @@ pub(super) fn write(script: &mut Script, change: &Write, now: UnixMs) -> Result<
             ending,
         } => write_run::end(script, run_id, only_of.as_ref(), ending),
         Write::RecordRun { row, ending } => write_run::record(script, row, ending),
+        // It reads first, and what it reads is to have the rest of the batch in it: `commit` in `mod.rs`.
+        Write::TakeTruth(_) => {}
         Write::PutAnswer(answer) => put_answer(script, answer, now),
         Write::Audit(entry) => audit::write(script, entry),
         Write::Remember { name, text } => remember(script, name, text.as_deref()),

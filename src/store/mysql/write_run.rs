@@ -30,11 +30,16 @@ pub(super) fn plan(script: &mut Script, row: &RunRow) {
     script.add_row(PLAN, &values(row), KEEP);
 }
 
-/// Planned, if it was not, and ended.
-pub(super) fn record(script: &mut Script, row: &RunRow, ending: &Ending) {
+/// A run already there, or of a task that the store does not know, changes nothing.
+pub(super) fn plan_of_known(script: &mut Script, row: &RunRow) {
     let mut values = values(row);
     values.push(row.run.task.as_str().into());
     script.add(RECORD, &values);
+}
+
+/// Planned, if it was not, and ended.
+pub(super) fn record(script: &mut Script, row: &RunRow, ending: &Ending) {
+    plan_of_known(script, row);
     end(script, &row.run.run_id, None, ending);
 }
 
@@ -112,10 +117,11 @@ pub(super) fn fold(script: &mut Script, run: &RunId) {
     script.add(FOLD, &[run.as_str().into()]);
 }
 
-/// The first outcome holds, except that `lost` takes the truth. The columns are set from left to right, so the
-/// outcome, on which the row's place hangs, comes last.
+/// The first outcome holds, except that `lost` takes the truth, whose reason says what was told before. The columns are
+/// set from left to right, so the outcome, on which that and the row's place hang, comes last.
 pub(super) const ENDED: &str =
-    "UPDATE run SET reason = ?, exit_code = ?, exit_signal = ?, pid = ?, attempt = ?,
+    "UPDATE run SET reason = IF(COALESCE(outcome, '') = 'lost',
+          CONCAT(?, ' (told as lost before: ', COALESCE(reason, ''), ')'), ?), exit_code = ?, exit_signal = ?, pid = ?, attempt = ?,
         started_at = ?, finished_at = ?, output_bytes = ?, tail = ?, output_gap = ?, output_cut = ?,
         peak_memory_bytes = ?, cpu_ms = ?, outcome = ?
     WHERE unsettled = ? AND (COALESCE(outcome, '') = '' OR ? <> 'lost')
@@ -125,6 +131,7 @@ pub(super) fn end(script: &mut Script, run: &RunId, only_of: Option<&AgentId>, e
     let only_of: Value = only_of.map(AgentId::as_str).into();
     let outcome: Value = ending.outcome.as_str().into();
     let values = [
+        ending.reason.as_str().into(),
         ending.reason.as_str().into(),
         ending.exit_code.into(),
         ending.signal.into(),

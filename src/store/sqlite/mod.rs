@@ -16,6 +16,7 @@ mod runs;
 mod spans;
 #[cfg(test)]
 mod tests;
+mod truth;
 mod worker;
 mod write;
 mod write_run;

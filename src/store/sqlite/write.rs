@@ -6,7 +6,7 @@ use rusqlite::{CachedStatement, Params, Result as SqlResult, Transaction, params
 use serde::Serialize;
 
 use super::row::int;
-use super::{audit, spans, write_run};
+use super::{audit, spans, truth, write_run};
 use crate::model::{HostPort, Task, UnixMs};
 use crate::store::rows::MEMORY;
 use crate::store::task_row::SpecColumns;
@@ -54,6 +54,7 @@ pub(super) fn write(tx: &Transaction, change: &Write, now: UnixMs) -> Result<(),
             ending,
         } => write_run::end(tx, run_id, only_of.as_ref(), ending),
         Write::RecordRun { row, ending } => write_run::record(tx, row, ending),
+        Write::TakeTruth(truth) => return truth::take(tx, truth),
         Write::PutAnswer(answer) => put_answer(tx, answer, now),
         Write::Audit(entry) => audit::write(tx, entry),
         Write::Remember { name, text } => remember(tx, name, text.as_deref()),

@@ -19,7 +19,7 @@ const PLAN: &str =
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING";
 /// A keeper may report a run of a task of which the store knows nothing (it was restored): without a task it
 /// has no place in the history.
-const RECORD: &str =
+pub(super) const RECORD: &str =
     "INSERT INTO run (run_id, run_id_back, task, revision, target, agent, slot, cause,
         scheduled_at, start_before, delay_ms)
     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 WHERE EXISTS (SELECT 1 FROM task WHERE id = ?3)
@@ -36,7 +36,7 @@ pub(super) fn record(tx: &Transaction, row: &RunRow, ending: &Ending) -> Result<
     end(tx, &row.run.run_id, None, ending)
 }
 
-fn insert(tx: &Transaction, sql: &str, row: &RunRow) -> Result<()> {
+pub(super) fn insert(tx: &Transaction, sql: &str, row: &RunRow) -> Result<()> {
     let run = &row.run;
     let values = params![
         run.run_id.as_str(),
@@ -109,9 +109,10 @@ pub(super) fn fold(tx: &Transaction, run: &RunId) -> Result<()> {
     execute(tx, FOLD, params![run.as_str()])
 }
 
-/// The first outcome holds, except that `lost` takes the truth.
+/// The first outcome holds, except that `lost` takes the truth, whose reason says what was told before.
 pub(super) const ENDED: &str =
-    "UPDATE run SET outcome = ?2, reason = ?3, exit_code = ?4, exit_signal = ?5, pid = ?6,
+    "UPDATE run SET outcome = ?2,
+        reason = CASE WHEN outcome = 'lost' THEN ?3 || ' (told as lost before: ' || reason || ')' ELSE ?3 END, exit_code = ?4, exit_signal = ?5, pid = ?6,
         attempt = ?7, started_at = ?8, finished_at = ?9, output_bytes = ?10, tail = ?11,
         peak_memory_bytes = ?13, cpu_ms = ?14, output_gap = ?15, output_cut = ?16
     WHERE run_id = ?1 AND (outcome IS NULL OR outcome = 'lost') AND (outcome IS NULL OR ?2 <> 'lost')

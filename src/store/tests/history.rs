@@ -33,6 +33,29 @@ async fn an_outcome_never_changes_except_that_lost_takes_the_truth() {
     }
 }
 
+#[tokio::test]
+async fn the_truth_about_a_lost_run_says_what_was_told_before() {
+    let world = World::with_fleet().await;
+    let row = run(1, 1000);
+    let lost = Ending {
+        reason: "agent a1 silent since T".to_owned(),
+        ..ending(Outcome::Lost)
+    };
+    let lost = Write::EndRun {
+        run_id: row.run.run_id.clone(),
+        only_of: None,
+        ending: Box::new(lost),
+    };
+    world.commit(vec![Write::PlanRun(row.clone()), lost]).await;
+    // A report that is repeated finds it said.
+    for _ in 0..2 {
+        world.commit(vec![end(&row, Outcome::Succeeded)]).await;
+        let told = world.all_runs().await[0].ending.clone().unwrap();
+        let wanted = "exit code 3 (told as lost before: agent a1 silent since T)";
+        assert_eq!(told.reason, wanted);
+    }
+}
+
 /// Seed 1278: an agent that had a run of target `one` before another, and was away, said `missed` of it.
 #[tokio::test]
 async fn an_agent_that_started_nothing_ends_only_runs_that_are_its_own() {
@@ -307,4 +330,89 @@ async fn of_a_removed_task_not_even_the_latest_run_stays() {
         .await
         .unwrap();
     check_query(&world, RunQuery::default(), &[7]).await;
+}
+
+/// How a run of the task's rule ended, by the word of the agent that started it.
+fn truth(row: &RunRow, outcome: Outcome) -> Write {
+    Write::TakeTruth(Box::new(Truth {
+        row: row.clone(),
+        ending: ending(outcome),
+        audit: entry(row.run.scheduled_at.0, Some("web")),
+    }))
+}
+
+#[tokio::test]
+async fn what_ran_has_run_whatever_was_said_of_it_and_that_is_audited_once() {
+    use Outcome::*;
+    let mut at = 0;
+    for (first, holds) in [
+        (None, Succeeded),
+        (Some(Missed), Succeeded),
+        (Some(Skipped), Succeeded),
+        (Some(Lost), Succeeded),
+        (Some(Failed), Failed),
+        (Some(Stopped), Stopped),
+    ] {
+        at += 1;
+        let world = World::with_fleet().await;
+        let row = run(1, at);
+        if let Some(first) = first {
+            let said = vec![Write::PlanRun(row.clone()), end(&row, first)];
+            world.commit(said).await;
+        }
+        for outcome in [Succeeded, Failed, Succeeded] {
+            world.commit(vec![truth(&row, outcome)]).await;
+        }
+        let runs = world.all_runs().await;
+        assert_eq!(runs.len(), 1);
+        let outcome = runs[0].ending.as_ref().map(|ending| ending.outcome);
+        assert_eq!(outcome, Some(holds), "{first:?}");
+        let entries = world.store.audit(None, 0).await.unwrap();
+        let gave_way = first.is_some_and(|first| first != holds);
+        assert_eq!(entries.len(), usize::from(gave_way), "{entries:?}");
+        for entry in entries {
+            let before = entry.before.unwrap_or_default();
+            assert!(before.contains(first.unwrap().as_str()), "{before}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_span_no_longer_tells_a_run_that_ran_after_all() {
+    let seconds = |count, row: &RunRow| SpanRow {
+        rule: crate::rule::Rule::parse("@every 1s").unwrap(),
+        slot: row.run.slot,
+        target: row.target.clone(),
+        count,
+        ..span_of(1, 1_000, 5_000)
+    };
+    for (count, at) in [(None, 3_000), (Some(5), 3_000), (Some(5), 1_000)] {
+        let world = World::with_fleet().await;
+        let row = run(1, at);
+        let span = Write::PutSpan(Box::new(seconds(count, &row)));
+        // In one batch, as of a center that reads a forgetful store and hears of the run meanwhile.
+        let batch = vec![span, truth(&row, Outcome::Succeeded)];
+        world.commit(batch).await;
+        world.commit(vec![truth(&row, Outcome::Failed)]).await;
+        let told: Vec<(i64, Outcome)> = world
+            .all_runs()
+            .await
+            .iter()
+            .map(|run| {
+                let outcome = run.ending.as_ref().unwrap().outcome;
+                (run.row.run.scheduled_at.0, outcome)
+            })
+            .collect();
+        let wanted = (1..=5).rev().map(|second| {
+            let ran = second * 1_000 == at;
+            let outcome = if ran {
+                Outcome::Succeeded
+            } else {
+                Outcome::Missed
+            };
+            (second * 1_000, outcome)
+        });
+        assert_eq!(told, wanted.collect::<Vec<_>>(), "{count:?}");
+        assert_eq!(world.store.audit(None, 0).await.unwrap().len(), 1);
+    }
 }

@@ -330,7 +330,7 @@ pub(in crate::store) fn memories() -> Vec<Write> {
 
 /// Those that leave something to be read.
 pub(in crate::store) fn additions() -> Vec<Write> {
-    let (ended, lost, open) = (
+    let (ended, done, open) = (
         run(1, 1000),
         run(1, 2000),
         run_on(2, 3000, None, Cause::Rule),
@@ -347,7 +347,7 @@ pub(in crate::store) fn additions() -> Vec<Write> {
             hash: "bb22".into(),
         },
         Write::PlanRun(ended.clone()),
-        Write::PlanRun(lost.clone()),
+        Write::PlanRun(done.clone()),
         Write::PlanRun(open.clone()),
         Write::ReviseRun {
             run_id: open.run.run_id.clone(),
@@ -361,8 +361,7 @@ pub(in crate::store) fn additions() -> Vec<Write> {
             to: agent_id(2),
         },
         end(&ended, Outcome::Failed),
-        end(&lost, Outcome::Lost),
-        end(&lost, Outcome::Succeeded),
+        end(&done, Outcome::Succeeded),
         Write::RecordRun {
             row: Box::new(run_on(1, 4000, Some(agent_id(1)), Cause::Daemon)),
             ending: Box::new(ending(Outcome::Stopped)),

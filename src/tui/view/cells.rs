@@ -103,9 +103,13 @@ fn group(state: &State, view: &GroupView) -> Vec<Cell> {
         .values()
         .filter(|process| process.group == view.name && process.pid.is_some())
         .count() as u64;
+    let mut standing = counts(&agents);
+    if view.frozen_until.is_some() {
+        standing.insert(0, piece("frozen, ", Tone::Warn));
+    }
     vec![
         one(view.name.as_str(), Tone::Strong),
-        Cell::Text(counts(&agents)),
+        Cell::Text(standing),
         Cell::Text(names),
         plain(text::counted(view.tasks, "task", "tasks")),
         plain(format!("{running} running")),

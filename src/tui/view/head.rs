@@ -1,7 +1,7 @@
 //! The head: the fleet at a glance, and where one is.
 //!
 //! ```text
-//! ucron  3 agents, 1 offline  12 tasks, 1 stopped  4 running  late p99 4ms  10.0.0.1:9502
+//! ucron  3 agents, 1 offline  12 tasks, 1 stopped  1 group frozen  4 running  late p99 4ms  10.0.0.1:9502
 //! 1 overview  2 tasks  3 runs  4 agents  5 failures  6 events      2 marked  /web  3 of 12
 //! ```
 
@@ -91,6 +91,10 @@ fn numbers(status: &StatusView) -> Vec<Piece> {
     ));
     if tasks.stopped > 0 {
         line.push(piece(format!(", {} stopped", tasks.stopped), Tone::Warn));
+    }
+    if !status.freezes.is_empty() {
+        let groups = text::counted(status.freezes.len() as u64, "group", "groups");
+        line.push(piece(format!("  {groups} frozen"), Tone::Warn));
     }
     line.push(piece(format!("  {} running", status.running), Tone::Plain));
     if let Some(p99) = status.lateness_ms.p99 {
