@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use super::core::Core;
-use super::event::{Effect, LogLevel, Now};
+use super::event::{Effect, LogLevel, Now, SessionId};
+use crate::model::AgentId;
+use crate::proto::hello::{ErrorFrame, LinkError};
 use crate::store::Snapshot;
 
 /// Whether the store takes writes.
@@ -70,6 +72,27 @@ impl Core {
             self.close_clients(trouble);
         }
         self.fail(now, trouble, Fate::Open);
+    }
+
+    /// Lets go of every link: agents reconcile when the store can be written again. What still comes on them is
+    /// not heard: it would be decided on memory that is thrown away, and written beside what is read anew.
+    pub(super) fn close_agents(&mut self, now: Now, trouble: &str) {
+        let all = self.sessions.iter();
+        let all: Vec<(SessionId, AgentId)> = all
+            .map(|session| (session.id, session.agent.clone()))
+            .collect();
+        for (id, agent) in all {
+            self.sessions.let_go.insert(agent);
+            let message = trouble.to_owned();
+            self.now(Effect::Close(
+                id,
+                ErrorFrame {
+                    code: LinkError::Internal,
+                    message,
+                },
+            ));
+            self.agent_down(now, id, trouble);
+        }
     }
 
     pub(super) fn retry_store(&mut self, now: Now) {

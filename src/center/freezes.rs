@@ -143,8 +143,11 @@ impl Core {
             return None;
         }
         let reason = self.frozen_reason(now.at, &run.row)?;
+        // What is not confirmed is cancelled again, so that this freeze waits for it too (seed 3010).
         let stays = |cancelled: &Cancelled| {
-            cancelled.reason == reason || !run.row.run.cause.is_of_rule() || !self.is_wanted(run)
+            cancelled.confirmed && cancelled.reason == reason
+                || !run.row.run.cause.is_of_rule()
+                || !self.is_wanted(run)
         };
         let stays = run.cancelled.as_ref().is_some_and(stays);
         (!stays).then_some(reason)

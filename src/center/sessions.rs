@@ -72,7 +72,7 @@ pub struct Sessions {
     /// Since when agents without a link are without.
     offline_since: BTreeMap<AgentId, Now>,
     /// Agents that were let go, or not let in, because the store could not be written, and are not back.
-    let_go: BTreeSet<AgentId>,
+    pub(super) let_go: BTreeSet<AgentId>,
     /// When a copy of an agent was last refused, on the boot-time clock.
     copies: BTreeMap<AgentId, Duration>,
     /// Agents that were let in since this center leads.
@@ -489,27 +489,6 @@ impl Core {
                 LinkError::Timeout,
                 "nothing heard for three heartbeats",
             );
-        }
-    }
-
-    /// Lets go of every link: agents reconcile when the store can be written again. What still comes on them is
-    /// not heard: it would be decided on memory that is thrown away, and written beside what is read anew.
-    pub(super) fn close_agents(&mut self, now: Now, trouble: &str) {
-        let all = self.sessions.iter();
-        let all: Vec<(SessionId, AgentId)> = all
-            .map(|session| (session.id, session.agent.clone()))
-            .collect();
-        for (id, agent) in all {
-            self.sessions.let_go.insert(agent);
-            let message = trouble.to_owned();
-            self.now(Effect::Close(
-                id,
-                ErrorFrame {
-                    code: LinkError::Internal,
-                    message,
-                },
-            ));
-            self.agent_down(now, id, trouble);
         }
     }
 }

@@ -157,10 +157,14 @@ impl World {
     }
 }
 
-/// Whether it did not run because of a freeze.
+/// Whether it did not run because of a freeze. Of what its host has forgotten by a reboot the next center cannot know
+/// that it was cancelled (seed 2516).
 fn is_frozen(run: &Run) -> bool {
-    run.ending.as_ref().is_some_and(|ending| {
-        matches!(ending.outcome, Outcome::Missed | Outcome::Skipped)
-            && ending.reason.starts_with("frozen by")
-    })
+    run.ending
+        .as_ref()
+        .is_some_and(|ending| match ending.outcome {
+            Outcome::Missed | Outcome::Skipped => ending.reason.starts_with("frozen by"),
+            Outcome::Lost => ending.reason.contains("was rebooted"),
+            _ => false,
+        })
 }
