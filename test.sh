@@ -23,13 +23,16 @@ fi
 packages=()
 command -v mariadbd >/dev/null || packages+=(mariadb-server-core)
 command -v mariadb >/dev/null || packages+=(mariadb-client-core)
-compgen -G '/usr/lib*/galera*/libgalera_smm.so' >/dev/null || [ -e /usr/lib/libgalera_smm.so ] || packages+=(galera-4)
-if [ ${#packages[@]} -gt 0 ]; then
+galera=()
+compgen -G '/usr/lib*/galera*/libgalera_smm.so' >/dev/null || [ -e /usr/lib/libgalera_smm.so ] || galera+=(galera-4)
+if [ ${#packages[@]} -gt 0 ] || [ ${#galera[@]} -gt 0 ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >/dev/null 2>&1 ||
-      echo "test.sh: cannot install ${packages[*]}; tests on MariaDB or Galera are skipped"
+    install=(apt-get install -y -qq --no-install-recommends)
+    # One after the other: without Galera the rest is tried all the same.
+    { apt-get update -qq && "${install[@]}" "${packages[@]}" && "${install[@]}" "${galera[@]}"; } >/dev/null 2>&1 ||
+      echo "test.sh: cannot install ${packages[*]} ${galera[*]}; tests on MariaDB or Galera are skipped"
   else
-    echo "test.sh: tests on MariaDB or Galera are skipped; install ${packages[*]} for them"
+    echo "test.sh: tests on MariaDB or Galera are skipped; install ${packages[*]} ${galera[*]} for them"
   fi
 fi
 
