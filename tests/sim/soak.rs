@@ -12,7 +12,7 @@ use crate::plant::Plant;
 
 /// Seeds that are played in every run of the tests, and so many more that the clock picks.
 const FIXED: u64 = 100;
-const FRESH: u64 = 40;
+const FRESH: u64 = 8;
 /// Of so many seeds one at least finds a planted bug.
 const PLANTED: u64 = 100;
 /// How often a long run tells how far it is.
